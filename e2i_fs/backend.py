@@ -1,0 +1,151 @@
+"""What a backend is: nine methods that keep rows and never ask what a row means.
+
+Times are integers here: microseconds since the Unix epoch, UTC (T-1). Values of online rows are *storage
+values*: what `e2i_fs.values` makes of an Arrow column (integers for times and dates, text for decimals, Python
+values otherwise), so that every backend can keep them in any encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from e2i_fs.catalog import Catalog
+
+__all__ = ["Backend", "Capabilities", "OnlineRow", "ParquetRows", "ArrowRows", "Position", "Key", "ScanPart"]
+
+Key = tuple[Any, ...]
+"""One entity's join key values, in the view's join key order, each a storage value, none None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend says it can do. What is declared works, what is not raises `UnsupportedError` (G-3).
+
+    ``sources`` are the kinds of source it can read in place (`Source.kind`); ``key_kinds`` and
+    ``feature_kinds`` the kinds of dtype it can keep (`DType.kind`), None meaning all. ``append`` is adding to
+    history, ``online`` reading and writing online rows. ``local`` says that no call waits on a network, so
+    that the core may call it without a thread to abandon when the deadline passes (X-8). ``persistent`` says
+    that what was written is there after `close`.
+    """
+
+    append: bool = True
+    online: bool = True
+    sources: frozenset[str] = frozenset({"parquet", "push"})
+    key_kinds: frozenset[str] | None = None
+    feature_kinds: frozenset[str] | None = None
+    local: bool = False
+    persistent: bool = True
+
+
+class OnlineRow(NamedTuple):
+    """One row of a view as it stands online: its times in microseconds and its storage values by field name."""
+
+    event_us: int
+    created_us: int | None
+    values: Mapping[str, Any]
+
+
+class Position(NamedTuple):
+    """How far a view's online state is: writes applied, newest event time (µs, None if empty), and rows."""
+
+    sequence: int
+    newest_event_us: int | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRows:
+    """History that lies in Parquet files, which the engine reads itself.
+
+    ``columns`` maps the view's column name (join key, time column, field) to the file's own; names that are
+    not in it are the same in both. ``missing_ok`` has the view's names that an older file may lack.
+    """
+
+    paths: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=FrozenMap)
+    missing_ok: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowRows:
+    """History that the backend streams, with the view's own column names (join keys, time columns, fields)."""
+
+    reader: pa.RecordBatchReader
+
+
+ScanPart = ParquetRows | ArrowRows
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A place that keeps definitions, history and online rows.
+
+    Every error that leaves a backend is one of `e2i_fs.errors` with the driver's as its cause (G-4).
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        ...
+
+    def apply(self, definitions: Catalog, *, expected: str) -> bool:
+        """Replace the kept catalogue with ``definitions``, whole or not at all (R-1).
+
+        Returns False, having changed nothing, when the kept catalogue's `Catalog.revision` is no longer
+        ``expected``: somebody else applied in between. Online rows of a view whose keys or dtypes change, or
+        that is gone, go too.
+        """
+        ...
+
+    def definitions(self) -> Catalog:
+        """Return the kept catalogue as it is now, whichever process changed it last (R-5). Cheap when unchanged."""
+        ...
+
+    def scan(
+        self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
+    ) -> Sequence[ScanPart]:
+        """Return the history of ``view``: join keys, time columns and the fields named in ``columns``.
+
+        ``keys`` (a table of distinct join keys) and ``until_us`` (no later event time is needed) are hints: more
+        rows than asked for are harmless, fewer are not. Rows in any order, duplicates included.
+        """
+        ...
+
+    def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
+        """Add checked rows (the view's columns and dtypes) to history, once for each ``batch_id`` (W-2).
+
+        Returns False when the batch was there already. Raises `InvalidBatchError` when it was there with
+        other content.
+        """
+        ...
+
+    def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
+        """Return for each key the greatest row (P-4) with ``event_us <= at_us``, or None; aligned with ``keys`` (O-5)."""
+        ...
+
+    def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
+        """Merge rows into the online state by P-4's order (O-1), each row whole or not at all (O-7).
+
+        A row later than ``at_us`` is kept beside the one that answers until then (O-2); `e2i_fs.online.merge`
+        does both. Returns how many keys changed.
+        """
+        ...
+
+    def position(self, view: str) -> Position:
+        """Return how far the online state of ``view`` is, for freshness (F-1) and parity (X-4)."""
+        ...
+
+    def ping(self, deadline: float) -> float:
+        """Return how many seconds the backend took to answer, or raise a `BackendError` within ``deadline`` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. Calling it twice is harmless."""
+        ...

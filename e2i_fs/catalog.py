@@ -1,0 +1,318 @@
+"""The catalogue: all definitions of a store as one value, and the plan from one catalogue to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field, fingerprint
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import BreakingChangeError, DefinitionError, UnknownFeatureError, did_you_mean
+from e2i_fs.frozen import FrozenMap
+from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.sources import PushSource, RequestSource, Source
+
+__all__ = ["Catalog", "Plan"]
+
+Definition = Entity | FeatureView | FeatureService | OnDemandFeatureView | Source | RequestSource
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an ``apply`` does or would do (R-1). Each item is ``"view hcp_stats"``-like: a kind and a name."""
+
+    created: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    breaking: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """True when applying would change something."""
+        return bool(self.created or self.updated or self.removed)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All definitions of one store. A value: changing it gives a new one.
+
+    ``bases`` has, for each view, the folder from which its relative paths are taken (T-4); it is no part of
+    any fingerprint.
+    """
+
+    entities: Mapping[str, Entity] = field(default_factory=FrozenMap)
+    views: Mapping[str, FeatureView] = field(default_factory=FrozenMap)
+    services: Mapping[str, FeatureService] = field(default_factory=FrozenMap)
+    on_demand: Mapping[str, OnDemandFeatureView] = field(default_factory=FrozenMap)
+    bases: Mapping[str, str] = field(default_factory=FrozenMap)
+
+    # ---- asking -------------------------------------------------------------------------------------------
+
+    def view(self, name: str) -> FeatureView:
+        """Return the view of this name, its entities attached, or raise with the nearest names (P-9)."""
+        found = self._attached.get(name)
+        if found is None:
+            known = [*self.views, *self.on_demand]
+            raise UnknownFeatureError(f"Unknown feature view {name!r}.{did_you_mean(name, known)}")
+        return found
+
+    @cached_property
+    def _attached(self) -> dict[str, FeatureView]:
+        return {
+            name: replace(view, entity_objects=tuple(self.entities[e] for e in view.entities if e in self.entities))
+            for name, view in self.views.items()
+        }
+
+    def service(self, name: str) -> FeatureService:
+        """Return the service of this name, or raise with the nearest names (P-9)."""
+        if name not in self.services:
+            raise UnknownFeatureError(f"Unknown feature service {name!r}.{did_you_mean(name, self.services)}")
+        return self.services[name]
+
+    def join_keys(self, view: str) -> Mapping[str, DType]:
+        """Return the join keys of a view, its entities' together, in order."""
+        keys: dict[str, DType] = {}
+        for entity in self.view(view).entities:
+            keys.update(self.entities[entity].keys)
+        return keys
+
+    def push_sources(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of the push sources, each with the views that it feeds."""
+        feeds: dict[str, list[str]] = {}
+        for view in self.views.values():
+            if isinstance(view.source, PushSource):
+                feeds.setdefault(view.source.name, []).append(view.name)
+        return {name: tuple(sorted(views)) for name, views in feeds.items()}
+
+    def fingerprint(self, view: str) -> str:
+        """Return the fingerprint of a view: its keys with their dtypes, fields, source, ttl or code (R-2)."""
+        return self._fingerprints[view]
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        made = {name: fingerprint(d.canonical()) for name, d in self.on_demand.items()}
+        for name, view in self.views.items():
+            keys = [self.entities[e].canonical() for e in view.entities]
+            made[name] = fingerprint({"keys": keys, **view.canonical()})
+        return made
+
+    @cached_property
+    def revision(self) -> str:
+        """A hash of everything in the catalogue: equal revisions are equal catalogues."""
+        return fingerprint(self.to_json())
+
+    # ---- changing -----------------------------------------------------------------------------------------
+
+    def planned(
+        self, definitions: Iterable[Definition], base: str, *, allow_breaking: bool = False
+    ) -> tuple[Catalog, Plan]:
+        """Return the catalogue with ``definitions`` added or changed, and the plan to it.
+
+        Raises `DefinitionError` when the result would not hold together, `BreakingChangeError` when a change
+        would break readers (R-4). Nothing is written here.
+        """
+        given = _grouped(definitions)
+        after = Catalog(
+            entities=FrozenMap({**self.entities, **given["entity"]}),
+            views=FrozenMap({**self.views, **given["view"]}),
+            services=FrozenMap({**self.services, **given["service"]}),
+            on_demand=FrozenMap({**self.on_demand, **given["on-demand view"]}),
+            bases=FrozenMap({**self.bases, **dict.fromkeys(given["view"], base)}),
+        )
+        after._check(given["source"])
+        created, updated, unchanged, breaking = [], [], [], []
+        for kind, before, now in self._pairs(after):
+            for name, definition in now.items():
+                if name not in given[kind]:
+                    continue
+                label = f"{kind} {name}"
+                if name not in before:
+                    created.append(label)
+                elif before[name].to_json() == definition.to_json() and (
+                    kind != "view" or self.bases.get(name) == base or not _relative(definition)
+                ):
+                    unchanged.append(label)
+                else:
+                    updated.append(label)
+        for name, view in self.views.items():
+            breaking.extend(_breaks(view, self.join_keys(name), after.view(name), after.join_keys(name)))
+        if breaking and not allow_breaking:
+            raise BreakingChangeError(
+                "Breaking changes (R-4), so nothing was applied: " + "; ".join(breaking) + ". "
+                "Pass allow_breaking=True if no reader needs the old form; what is online for a view so changed is dropped."
+            )
+        return after, Plan(tuple(created), tuple(updated), tuple(unchanged), (), tuple(breaking))
+
+    def without(self, name: str) -> tuple[Catalog, Plan]:
+        """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
+        for kind, before, _ in self._pairs(self):
+            if name in before:
+                break
+        else:
+            known = [n for _, before, _ in self._pairs(self) for n in before]
+            raise UnknownFeatureError(f"Nothing called {name!r} is registered.{did_you_mean(name, known)}")
+        attribute = {"entity": "entities", "view": "views", "service": "services", "on-demand view": "on_demand"}[kind]
+        rest = FrozenMap({n: d for n, d in getattr(self, attribute).items() if n != name})
+        after = replace(self, **{attribute: rest})
+        if kind == "view":
+            after = replace(after, bases=FrozenMap({n: b for n, b in self.bases.items() if n != name}))
+        after._check({})
+        return after, Plan(removed=(f"{kind} {name}",))
+
+    def _pairs(self, after: Catalog) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        return [
+            ("entity", self.entities, after.entities),
+            ("view", self.views, after.views),
+            ("on-demand view", self.on_demand, after.on_demand),
+            ("service", self.services, after.services),
+        ]
+
+    def _check(self, sources: Mapping[str, Source | RequestSource]) -> None:
+        for name in self.views:
+            if name in self.on_demand:
+                raise DefinitionError(f"{name!r} names both a feature view and an on-demand view; rename one of them.")
+            self._check_view(self.views[name])
+        for view in self.on_demand.values():
+            for ref in view.inputs:
+                self._check_ref(ref, f"On-demand view {view.name!r}", stored_only=True)
+        for service in self.services.values():
+            for ref in service.features:
+                self._check_ref(ref, f"Feature service {service.name!r}")
+        used = [v.source for v in self.views.values()]
+        used += [s.batch_source for s in used if isinstance(s, PushSource)]
+        asked: list[Any] = [*used, *(r for d in self.on_demand.values() for r in d.request)]
+        for label, source in sources.items():
+            if source not in asked:
+                raise DefinitionError(f"No view uses {label}; a source is registered through the view that names it.")
+        pushes: dict[str, PushSource] = {}
+        for source in used:
+            if isinstance(source, PushSource) and pushes.setdefault(source.name, source) != source:
+                raise DefinitionError(f"Two different push sources are called {source.name!r}; rename one of them.")
+
+    def _check_view(self, view: FeatureView) -> None:
+        keys: dict[str, str] = {}
+        for name in view.entities:
+            if name not in self.entities:
+                raise DefinitionError(
+                    f"FeatureView {view.name!r}: entity {name!r} is not registered.{did_you_mean(name, self.entities)} "
+                    "Apply it together with the view."
+                )
+            for key in self.entities[name].keys:
+                if key in keys:
+                    raise DefinitionError(
+                        f"FeatureView {view.name!r}: entities {keys[key]!r} and {name!r} share the join key {key!r}."
+                    )
+                keys[key] = name
+        for f in view.schema:
+            if f.name in keys:
+                raise DefinitionError(
+                    f"FeatureView {view.name!r}: field {f.name!r} has the name of a join key of entity {keys[f.name]!r}."
+                )
+        for column in (view.event_column, view.created_column):
+            if column in keys:
+                raise DefinitionError(f"FeatureView {view.name!r}: {column!r} is both a time column and a join key.")
+
+    def _check_ref(self, ref: str, who: str, *, stored_only: bool = False) -> None:
+        view, _, feature = ref.partition(":")
+        known: Mapping[str, FeatureView | OnDemandFeatureView] = self.views
+        if not stored_only:
+            known = {**self.views, **self.on_demand}
+        if view not in known:
+            raise DefinitionError(f"{who} names the unknown view {view!r}.{did_you_mean(view, known)}")
+        if feature != "*" and feature not in known[view].features:
+            nearest = did_you_mean(ref, [f"{view}:{n}" for n in known[view].features])
+            raise DefinitionError(f"{who} names the unknown feature {ref!r}.{nearest}")
+
+    # ---- keeping ------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole catalogue as a JSON value that `from_json` reads."""
+        return {
+            "format": 1,
+            "entities": [d.to_json() for _, d in sorted(self.entities.items())],
+            "views": [{**d.to_json(), "base": self.bases.get(n, "")} for n, d in sorted(self.views.items())],
+            "services": [d.to_json() for _, d in sorted(self.services.items())],
+            "on_demand": [d.to_json() for _, d in sorted(self.on_demand.items())],
+        }
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> Catalog:
+        """Return the catalogue that `to_json` wrote."""
+        if form.get("format") != 1:
+            raise DefinitionError(f"Definitions of format {form.get('format')!r}: written by a newer e2i_fs; upgrade it.")
+        views = [FeatureView.from_json(v) for v in form["views"]]
+        return cls(
+            entities=_by_name(Entity.from_json(d) for d in form["entities"]),
+            views=_by_name(views),
+            services=_by_name(FeatureService.from_json(d) for d in form["services"]),
+            on_demand=_by_name(OnDemandFeatureView.from_json(d) for d in form["on_demand"]),
+            bases=FrozenMap({v["view"]: v.get("base", "") for v in form["views"]}),
+        )
+
+
+def _by_name(definitions: Iterable[Any]) -> FrozenMap[Any]:
+    return FrozenMap({d.name: d for d in definitions})
+
+
+def _relative(view: FeatureView) -> bool:
+    """True when the meaning of the view's source depends on the folder that relative paths are taken from."""
+    source = view.source.batch_source if isinstance(view.source, PushSource) else view.source
+    return getattr(source, "path", None) is not None
+
+
+def _grouped(definitions: Iterable[Definition]) -> dict[str, dict[str, Any]]:
+    """Sort definitions by kind and name; entities given inside views come along."""
+    if isinstance(definitions, Entity | FeatureView | FeatureService | OnDemandFeatureView):
+        raise DefinitionError(f"apply takes a list of definitions; write apply([{definitions.name}]).")
+    groups: dict[str, dict[str, Any]] = {k: {} for k in ("entity", "view", "service", "on-demand view", "source")}
+
+    def put(kind: str, name: str, definition: Any) -> None:
+        if groups[kind].setdefault(name, definition) != definition:
+            raise DefinitionError(f"Two different definitions of {kind} {name!r} in one apply; keep one of them.")
+
+    for definition in definitions:
+        if isinstance(definition, Entity):
+            put("entity", definition.name, definition)
+        elif isinstance(definition, FeatureView):
+            for entity in definition.entity_objects:
+                put("entity", entity.name, entity)
+            put("view", definition.name, definition)
+        elif isinstance(definition, FeatureService):
+            put("service", definition.name, definition)
+        elif isinstance(definition, OnDemandFeatureView):
+            put("on-demand view", definition.name, definition)
+        elif isinstance(definition, Source | RequestSource):
+            groups["source"][f"{type(definition).__name__} {definition.name!r}"] = definition
+        else:
+            raise DefinitionError(
+                f"apply: {definition!r} is not a definition; give Entity, FeatureView, FeatureService, on-demand views."
+            )
+    return groups
+
+
+def _breaks(before: FeatureView, keys: Mapping[str, DType], after: FeatureView, keys_after: Mapping[str, DType]) -> list[str]:
+    """Say each way in which ``after`` would break a reader of ``before`` (R-4)."""
+    found = []
+    if list(keys.items()) != list(keys_after.items()):
+        found.append(f"view {before.name!r}: the join keys change from {dict(keys)} to {dict(keys_after)}")
+    fields: Mapping[str, Field] = after.features
+    for name, old in before.features.items():
+        new = fields.get(name)
+        if new is None:
+            found.append(f"view {before.name!r}: the feature {name!r} is removed")
+        elif new.dtype != old.dtype:
+            found.append(f"view {before.name!r}: the feature {name!r} changes from {old.dtype!r} to {new.dtype!r}")
+    return found
+
+
+def breaking_views(before: Catalog, after: Catalog) -> Sequence[str]:
+    """Return the views whose stored rows cannot be read under ``after``."""
+    return [
+        name
+        for name, view in before.views.items()
+        if name in after.views and _breaks(view, before.join_keys(name), after.view(name), after.join_keys(name))
+    ]

@@ -1,0 +1,78 @@
+"""The one clock (T-5). Nothing else in the package reads the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+from e2i_fs.errors import ConfigError
+
+__all__ = ["Clock", "SystemClock", "as_clock", "from_us", "to_us"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Return a time as whole microseconds since the Unix epoch; a naive one is read as UTC (T-1).
+
+    >>> to_us(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """Return microseconds since the Unix epoch as an aware UTC time.
+
+    >>> from_us(1_000_000)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
+    """
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Tells the time (aware, UTC) and, for durations, seconds that never go back."""
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed moment."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed moment."""
+        return time.monotonic()
+
+
+class _CalledClock(SystemClock):
+    def __init__(self, tell: Callable[[], datetime]) -> None:
+        self._tell = tell
+
+    def now(self) -> datetime:
+        moment = self._tell()
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def as_clock(clock: Clock | Callable[[], datetime] | None) -> Clock:
+    """Return ``clock`` as a `Clock`: one already, a function that tells the time, or None for the machine's."""
+    if clock is None:
+        return SystemClock()
+    if isinstance(clock, Clock):
+        return clock
+    if callable(clock):
+        return _CalledClock(clock)
+    raise ConfigError(f"clock={clock!r}: give an object with now() and monotonic(), or a function that returns a time.")

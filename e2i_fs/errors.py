@@ -1,0 +1,198 @@
+"""Every error that e2i_fs raises, in one tree.
+
+::
+
+    E2IError
+    ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
+    ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
+    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError
+    ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
+    ├ UnsupportedError
+    ├ RunOverlapError
+    ├ LeakageError
+    ├ QualityGateBlockedError
+    ├ BackendError    ── BackendUnavailableError, DeadlineExceededError, ThrottledError, BackendDataError
+    └ FailoverError   ── NoEligibleBackendError, DegradedAnswerError
+
+A caller's mistake is also a ``ValueError`` or a ``LookupError``, so code that knows nothing of this
+package can catch it. The first three backend errors, and no others, move a request to the next
+backend (X-2). A driver's own error is always the ``__cause__`` (G-4).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from e2i_fs.results import Attempt
+
+__all__ = [
+    "BackendDataError",
+    "BackendError",
+    "BackendUnavailableError",
+    "BreakingChangeError",
+    "ConfigError",
+    "DeadlineExceededError",
+    "DefinitionError",
+    "DegradedAnswerError",
+    "DuplicateBackendError",
+    "E2IError",
+    "FailoverError",
+    "FeatureNameCollisionError",
+    "InvalidBatchError",
+    "InvalidEntityFrameError",
+    "InvalidTimestampError",
+    "LabelRequestedError",
+    "LeakageError",
+    "NoEligibleBackendError",
+    "PluginLoadError",
+    "QualityGateBlockedError",
+    "RequestError",
+    "RunOverlapError",
+    "SchemaMismatchError",
+    "ThrottledError",
+    "UnknownBackendError",
+    "UnknownFeatureError",
+    "UnsupportedError",
+    "did_you_mean",
+]
+
+
+class E2IError(Exception):
+    """The root: catch this to catch everything that e2i_fs raises on purpose."""
+
+
+class DefinitionError(E2IError, ValueError):
+    """An entity, view, service or source that cannot mean anything."""
+
+
+class SchemaMismatchError(DefinitionError):
+    """A source does not hold what the definition says of it (R-3)."""
+
+
+class BreakingChangeError(DefinitionError):
+    """A change that would break readers, applied without ``allow_breaking=True`` (R-4)."""
+
+
+class RequestError(E2IError):
+    """The caller's request cannot be answered as it stands. It never fails over (X-2)."""
+
+
+class UnknownFeatureError(RequestError, LookupError):
+    """A view, feature, service or push source that is not registered (P-9)."""
+
+
+class InvalidEntityFrameError(RequestError, ValueError):
+    """The entity rows lack something that the request needs (P-11)."""
+
+
+class InvalidTimestampError(RequestError, ValueError):
+    """A time that is missing, not a time, naive when refused, or finer than a microsecond (T-1 to T-3)."""
+
+
+class FeatureNameCollisionError(RequestError, ValueError):
+    """Two outputs, or an output and an input column, would have one name (P-9)."""
+
+
+class LabelRequestedError(RequestError, ValueError):
+    """A label was asked for as a model input (P-12)."""
+
+
+class InvalidBatchError(RequestError, ValueError):
+    """A batch that does not fit its view. Nothing of it was written (W-1).
+
+    ``problems`` lists every problem found, one string each.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems: tuple[str, ...] = tuple(problems)
+        super().__init__("\n  - ".join([message, *self.problems]))
+
+
+class ConfigError(E2IError, ValueError):
+    """A configuration that cannot be used as it stands."""
+
+
+class UnknownBackendError(ConfigError, LookupError):
+    """No installed plugin has this backend name."""
+
+
+class PluginLoadError(ConfigError):
+    """A backend plugin is installed and cannot be loaded; the cause says why (G-2)."""
+
+
+class DuplicateBackendError(ConfigError):
+    """Two installed plugins claim one backend name (G-2)."""
+
+
+class UnsupportedError(E2IError, NotImplementedError):
+    """The backend does not declare this capability (G-3)."""
+
+
+class RunOverlapError(E2IError):
+    """Another materialisation of the same view is running (W-4)."""
+
+
+class LeakageError(E2IError):
+    """An answer would hold what could not be known at its time."""
+
+
+class QualityGateBlockedError(E2IError):
+    """A quality gate refused the data."""
+
+
+class BackendError(E2IError):
+    """Something went wrong behind the protocol, through no fault of the caller."""
+
+
+class BackendUnavailableError(BackendError):
+    """The backend cannot be reached or cannot work now. Fails over."""
+
+
+class DeadlineExceededError(BackendError, TimeoutError):
+    """The backend did not answer in time. Fails over."""
+
+
+class ThrottledError(BackendError):
+    """The backend refuses more work for now. Fails over."""
+
+
+class BackendDataError(BackendError):
+    """Stored data cannot be read as what it should be. Does not fail over (X-2)."""
+
+
+class FailoverError(E2IError):
+    """The failover store cannot give the answer asked for."""
+
+
+class NoEligibleBackendError(FailoverError):
+    """No backend may answer (X-9). ``attempts`` has what was tried, ``retry_after`` seconds."""
+
+    def __init__(
+        self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None
+    ) -> None:
+        self.attempts = tuple(attempts)
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class DegradedAnswerError(FailoverError):
+    """``strict=True`` and the only answer to be had is a degraded one (X-7)."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence naming the known names nearest to ``name``, or listing a few, or ``""``.
+
+    >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "hcp:rank"])
+    " Did you mean 'hcp:trx_count'?"
+    """
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f" Did you mean {' or '.join(repr(n) for n in near)}?"
+    if not names:
+        return ""
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f" Known: {', '.join(repr(n) for n in names[:8])}{more}."

@@ -1,0 +1,268 @@
+"""Where a feature view's history comes from. A source is a value: it names data and never opens it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from e2i_fs.errors import DefinitionError, did_you_mean
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    from e2i_fs.definitions import Field
+
+__all__ = [
+    "CSVSource",
+    "DuckDBSource",
+    "ParquetSource",
+    "PushSource",
+    "RequestSource",
+    "SQLSource",
+    "Source",
+    "source_from_canonical",
+]
+
+DEFAULT_TIMESTAMP = "event_timestamp"
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What all sources of history have in common.
+
+    ``timestamp_field`` names the column that says when a row became true, ``created_timestamp_field`` the
+    column that says when it became known (both as the source spells them); ``field_mapping`` renames
+    ``{source column: name in the view}``. ``name`` is for people and is no part of the fingerprint.
+    """
+
+    kind: ClassVar[str] = ""
+
+    _: KW_ONLY
+    timestamp_field: str = DEFAULT_TIMESTAMP
+    created_timestamp_field: str | None = None
+    field_mapping: Mapping[str, str] = field(default_factory=FrozenMap)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        label = f"{type(self).__name__}({self.where()!r})"
+        if not isinstance(self.timestamp_field, str) or not self.timestamp_field:
+            raise DefinitionError(f"{label}: timestamp_field is {self.timestamp_field!r}; name the event time column.")
+        if self.created_timestamp_field == self.timestamp_field:
+            raise DefinitionError(
+                f"{label}: created_timestamp_field and timestamp_field are both {self.timestamp_field!r}; "
+                "when a row became known is another column, or None."
+            )
+        object.__setattr__(self, "field_mapping", FrozenMap(self.field_mapping))
+        targets = list(self.field_mapping.values())
+        twice = sorted({t for t in targets if targets.count(t) > 1})
+        if twice:
+            raise DefinitionError(f"{label}: field_mapping gives the name {twice[0]!r} to two columns.")
+
+    def where(self) -> str:
+        """Return the words by which messages speak of this source."""
+        return self.name
+
+    @property
+    def event_column(self) -> str:
+        """The name of the event time in the view's own rows, after ``field_mapping``."""
+        return self.field_mapping.get(self.timestamp_field, self.timestamp_field)
+
+    @property
+    def created_column(self) -> str | None:
+        """The name of the created time in the view's own rows, after ``field_mapping``; None if there is none."""
+        created = self.created_timestamp_field
+        return None if created is None else self.field_mapping.get(created, created)
+
+    def source_column(self, name: str) -> str:
+        """Return the source's own name of the column that the view calls ``name``."""
+        return next((column for column, renamed in self.field_mapping.items() if renamed == name), name)
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the JSON value that stands for this source in a fingerprint (R-2)."""
+        form: dict[str, Any] = {"type": self.kind}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "name":
+                continue
+            if isinstance(value, Mapping):
+                value = dict(sorted(value.items()))
+            elif isinstance(value, Source):
+                value = value.canonical()
+            elif isinstance(value, tuple):
+                value = list(value)
+            form[f.name] = value
+        return form
+
+
+@dataclass(frozen=True, slots=True)
+class _FileSource(Source):
+    path: Paths
+
+    def __post_init__(self) -> None:
+        given = self.path if isinstance(self.path, list | tuple) else [self.path]
+        if not given or not all(isinstance(p, str | os.PathLike) and os.fspath(p) for p in given):
+            raise DefinitionError(
+                f"{type(self).__name__}({self.path!r}): give a path (a file, a folder or a glob), or a list of paths."
+            )
+        object.__setattr__(self, "path", tuple(str(os.fspath(p)) for p in given))
+        Source.__post_init__(self)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths as given, always a tuple."""
+        return self.path  # type: ignore[return-value]
+
+    def where(self) -> str:
+        return ", ".join(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetSource(_FileSource):
+    """Parquet files, read in place: one file, a folder, a glob, or a list of these.
+
+    A relative path is taken from the folder of the configuration file, or from the working directory when
+    the store was opened with a mapping, and is fixed when the definition is applied (T-4).
+
+    >>> ParquetSource("visits.parquet", created_timestamp_field="loaded_at").timestamp_field
+    'event_timestamp'
+    """
+
+    kind: ClassVar[str] = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class CSVSource(_FileSource):
+    """CSV files with a header row, read in place. Each column is parsed as the dtype that the view declares.
+
+    >>> CSVSource("visits.csv", timestamp_field="at").timestamp_field
+    'at'
+    """
+
+    kind: ClassVar[str] = "csv"
+    delimiter: str = field(default=",", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _TableSource(Source):
+    table: str | None = field(default=None, kw_only=True)
+    query: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if bool(self.table) == bool(self.query):
+            raise DefinitionError(f"{type(self).__name__}: give either table= or query=, and not both.")
+        Source.__post_init__(self)
+
+    def where(self) -> str:
+        return self.table or self.query or ""
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDBSource(_TableSource):
+    """A table or a query in a DuckDB database file, which is opened read-only for each retrieval.
+
+    >>> DuckDBSource("warehouse.duckdb", table="visits").table
+    'visits'
+    """
+
+    kind: ClassVar[str] = "duckdb"
+    path: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", str(os.fspath(self.path)))
+        _TableSource.__post_init__(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SQLSource(_TableSource):
+    """A table or a query in a database reached through ADBC (``pip install "e2i-fs[postgres]"`` for PostgreSQL).
+
+    ``connection`` is a URI such as ``postgresql://user@host/db``; ``${VAR}`` in it is expanded when it is
+    opened, so that a password stays out of the definition.
+
+    >>> SQLSource("postgresql://${PGUSER}@localhost/e2i", table="business_metrics").table
+    'business_metrics'
+    """
+
+    kind: ClassVar[str] = "sql"
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushSource(Source):
+    """A name that producers push rows to; every view that uses it gets its own columns of them.
+
+    With a ``batch_source`` the history is that source and the pushed rows together, and the time columns
+    are the batch source's.
+
+    >>> PushSource("clicks", timestamp_field="at").name
+    'clicks'
+    """
+
+    kind: ClassVar[str] = "push"
+    name: str = field(kw_only=False)  # type: ignore[misc]
+    batch_source: Source | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise DefinitionError("PushSource: give a name, e.g. PushSource('hcp_engagement_push_source').")
+        batch = self.batch_source
+        if batch is not None:
+            if not isinstance(batch, Source) or isinstance(batch, PushSource):
+                raise DefinitionError(f"PushSource({self.name!r}): batch_source is {batch!r}; give a stored source.")
+            own = (self.timestamp_field, self.created_timestamp_field, dict(self.field_mapping))
+            theirs = (batch.event_column, batch.created_column, {})
+            if own not in ((DEFAULT_TIMESTAMP, None, {}), theirs):
+                raise DefinitionError(
+                    f"PushSource({self.name!r}): its batch_source says the time columns and the mapping; give them there."
+                )
+            object.__setattr__(self, "timestamp_field", theirs[0])
+            object.__setattr__(self, "created_timestamp_field", theirs[1])
+        Source.__post_init__(self)
+
+    def canonical(self) -> dict[str, Any]:
+        return {**Source.canonical(self), "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSource:
+    """Columns that come with the request itself, for on-demand feature views.
+
+    >>> from e2i_fs import Field, String
+    >>> RequestSource("hcp_request_source", schema=[Field("hcp_id", String)]).name
+    'hcp_request_source'
+    """
+
+    name: str
+    _: KW_ONLY
+    schema: Sequence[Field]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise DefinitionError("RequestSource: give a name.")
+        if not self.schema:
+            raise DefinitionError(f"RequestSource({self.name!r}): the schema is empty; list the request's columns.")
+        object.__setattr__(self, "schema", tuple(self.schema))
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the JSON value that stands for this source in a fingerprint (R-2)."""
+        return {"type": "request", "name": self.name, "schema": [f.canonical() for f in self.schema]}
+
+
+_KINDS: dict[str, type[Source]] = {c.kind: c for c in (ParquetSource, CSVSource, DuckDBSource, SQLSource, PushSource)}
+
+
+def source_from_canonical(form: Mapping[str, Any]) -> Source:
+    """Return the source of a canonical form; the inverse of `Source.canonical`.
+
+    >>> source_from_canonical(CSVSource("a.csv").canonical()) == CSVSource("a.csv")
+    True
+    """
+    rest = dict(form)
+    kind = rest.pop("type", "")
+    if kind not in _KINDS:
+        raise DefinitionError(f"Unknown source type {kind!r}.{did_you_mean(str(kind), _KINDS)}")
+    if rest.get("batch_source") is not None:
+        rest["batch_source"] = source_from_canonical(rest["batch_source"])
+    return _KINDS[kind](**rest)

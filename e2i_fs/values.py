@@ -1,0 +1,259 @@
+"""Arrow types of the dtypes, checked casts to them, and the storage values of online rows.
+
+A *storage value* is what a backend keeps: int, float, bool, str, bytes, list, dict or None. Timestamps are
+microseconds and dates days since the Unix epoch, decimals are text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from e2i_fs.clock import from_us, to_us
+from e2i_fs.dtypes import DType
+
+__all__ = ["LossyCastError", "arrow_type", "cast_column", "order_key", "python_value", "storage_value", "storage_values"]
+
+_EPOCH_DAY = dt.date(1970, 1, 1)
+_SIMPLE: dict[str, pa.DataType] = {
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "json": pa.string(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+class LossyCastError(ValueError):
+    """A column that cannot become the declared dtype without changing a value. ``rows`` has the rows, if known."""
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        self.rows = tuple(rows)
+        super().__init__(message)
+
+
+def arrow_type(dtype: DType) -> pa.DataType:
+    """Return the Arrow type of a dtype.
+
+    >>> from e2i_fs.dtypes import Array, Int64
+    >>> arrow_type(Array(Int64))
+    ListType(list<item: int64>)
+    """
+    if dtype.kind == "struct":
+        return pa.struct([pa.field(name, arrow_type(inner)) for name, inner in dtype.fields])
+    if dtype.kind == "array":
+        assert dtype.element is not None
+        return pa.list_(arrow_type(dtype.element))
+    if dtype.kind == "vector":
+        return pa.list_(pa.float32(), dtype.numbers[0])
+    if dtype.kind == "decimal":
+        return pa.decimal128(*dtype.numbers)
+    return _SIMPLE[dtype.kind]
+
+
+def cast_column(column: pa.ChunkedArray, dtype: DType) -> pa.ChunkedArray:
+    """Return ``column`` in the Arrow type of ``dtype``, or raise `LossyCastError` naming the rows that do not fit.
+
+    A whole number may change its width; a float may become a whole number when it is one, and a Float32 by
+    rounding (that is the precision declared), not by overflow; a whole number may become a float that holds it
+    exactly. A naive time is read as UTC. Text is never parsed, and nothing becomes text.
+    """
+    target = arrow_type(dtype)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    given = column.type
+    if given == target:
+        return _checked_content(column, dtype)
+    if pa.types.is_null(given):
+        return pa.chunked_array([pa.nulls(len(column), target)])
+    if not _may_cast(given, target):
+        raise LossyCastError(f"is {given}, which is not {dtype!r}")
+    try:
+        return _checked_content(_cast(column, target), dtype)
+    except pa.ArrowInvalid:
+        rows = _rows_that_fail(column, lambda part: _cast(part, target))
+        raise LossyCastError(f"is {given} and holds a value that does not fit {dtype!r}", rows) from None
+
+
+def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    given = column.type
+    if pa.types.is_timestamp(target):
+        if given.tz is None:
+            column = column.cast(pa.timestamp(given.unit, "UTC"))
+        return column.cast(target)
+    if pa.types.is_floating(target) and pa.types.is_floating(given):
+        cast = column.cast(target, safe=False)
+        overflow = pc.and_(pc.is_inf(cast), pc.invert(pc.is_inf(column)))
+        if pc.any(overflow).as_py():
+            raise pa.ArrowInvalid("overflow")
+        return cast
+    return column.cast(target)
+
+
+def _may_cast(given: pa.DataType, target: pa.DataType) -> bool:
+    kinds: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], bool]], ...] = (
+        (pa.types.is_integer, lambda t: pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t)),
+        (pa.types.is_floating, lambda t: pa.types.is_integer(t) or pa.types.is_floating(t)),
+        (pa.types.is_decimal, pa.types.is_decimal),
+        (_is_text, _is_text),
+        (_is_binary, _is_binary),
+        (pa.types.is_date, pa.types.is_date),
+        (pa.types.is_timestamp, pa.types.is_timestamp),
+    )
+    if _is_list(given) and _is_list(target):
+        return pa.types.is_null(given.value_type) or given.value_type == target.value_type or _may_cast(given.value_type, target.value_type)
+    if pa.types.is_struct(given) and pa.types.is_struct(target):
+        names = [given.field(i).name for i in range(given.num_fields)]
+        return sorted(names) == sorted(target.field(i).name for i in range(target.num_fields)) and all(
+            pa.types.is_null(given.field(n).type) or given.field(n).type == target.field(n).type
+            or _may_cast(given.field(n).type, target.field(n).type) for n in names
+        )  # fmt: skip
+    return any(from_(given) and to(target) for from_, to in kinds)
+
+
+def _is_text(t: pa.DataType) -> bool:
+    return bool(pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t))
+
+
+def _is_binary(t: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(t) or pa.types.is_large_binary(t) or pa.types.is_binary_view(t) or pa.types.is_fixed_size_binary(t))
+
+
+def _is_list(t: pa.DataType) -> bool:
+    return bool(pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t) or pa.types.is_list_view(t))
+
+
+def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray], object]) -> list[int]:
+    """Return the rows that ``attempt`` refuses when it is given them alone, found by halving; at most 20."""
+    found: list[int] = []
+    todo = [(0, len(column))]
+    while todo and len(found) < 20:
+        start, stop = todo.pop()
+        try:
+            attempt(column.slice(start, stop - start))
+        except pa.ArrowInvalid:
+            if stop - start == 1:
+                found.append(start)
+            else:
+                middle = (start + stop) // 2
+                todo += [(middle, stop), (start, middle)]
+    return found
+
+
+def _checked_content(column: pa.ChunkedArray, dtype: DType) -> pa.ChunkedArray:
+    """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number."""
+    if dtype.kind == "json":
+        bad = [row for row, text in enumerate(column.to_pylist()) if text is not None and not _is_json(text)]
+        if bad:
+            raise LossyCastError("holds text that is not JSON", bad[:20])
+    if dtype.kind == "vector":
+        bad = [row for row, value in enumerate(column.to_pylist()) if value is not None and None in value]
+        if bad:
+            raise LossyCastError("holds a vector with a missing number", bad[:20])
+    return column
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def storage_values(column: pa.ChunkedArray, dtype: DType) -> list[Any]:
+    """Return an Arrow column of the dtype's own type as storage values."""
+    if dtype.kind == "timestamp":
+        return list(column.cast(pa.int64()).to_pylist())
+    if dtype.kind == "date":
+        return list(column.cast(pa.int32()).to_pylist())
+    values = column.to_pylist()
+    if dtype.kind in ("decimal", "struct", "array"):
+        return [storage_value(v, dtype) for v in values]
+    return list(values)
+
+
+def storage_value(value: Any, dtype: DType) -> Any:
+    """Return one Python value of ``dtype`` as a storage value."""
+    if value is None:
+        return None
+    match dtype.kind:
+        case "timestamp":
+            return to_us(value)
+        case "date":
+            return (value - _EPOCH_DAY).days
+        case "decimal":
+            return str(value)
+        case "struct":
+            return {name: storage_value(value.get(name), inner) for name, inner in dtype.fields}
+        case "array":
+            assert dtype.element is not None
+            return [storage_value(v, dtype.element) for v in value]
+        case _:
+            return value
+
+
+def python_value(value: Any, dtype: DType) -> Any:
+    """Return a storage value as the Python value that a caller gets: the inverse of `storage_value`.
+
+    >>> from e2i_fs.dtypes import Timestamp
+    >>> python_value(0, Timestamp)
+    datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    if value is None:
+        return None
+    match dtype.kind:
+        case "timestamp":
+            return from_us(value)
+        case "date":
+            return _EPOCH_DAY + dt.timedelta(days=value)
+        case "decimal":
+            return decimal.Decimal(value)
+        case "struct":
+            return {name: python_value(value.get(name), inner) for name, inner in dtype.fields}
+        case "array":
+            assert dtype.element is not None
+            return [python_value(v, dtype.element) for v in value]
+        case _:
+            return value
+
+
+def order_key(value: Any, dtype: DType) -> tuple[Any, ...]:
+    """Return a tuple that sorts storage values in the dtype's natural order, missing lowest (P-4).
+
+    >>> from e2i_fs.dtypes import Float64
+    >>> sorted([float("nan"), None, 1.0], key=lambda v: order_key(v, Float64))
+    [None, 1.0, nan]
+    """
+    if value is None:
+        return (0,)
+    match dtype.kind:
+        case "float32" | "float64":
+            nan = math.isnan(value)
+            return (1, nan, 0.0 if nan else value, 0.0 if nan else math.copysign(1.0, value))
+        case "decimal":
+            return (1, decimal.Decimal(value))
+        case "struct":
+            return (1, tuple(order_key(value.get(name), inner) for name, inner in dtype.fields))
+        case "array":
+            assert dtype.element is not None
+            return (1, tuple(order_key(v, dtype.element) for v in value))
+        case "vector":
+            return (1, tuple(order_key(v, _FLOAT32) for v in value))
+        case _:
+            return (1, value)
+
+
+_FLOAT32 = DType("float32")
