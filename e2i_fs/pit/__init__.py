@@ -1,0 +1,1 @@
+"""The point-in-time engine: one implementation of the P rules, in DuckDB SQL over Arrow and Parquet."""

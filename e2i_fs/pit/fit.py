@@ -1,0 +1,139 @@
+"""Which stored Arrow types can be read as which dtype without changing a value, and the SQL that does it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from e2i_fs.dtypes import DType
+
+__all__ = ["cast_sql", "duckdb_type", "misfit", "sort_sql", "time_sql"]
+
+_DUCKDB = {
+    "int32": "INTEGER", "int64": "BIGINT", "float32": "FLOAT", "float64": "DOUBLE", "bool": "BOOLEAN",
+    "string": "VARCHAR", "json": "VARCHAR", "bytes": "BLOB", "date": "DATE", "timestamp": "TIMESTAMP",
+}  # fmt: skip
+
+
+def duckdb_type(dtype: DType) -> str:
+    """Return the DuckDB type of a dtype; a Timestamp is a TIMESTAMP in UTC.
+
+    >>> from e2i_fs.dtypes import Array, Int64
+    >>> duckdb_type(Array(Int64))
+    'BIGINT[]'
+    """
+    match dtype.kind:
+        case "struct":
+            return "STRUCT(" + ", ".join(f"{_quoted(n)} {duckdb_type(t)}" for n, t in dtype.fields) + ")"
+        case "array":
+            assert dtype.element is not None
+            return f"{duckdb_type(dtype.element)}[]"
+        case "vector":
+            return f"FLOAT[{dtype.numbers[0]}]"
+        case "decimal":
+            return "DECIMAL({}, {})".format(*dtype.numbers)
+        case kind:
+            return _DUCKDB[kind]
+
+
+def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | None:
+    """Return why a stored column of Arrow type ``given`` cannot be read as ``dtype``, or None if it can.
+
+    ``is_time`` is for the event and created time columns, which may be dates as well.
+    """
+    if pa.types.is_dictionary(given):
+        given = given.value_type
+    if pa.types.is_null(given) or (is_time and pa.types.is_date(given)):
+        return None
+    kind = dtype.kind
+    whole, real = pa.types.is_integer(given), pa.types.is_floating(given)
+    if kind in ("int32", "int64"):
+        return None if whole else ("a float would be cut; declare Float64, or store whole numbers" if real else "not a whole number")
+    if kind in ("float32", "float64"):
+        return None if whole or real else "not a number"
+    if kind == "decimal":
+        if whole:
+            return None
+        if not pa.types.is_decimal(given):
+            return "not a decimal"
+        return None if given.scale <= dtype.numbers[1] else "it has more digits after the point"
+    if kind == "array" or kind == "vector":
+        if not (pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given)):
+            return "not a list"
+        return misfit(given.value_type, dtype.element or DType("float32"))
+    if kind == "struct":
+        if not pa.types.is_struct(given):
+            return "not a struct"
+        for name, inner in dtype.fields:
+            if given.get_field_index(name) < 0:
+                return f"it has no field {name!r}"
+            reason = misfit(given.field(name).type, inner)
+            if reason:
+                return f"field {name!r}: {reason}"
+        return None
+    tests = {
+        "bool": pa.types.is_boolean,
+        "string": _is_text,
+        "json": _is_text,
+        "bytes": lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t) or pa.types.is_fixed_size_binary(t),
+        "date": pa.types.is_date,
+        "timestamp": pa.types.is_timestamp,
+    }
+    return None if tests[kind](given) else "another kind of value"
+
+
+def _is_text(t: pa.DataType) -> bool:
+    return bool(pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t))
+
+
+def time_sql(column: str, given: pa.DataType) -> str:
+    """Return SQL for a time column as microseconds since the epoch; a naive time is read as UTC (T-1)."""
+    if pa.types.is_null(given):
+        return "CAST(NULL AS BIGINT)"
+    if pa.types.is_timestamp(given) and given.tz is not None:
+        return f"epoch_us({column})"
+    return f"epoch_us(CAST({column} AS TIMESTAMP))"
+
+
+def cast_sql(column: str, given: pa.DataType, dtype: DType) -> str:
+    """Return SQL that reads ``column`` as ``dtype`` exactly, or fails when a value does not fit."""
+    target = duckdb_type(dtype)
+    if dtype.kind == "timestamp":
+        return f"make_timestamp({time_sql(column, given)})"
+    if dtype.kind in ("float32", "float64") and pa.types.is_integer(given) and given.bit_width > 16:
+        message = f"a whole number in {column.replace(chr(39), '')} is too large for {dtype!r}"
+        return (
+            f"CASE WHEN {column} IS NULL OR CAST(CAST({column} AS {target}) AS HUGEINT) = CAST({column} AS HUGEINT) "
+            f"THEN CAST({column} AS {target}) ELSE CAST(error('{message}') AS {target}) END"
+        )
+    return f"CAST({column} AS {target})"
+
+
+def sort_sql(column: str, dtype: DType) -> list[str]:
+    """Return the ORDER BY terms of a column in the dtype's natural order, missing lowest (P-4)."""
+    if dtype.kind in ("float32", "float64"):
+        return [f"{column} ASC NULLS FIRST", f"NOT signbit({column})"]
+    if dtype.kind in ("array", "struct", "vector"):
+        return [f"{_nested(column, dtype, 0)} ASC NULLS FIRST"]
+    return [f"{column} ASC NULLS FIRST"]
+
+
+def _nested(value: str, dtype: DType, depth: int) -> str:
+    """Return an expression whose DuckDB order is the natural order; DuckDB itself puts missing elements last."""
+    if dtype.kind in ("float32", "float64"):
+        return f"{{'v': {value}, 's': NOT signbit({value})}}"
+    if dtype.kind in ("array", "vector"):
+        name = f"x{depth}"
+        inner = _nested(name, dtype.element or DType("float32"), depth + 1)
+        listed = f"CAST({value} AS FLOAT[])" if dtype.kind == "vector" else value
+        return f"list_transform({listed}, lambda {name}: {{'p': {name} IS NOT NULL, 'v': {inner}}})"
+    if dtype.kind == "struct":
+        parts = []
+        for i, (name, inner) in enumerate(dtype.fields):
+            got = f"struct_extract({value}, '{name.replace(chr(39), chr(39) * 2)}')"
+            parts.append(f"'p{i}': {got} IS NOT NULL, 'v{i}': {_nested(got, inner, depth)}")
+        return "{" + ", ".join(parts) + "}"
+    return value
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,173 @@
+"""Finding backends and delivering events, with pluggy as the control plane only: no data crosses a hook.
+
+Entry points of the group ``e2i_fs`` are loaded one by one, so that a broken plugin harms no other (G-2).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from e2i_fs.backend import Backend, Capabilities
+from e2i_fs.errors import DuplicateBackendError, E2IError, PluginLoadError, UnknownBackendError, did_you_mean
+
+if TYPE_CHECKING:
+    from e2i_fs.clock import Clock
+    from e2i_fs.telemetry.events import Event
+
+__all__ = ["API_VERSION", "BackendSpec", "FoundBackend", "Plugins", "hookimpl", "hookspec"]
+
+API_VERSION = 1
+GROUP = "e2i_fs"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+_log = logging.getLogger("e2i_fs")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One backend that a plugin offers: named here, imported only when opened (G-1).
+
+    ``factory`` is ``"module:function"``; the function is called as
+    ``function(name=..., options=..., clock=..., base=...)`` and returns a `Backend`. ``capabilities`` are the
+    ones that hold whatever the options; None when they depend on these.
+
+    >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name
+    'acme'
+    """
+
+    name: str
+    api: int
+    factory: str
+    capabilities: Capabilities | None = None
+    install_hint: str = ""
+    summary: str = ""
+
+
+class _Hooks:
+    """The two hooks. They grow by new arguments only: an implementation may take fewer."""
+
+    @hookspec
+    def e2i_fs_backends(self) -> Iterable[BackendSpec]:  # type: ignore[empty-body]
+        """Return the backends that this plugin offers."""
+
+    @hookspec
+    def e2i_fs_on_event(self, event: Event) -> None:
+        """Be told of an event. What this raises is logged and goes no further (G-5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBackend:
+    """What discovery found of one entry point or one backend: its spec, or the error that kept it out."""
+
+    name: str
+    distribution: str
+    version: str
+    spec: BackendSpec | None = None
+    error: Exception | None = None
+
+
+class Plugins:
+    """The plugins of one store: those installed, and those given as objects (modules, usually).
+
+    ``found`` has every backend and every entry point that failed, with its distribution and version (G-2).
+    """
+
+    def __init__(self, extra: Sequence[object] = ()) -> None:
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(_Hooks)
+        self.found: list[FoundBackend] = []
+        for entry in entry_points(group=GROUP):
+            self._add(entry.name, _distribution(entry), entry.load)
+        for plugin in extra:
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            self._add(name, ("(given to connect)", ""), lambda plugin=plugin: plugin)
+        self.has_observers = bool(self._manager.hook.e2i_fs_on_event.get_hookimpls())
+
+    def _add(self, name: str, origin: tuple[str, str], load: Any) -> None:
+        # A plugin is a stranger's code: whatever it raises while it loads is kept and reported, never hidden.
+        try:
+            plugin = load()
+            self._manager.register(plugin, name=f"{origin[0]}:{name}:{id(plugin)}")
+            self._manager.check_pending()
+            offered = [i for i in self._manager.hook.e2i_fs_backends.get_hookimpls() if i.plugin is plugin]
+            specs = [spec for impl in offered for spec in impl.function()]
+            bad = next((s for s in specs if not isinstance(s, BackendSpec)), None)
+            if bad is not None:
+                raise PluginLoadError(f"e2i_fs_backends() of {origin[0]} gave {bad!r}, which is no BackendSpec.")
+        except Exception as error:  # noqa: BLE001 - G-2: reported in `found`, raised with its cause when asked for
+            self._forget(name, origin)
+            self.found.append(FoundBackend(name, *origin, error=error))
+        else:
+            self.found.extend(FoundBackend(spec.name, *origin, spec=spec) for spec in specs)
+
+    def _forget(self, name: str, origin: tuple[str, str]) -> None:
+        for known, plugin in self._manager.list_name_plugin():
+            if plugin is not None and known.startswith(f"{origin[0]}:{name}:"):
+                self._manager.unregister(plugin)
+
+    def spec(self, name: str) -> BackendSpec:
+        """Return the spec of the backend called ``name``.
+
+        Raises `UnknownBackendError` (nearest names), `DuplicateBackendError` (both distributions) or
+        `PluginLoadError` (the cause).
+        """
+        named = [f for f in self.found if f.name == name]
+        good = [f for f in named if f.spec is not None]
+        if len(good) > 1:
+            who = " and ".join(f"{f.distribution} {f.version}".strip() for f in good)
+            raise DuplicateBackendError(f"Two plugins offer the backend {name!r}: {who}. Uninstall one of them (G-2).")
+        if not good and named:
+            failed = named[0]
+            raise PluginLoadError(
+                f"The plugin {name!r} of {failed.distribution} {failed.version} cannot be loaded: "
+                f"{type(failed.error).__name__}: {failed.error}. Reinstall or remove it; `e2i-fs doctor` shows all plugins."
+            ) from failed.error
+        if not good:
+            known = [f.name for f in self.found if f.spec]
+            raise UnknownBackendError(f"Unknown backend {name!r}.{did_you_mean(name, known)}")
+        spec = good[0].spec
+        assert spec is not None
+        if spec.api != API_VERSION:
+            raise PluginLoadError(
+                f"The backend {name!r} of {good[0].distribution} speaks API {spec.api}, this e2i_fs speaks {API_VERSION}; "
+                f"upgrade {'e2i-fs' if spec.api > API_VERSION else good[0].distribution}."
+            )
+        return spec
+
+    def open(self, kind: str, *, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> Backend:
+        """Import the backend ``kind`` and open it (G-1). Only errors of `e2i_fs.errors` come out (G-4)."""
+        spec = self.spec(kind)
+        module, _, function = spec.factory.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            hint = f" Install it: {spec.install_hint}" if spec.install_hint else ""
+            raise PluginLoadError(f"The backend {kind!r} cannot be imported ({error}).{hint}") from error
+        try:
+            backend: Backend = factory(name=name, options=options, clock=clock, base=base)
+        except E2IError:
+            raise
+        except Exception as error:
+            raise PluginLoadError(f"The backend {kind!r} failed to open: {type(error).__name__}: {error}") from error
+        return backend
+
+    def emit(self, event: Event) -> None:
+        """Tell every observer. One that raises is logged; neither the others nor the caller notice (G-5)."""
+        for impl in self._manager.hook.e2i_fs_on_event.get_hookimpls():
+            try:
+                impl.function(*[event for _ in impl.argnames])
+            except Exception:
+                _log.exception("An e2i_fs observer (%s) failed on %s", impl.plugin_name, type(event).__name__)
+
+
+def _distribution(entry: EntryPoint) -> tuple[str, str]:
+    return (entry.dist.name, entry.dist.version) if entry.dist is not None else ("(unknown)", "")

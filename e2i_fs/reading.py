@@ -1,0 +1,251 @@
+"""Reading the user's own sources in place, and checking at apply that they hold what a view says (R-3)."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import (
+    BackendDataError,
+    BackendUnavailableError,
+    DefinitionError,
+    SchemaMismatchError,
+    UnsupportedError,
+    did_you_mean,
+)
+from e2i_fs.frozen import FrozenMap
+from e2i_fs.pit.fit import duckdb_type, misfit
+from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source, SQLSource
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from e2i_fs.definitions import FeatureView
+
+__all__ = ["check_source", "expand_paths", "parquet_schema", "source_parts", "stored_source"]
+
+
+def stored_source(view: FeatureView) -> Source | None:
+    """Return the source that holds history of its own: the view's, or its push source's batch source, or None."""
+    return view.source.batch_source if isinstance(view.source, PushSource) else view.source
+
+
+def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...]:
+    """Return the files that ``paths`` (files, folders, globs; relative to ``base``) stand for, sorted.
+
+    Raises `FileNotFoundError` naming the first path that stands for no file.
+    """
+    files: set[str] = set()
+    for path in paths:
+        full = os.path.join(base, os.path.expanduser(path))
+        if os.path.isdir(full):
+            found = [str(p) for p in Path(full).rglob(f"*{suffix}") if not p.name.startswith((".", "_"))]
+        elif os.path.isfile(full):
+            found = [full]
+        else:
+            found = [f for f in glob.glob(full, recursive=True) if os.path.isfile(f)]
+        if not found:
+            raise FileNotFoundError(full)
+        files.update(os.path.abspath(f) for f in found)
+    return tuple(sorted(files))
+
+
+def parquet_schema(path: str) -> pa.Schema:
+    """Return the Arrow schema of a Parquet file; read once for each state of the file.
+
+    Raises `BackendDataError` when it is not readable Parquet.
+    """
+    try:
+        state = os.stat(path)
+        return _parquet_schema(path, state.st_mtime_ns, state.st_size)
+    except FileNotFoundError as error:
+        raise BackendDataError(f"The file {path} is gone; put it back, or apply the view with where it is now.") from error
+    except OSError as error:
+        raise BackendUnavailableError(f"The file {path} cannot be read: {error}.") from error
+    except pa.ArrowInvalid as error:
+        raise BackendDataError(f"The file {path} is not readable Parquet ({error}); write it again.") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _parquet_schema(path: str, _mtime: int, _size: int) -> pa.Schema:
+    return pq.read_schema(path)
+
+
+def source_parts(view: FeatureView, join_keys: Mapping[str, DType], base: str) -> list[ScanPart]:
+    """Return the history that lies in the view's own source, as parts for the engine; [] if it has none.
+
+    Every column of the view comes: join keys, time columns, all fields.
+    """
+    source = stored_source(view)
+    if source is None:
+        return []
+    columns = FrozenMap({name: source.source_column(name) for name in _columns(view, join_keys)})
+    if isinstance(source, ParquetSource):
+        return [ParquetRows(_files(source, view, base, ".parquet"), columns)]
+    types = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
+    if isinstance(source, CSVSource):
+        return [ArrowRows(_read_csv(source, _files(source, view, base, ".csv"), columns, types))]
+    if isinstance(source, DuckDBSource):
+        return [ArrowRows(_renamed(_query_duckdb(source, base), columns))]
+    if isinstance(source, SQLSource):
+        return [ArrowRows(_renamed(_query_adbc(source), columns))]
+    raise UnsupportedError(f"View {view.name!r}: sources of type {type(source).__name__} cannot be read in place.")
+
+
+def _columns(view: FeatureView, join_keys: Mapping[str, DType]) -> list[str]:
+    times = [view.event_column] + ([view.created_column] if view.created_column else [])
+    return [*join_keys, *times, *(f.name for f in view.schema)]
+
+
+def _time_types(view: FeatureView) -> dict[str, DType]:
+    stamp = DType("timestamp")
+    return {view.event_column: stamp, **({view.created_column: stamp} if view.created_column else {})}
+
+
+def _files(source: ParquetSource | CSVSource, view: FeatureView, base: str, suffix: str) -> tuple[str, ...]:
+    try:
+        return expand_paths(source.paths, base, suffix)
+    except FileNotFoundError as error:
+        raise BackendDataError(
+            f"View {view.name!r}: no {suffix} file at {error}. Put it back, or apply the view with where it is now."
+        ) from error
+
+
+def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -> None:
+    """Raise if the view's source lacks a column or holds a dtype that does not fit, naming it (R-3).
+
+    A missing file is a `DefinitionError`, a misfit a `SchemaMismatchError` that lists every column in question,
+    an unreadable file a `BackendDataError`. A database that cannot be reached now is not checked.
+    """
+    source = stored_source(view)
+    if source is None:
+        return
+    where = f"FeatureView {view.name!r}"
+    schemas: dict[str, pa.Schema] = {}
+    if isinstance(source, ParquetSource | CSVSource):
+        suffix = ".parquet" if isinstance(source, ParquetSource) else ".csv"
+        try:
+            files = expand_paths(source.paths, base, suffix)
+        except FileNotFoundError as error:
+            raise DefinitionError(
+                f"{where}: its source names {error}, where there is no {suffix} file. Write it first, or mend the path."
+            ) from error
+        for file in files:
+            schemas[file] = parquet_schema(file) if suffix == ".parquet" else _csv_header(file, source)
+    elif isinstance(source, DuckDBSource | SQLSource):
+        try:
+            reader = _query_duckdb(source, base) if isinstance(source, DuckDBSource) else _query_adbc(source)
+        except BackendUnavailableError:
+            return  # R-3 asks for the sources that can be reached
+        schemas[source.where()] = reader.schema
+        reader.close()
+    wanted = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
+    times = set(_time_types(view))
+    problems = []
+    for file, schema in schemas.items():
+        for name, dtype in wanted.items():
+            column = source.source_column(name)
+            index = schema.get_all_field_indices(column)
+            if not index:
+                problems.append(f"{file}: no column {column!r}.{did_you_mean(column, schema.names)}")
+            elif len(index) > 1:
+                problems.append(f"{file}: {len(index)} columns are called {column!r}")
+            elif not isinstance(source, CSVSource):
+                given = schema.field(index[0]).type
+                reason = misfit(given, dtype, is_time=name in times)
+                if reason:
+                    problems.append(f"{file}: column {column!r} is {given}, {name!r} is declared {dtype!r}: {reason}")
+    if problems:
+        raise SchemaMismatchError(
+            f"{where}: its source does not fit the definition (R-3):\n  - " + "\n  - ".join(problems)
+        )
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    from e2i_fs.pit.connection import connect
+
+    return connect()
+
+
+def _csv_header(file: str, source: Source) -> pa.Schema:
+    import duckdb
+
+    assert isinstance(source, CSVSource)
+    try:
+        relation = _connection().read_csv(file, sep=source.delimiter, header=True, all_varchar=True)
+        return pa.schema([(name, pa.string()) for name in relation.columns])
+    except duckdb.Error as error:
+        raise BackendDataError(f"The file {file} is not readable CSV: {error}") from error
+
+
+def _read_csv(
+    source: CSVSource, files: tuple[str, ...], columns: Mapping[str, str], types: Mapping[str, DType]
+) -> pa.RecordBatchReader:
+    import duckdb
+
+    chosen = ", ".join(_csv_column(columns[name], name, types[name]) for name in columns)
+    query = (
+        f"SELECT {chosen} FROM read_csv($files, delim=$delimiter, header=true, all_varchar=true, nullstr='', "
+        "union_by_name=true)"
+    )
+    try:
+        # The text of each column is cast as its dtype asks; what cannot be cast fails and is never guessed.
+        table = _connection().execute(query, {"files": list(files), "delimiter": source.delimiter}).to_arrow_table()
+    except duckdb.Error as error:
+        raise BackendDataError(f"{source.where()} cannot be read as the view declares it: {error}") from error
+    return table.to_reader()
+
+
+def _csv_column(column: str, name: str, dtype: DType) -> str:
+    text = _quoted(column)
+    if dtype.kind == "bytes":
+        cast = f"from_hex({text})"
+    elif dtype.kind == "timestamp":
+        cast = f"CAST({text} AS TIMESTAMPTZ)"
+    else:
+        cast = f"CAST({text} AS {duckdb_type(dtype)})"
+    return f"{cast} AS {_quoted(name)}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _query_duckdb(source: DuckDBSource, base: str) -> pa.RecordBatchReader:
+    import duckdb
+
+    path = os.path.join(base, os.path.expanduser(source.path))
+    try:
+        connection = _connection()
+        connection.execute(f"ATTACH '{path.replace(chr(39), chr(39) * 2)}' AS source_db (READ_ONLY)")
+        connection.execute("USE source_db")
+        query = source.query or f"SELECT * FROM {source.table}"
+        return connection.sql(query).to_arrow_table().to_reader()
+    except duckdb.IOException as error:
+        raise BackendUnavailableError(f"The DuckDB file {path} cannot be opened: {error}") from error
+    except duckdb.Error as error:
+        raise BackendDataError(f"The DuckDB source {source.where()!r} in {path} cannot be read: {error}") from error
+
+
+def _query_adbc(source: SQLSource) -> pa.RecordBatchReader:
+    from e2i_fs.sql import read_sql
+
+    return read_sql(source.connection, source.query or f"SELECT * FROM {source.table}")
+
+
+def _renamed(reader: pa.RecordBatchReader, columns: Mapping[str, str]) -> pa.RecordBatchReader:
+    """Return the reader with just the view's columns under the view's names; a missing one is an error."""
+    table = reader.read_all()
+    missing = [c for c in columns.values() if c not in table.column_names]
+    if missing:
+        raise BackendDataError(f"The source has no column {missing[0]!r}.{did_you_mean(missing[0], table.column_names)}")
+    return table.select(list(columns.values())).rename_columns(list(columns)).to_reader()

@@ -1,0 +1,96 @@
+"""Append-only history in Parquet segments: one immutable file a batch, there whole or not at all (W-2, O-7)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError
+
+__all__ = ["Segments"]
+
+_CONTENT = b"e2i_fs.content"
+
+
+class Segments:
+    """Segments below ``folder``, in one sub-folder for each name (a view, and its generation)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def append(self, name: str, table: pa.Table, *, batch_id: str) -> bool:
+        """Add ``table`` as one segment; return False if ``batch_id`` is there already.
+
+        Raises `InvalidBatchError` when the same ``batch_id`` came with other rows, `BackendUnavailableError` when
+        the folder cannot be written.
+        """
+        content = _content_hash(table)
+        final = self._folder / name / f"{hashlib.sha256(batch_id.encode()).hexdigest()[:32]}.parquet"
+        part = final.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("xb") as file:
+                    pq.write_table(table.replace_schema_metadata({_CONTENT: content}), file, compression="zstd")
+                    file.flush()
+                    os.fsync(file.fileno())
+                # A hard link is refused when the name is taken, so of two writers of one batch one wins.
+                os.link(part, final)
+            except FileExistsError:
+                return self._same_again(final, content, batch_id)
+            finally:
+                part.unlink(missing_ok=True)
+            _sync_folder(final.parent)
+        except OSError as error:
+            raise BackendUnavailableError(
+                f"Cannot write history below {self._folder}: {error}. Make the folder writable, or free space."
+            ) from error
+        return True
+
+    def _same_again(self, final: Path, content: bytes, batch_id: str) -> bool:
+        try:
+            kept = (pq.read_schema(final).metadata or {}).get(_CONTENT)
+        except pa.ArrowInvalid as error:
+            raise BackendDataError(f"The segment {final} is not readable Parquet; restore it from a backup.") from error
+        if kept != content:
+            raise InvalidBatchError(
+                f"The idempotency key {batch_id!r} was used before with other rows (W-2). "
+                "Nothing was written; give this batch a key of its own."
+            )
+        return False
+
+    def paths(self, name: str) -> tuple[str, ...]:
+        """Return the files of all whole segments, sorted."""
+        folder = self._folder / name
+        try:
+            return tuple(sorted(e.path for e in os.scandir(folder) if e.name.endswith(".parquet")))
+        except FileNotFoundError:
+            return ()
+
+    def drop(self, name: str) -> None:
+        """Remove all segments of ``name``."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _content_hash(table: pa.Table) -> bytes:
+    """Return a hash of the rows as they are, whatever chunks they came in."""
+    sink = hashlib.sha256(table.schema.remove_metadata().to_string().encode())
+    for column in table.columns:
+        for value in column.to_pylist():
+            sink.update(repr(value).encode())
+            sink.update(b"\0")
+    return sink.hexdigest().encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
