@@ -1,0 +1,197 @@
+"""The point-in-time join: for each entity row, the row of history that answers at its time (P-1 to P-8).
+
+Read `point_in_time` for the whole of it. A row becomes usable at ``a``: its event time or, when knowledge time
+counts, the later of event and created time. Rows of one key are ranked by the winner's order (P-4); the greatest
+rank usable so far is a running maximum over ``a``; one ASOF join on ``a`` then finds it for every entity row, in
+time that stays linear however long a key's history is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from e2i_fs.backend import ScanPart
+from e2i_fs.definitions import FeatureView
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import BackendDataError, InvalidTimestampError
+from e2i_fs.pit.connection import connect
+from e2i_fs.pit.fit import sort_sql
+from e2i_fs.pit.history import history_sql
+from e2i_fs.values import arrow_type
+
+__all__ = ["Knowledge", "latest_rows", "point_in_time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all."""
+
+    filter_by_created: bool = False
+    as_of_us: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """True when a row without a created time is unknown."""
+        return self.filter_by_created or self.as_of_us is not None
+
+
+def point_in_time(
+    entities: pa.Table,
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    features: Sequence[str],
+    parts: Sequence[ScanPart],
+    knowledge: Knowledge,
+) -> pa.Table:
+    """Return, for each entity row and in its order, the winner of one view: ``e`` and the features asked for.
+
+    ``entities`` has the columns ``t`` (int64, µs) and ``k0..`` (the join keys in their dtypes, None matching
+    nothing). The result has as many rows: ``e`` (int64, µs, None where nothing is visible) and one column for
+    each of ``features`` in its dtype. The ``ttl`` is not applied here.
+    """
+    connection = connect()
+    try:
+        _load(connection, entities, len(join_keys))
+        history = history_sql(connection, view, join_keys, parts)
+        connection.execute(_usable_sql(history, len(join_keys), knowledge))
+        order = _rank_order(connection, view)
+        positions = {f.name: i for i, f in enumerate(view.schema)}
+        chosen = "".join(f", h.v{positions[name]}" for name in features)
+        usable_at = "greatest(e, c)" if knowledge.filter_by_created else "e"
+        matched = connection.sql(f"""
+            WITH ranked AS (
+                SELECT rowid AS id, kid, {usable_at} AS a,
+                       row_number() OVER (PARTITION BY kid ORDER BY {order}) AS rank
+                FROM usable),
+            steps AS (SELECT kid, a, max(rank) AS rank FROM ranked GROUP BY kid, a),
+            best AS (
+                SELECT kid, a, max(rank) OVER (PARTITION BY kid ORDER BY a ROWS UNBOUNDED PRECEDING) AS rank
+                FROM steps),
+            hits AS (
+                SELECT asked.row, best.kid, best.rank
+                FROM asked ASOF LEFT JOIN best ON asked.kid = best.kid AND asked.t >= best.a)
+            SELECT h.e{chosen}
+            FROM hits
+            LEFT JOIN ranked ON ranked.kid = hits.kid AND ranked.rank = hits.rank
+            LEFT JOIN usable h ON h.rowid = ranked.id
+            ORDER BY hits.row
+        """).to_arrow_table()  # noqa: S608 - built from positions, never from a caller's text
+    except duckdb.Error as error:
+        raise _translated(error, view) from error
+    finally:
+        connection.close()
+    return _typed(matched, ["e"], view, features)
+
+
+def latest_rows(
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    parts: Sequence[ScanPart],
+    *,
+    start_us: int | None,
+    end_us: int,
+) -> tuple[pa.Table, int]:
+    """Return the winner of each key among the rows with ``start_us <= event time <= end_us``, sorted by key.
+
+    The table has ``k0..``, ``e``, ``c`` and ``v0..`` (all fields, in their dtypes); the number is how many rows
+    of history were looked at. Rows with a missing key or event time are none (T-3, P-7).
+    """
+    connection = connect()
+    keys = [f"k{i}" for i in range(len(join_keys))]
+    known = "".join(f" AND {k} IS NOT NULL" for k in keys)
+    since = "" if start_us is None else f" AND e >= {start_us}"
+    group = f"PARTITION BY {', '.join(keys)} " if keys else ""
+    try:
+        history = history_sql(connection, view, join_keys, parts)
+        connection.execute(
+            f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}"  # noqa: S608
+        )
+        order = ", ".join(f"{term}" for term in _all_order(view, descending=True))
+        counted = connection.sql("SELECT count(*) FROM usable").fetchone()
+        found = connection.sql(f"""
+            SELECT * FROM usable
+            QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
+            {"ORDER BY " + ", ".join(keys) if keys else ""}
+        """).to_arrow_table()  # noqa: S608
+    except duckdb.Error as error:
+        raise _translated(error, view) from error
+    finally:
+        connection.close()
+    assert counted is not None
+    columns = [found.column(i).cast(arrow_type(t)) for i, t in enumerate(join_keys.values())]
+    columns += [found.column("e"), found.column("c")]
+    columns += [found.column(f"v{i}").cast(arrow_type(f.dtype)) for i, f in enumerate(view.schema)]
+    names = [*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
+    return pa.table(columns, names=names), counted[0]
+
+
+def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) -> None:
+    """Make ``keyed`` (each distinct whole key with a number and its latest time) and ``asked`` (the rows)."""
+    connection.register("entities", entities.append_column("row", pa.array(range(len(entities)), pa.int64())))
+    columns = [f"k{i}" for i in range(keys)]
+    listed = ", ".join(columns)
+    known = " AND ".join(f"{c} IS NOT NULL" for c in columns) or "true"
+    if not columns:
+        connection.execute("CREATE TEMP TABLE keyed AS SELECT 1 AS kid, max(t) AS until FROM entities")
+        connection.execute("CREATE TEMP TABLE asked AS SELECT row, t, 1 AS kid FROM entities")
+        return
+    connection.execute(
+        f"CREATE TEMP TABLE keyed AS SELECT *, row_number() OVER () AS kid FROM "  # noqa: S608
+        f"(SELECT {listed}, max(t) AS until FROM entities WHERE {known} GROUP BY {listed})"
+    )
+    same = " AND ".join(f"entities.{c} = keyed.{c}" for c in columns)
+    connection.execute(
+        f"CREATE TEMP TABLE asked AS SELECT row, t, keyed.kid FROM entities LEFT JOIN keyed ON {same}"  # noqa: S608
+    )
+
+
+def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
+    """Return the statement that keeps the rows of history that could answer any entity row at all."""
+    same = " AND ".join(f"keyed.k{i} = h.k{i}" for i in range(keys)) or "true"
+    conditions = ["h.e <= keyed.until"]
+    if knowledge.counts:
+        conditions.append("h.c IS NOT NULL")
+    if knowledge.as_of_us is not None:
+        conditions.append(f"h.c <= {knowledge.as_of_us}")
+    if knowledge.filter_by_created:
+        conditions.append("h.c <= keyed.until")
+    return (
+        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.* FROM ({history}) h JOIN keyed ON {same} "  # noqa: S608
+        f"WHERE {' AND '.join(conditions)}"
+    )
+
+
+def _rank_order(connection: duckdb.DuckDBPyConnection, view: FeatureView) -> str:
+    """Return the ORDER BY of P-4; the values are compared only if two rows tie on key, event and created time."""
+    tie = connection.sql("SELECT 1 FROM usable GROUP BY kid, e, c HAVING count(*) > 1 LIMIT 1").fetchone()
+    return ", ".join(_all_order(view)) if tie else "e, c ASC NULLS FIRST"
+
+
+def _all_order(view: FeatureView, *, descending: bool = False) -> list[str]:
+    terms = ["e ASC", "c ASC NULLS FIRST"]
+    terms += [term for i, f in enumerate(view.schema) for term in sort_sql(f"v{i}", f.dtype)]
+    if not descending:
+        return terms
+    turned = [t.replace(" ASC NULLS FIRST", " DESC NULLS LAST").replace(" ASC", " DESC") for t in terms]
+    return [t if " DESC" in t else f"{t} DESC" for t in turned]
+
+
+def _typed(table: pa.Table, times: Sequence[str], view: FeatureView, features: Sequence[str]) -> pa.Table:
+    fields = view.features
+    columns = [table.column(i).cast(pa.int64()) for i in range(len(times))]
+    columns += [table.column(len(times) + i).cast(arrow_type(fields[n].dtype)) for i, n in enumerate(features)]
+    return pa.table(columns, names=[*times, *features])
+
+
+def _translated(error: duckdb.Error, view: FeatureView) -> Exception:
+    """Return the error of ours that says what DuckDB's does (G-4)."""
+    if isinstance(error.__cause__, InvalidTimestampError):
+        return error.__cause__
+    return BackendDataError(
+        f"The history of view {view.name!r} cannot be read: {error}. If a file changed while it was read, try again; "
+        "else write it again, with the columns and dtypes that the view declares."
+    )

@@ -1,0 +1,122 @@
+"""Scan parts as SQL: every part becomes rows of positional columns, so that no name can collide with another.
+
+``k0..`` are the join keys, ``e`` and ``c`` the event and created times in microseconds, ``v0..`` all fields in
+schema order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
+from e2i_fs.definitions import FeatureView
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import BackendDataError, did_you_mean
+from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
+from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
+from e2i_fs.reading import parquet_schema
+
+__all__ = ["history_sql"]
+
+
+def history_sql(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart]
+) -> str:
+    """Return a SELECT of the view's whole history over ``parts``; streams are registered with ``connection``.
+
+    Raises `BackendDataError` naming file and column where a part does not hold what the view says.
+    """
+    selects: list[str] = []
+    for number, part in enumerate(parts):
+        if isinstance(part, ParquetRows):
+            for paths, schema in _same_types(view, join_keys, part):
+                listed = ", ".join(_text(p) for p in paths)
+                chosen = _select(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
+                selects.append(f"SELECT {chosen} FROM read_parquet([{listed}], hive_partitioning=false)")
+                for column in _time_columns(view, part.columns):
+                    if column in schema.names and needs_check(schema.field(column).type):
+                        for path in paths:
+                            check_stored_times(path, column)
+        elif isinstance(part, ArrowRows):
+            reader = checked_reader(part.reader)
+            connection.register(f"part{number}", reader)
+            chosen = _select(view, join_keys, reader.schema, {}, frozenset(), f"the rows of view {view.name!r}")
+            selects.append(f"SELECT {chosen} FROM part{number}")
+    return "\nUNION ALL\n".join(selects) or _nothing(view, join_keys)
+
+
+def _same_types(
+    view: FeatureView, join_keys: Mapping[str, DType], part: ParquetRows
+) -> Iterable[tuple[list[str], pa.Schema]]:
+    """Group files whose needed columns have the same types: read together, other types would be widened to one."""
+    names = [part.columns.get(n, n) for n in _names(view, join_keys)]
+    groups: dict[tuple[str, ...], tuple[list[str], pa.Schema]] = {}
+    for path in part.paths:
+        schema = parquet_schema(path)
+        types = tuple(str(schema.field(n).type) if schema.get_field_index(n) >= 0 else "" for n in names)
+        groups.setdefault(types, ([], schema))[0].append(path)
+    return groups.values()
+
+
+def _names(view: FeatureView, join_keys: Mapping[str, DType]) -> list[str]:
+    created = [view.created_column] if view.created_column else []
+    return [*join_keys, view.event_column, *created, *(f.name for f in view.schema)]
+
+
+def _time_columns(view: FeatureView, columns: Mapping[str, str]) -> list[str]:
+    times = [view.event_column, *([view.created_column] if view.created_column else [])]
+    times += [f.name for f in view.schema if f.dtype.kind == "timestamp"]
+    return [columns.get(n, n) for n in times]
+
+
+def _select(
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    schema: pa.Schema,
+    columns: Mapping[str, str],
+    missing_ok: frozenset[str],
+    where: str,
+) -> str:
+    stamp = DType("timestamp")
+
+    def column(name: str, dtype: DType, *, is_time: bool = False) -> str:
+        own = columns.get(name, name)
+        if schema.get_field_index(own) < 0:
+            if name in missing_ok:
+                return f"CAST(NULL AS {'BIGINT' if is_time else duckdb_type(dtype)})"
+            raise BackendDataError(
+                f"{where} has no column {own!r}, which view {view.name!r} needs.{did_you_mean(own, schema.names)}"
+            )
+        given = schema.field(own).type
+        if pa.types.is_dictionary(given):
+            given = given.value_type
+        reason = misfit(given, dtype, is_time=is_time)
+        if reason:
+            raise BackendDataError(
+                f"{where}: column {own!r} is {given}, view {view.name!r} declares {name!r} as {dtype!r}: {reason}."
+            )
+        quoted = '"' + own.replace('"', '""') + '"'
+        return time_sql(quoted, given) if is_time else cast_sql(quoted, given, dtype)
+
+    chosen = [f"{column(name, dtype)} AS k{i}" for i, (name, dtype) in enumerate(join_keys.items())]
+    chosen.append(f"{column(view.event_column, stamp, is_time=True)} AS e")
+    created = "CAST(NULL AS BIGINT)"
+    if view.created_column:
+        created = column(view.created_column, stamp, is_time=True)
+    chosen.append(f"{created} AS c")
+    chosen += [f"{column(f.name, f.dtype)} AS v{i}" for i, f in enumerate(view.schema)]
+    return ", ".join(chosen)
+
+
+def _nothing(view: FeatureView, join_keys: Mapping[str, DType]) -> str:
+    chosen = [f"CAST(NULL AS {duckdb_type(t)}) AS k{i}" for i, t in enumerate(join_keys.values())]
+    chosen += ["CAST(NULL AS BIGINT) AS e", "CAST(NULL AS BIGINT) AS c"]
+    chosen += [f"CAST(NULL AS {duckdb_type(f.dtype)}) AS v{i}" for i, f in enumerate(view.schema)]
+    return f"SELECT {', '.join(chosen)} WHERE false"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
