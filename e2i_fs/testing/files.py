@@ -1,0 +1,145 @@
+"""Worlds as files and frames: Parquet parts, definitions, batches to write, and entity frames of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from e2i_fs.definitions import Entity, FeatureView, Field
+from e2i_fs.dtypes import DType
+from e2i_fs.sources import ParquetSource
+from e2i_fs.testing.worlds import ViewWorld, World
+from e2i_fs.values import arrow_type
+
+if TYPE_CHECKING:
+    from e2i_fs.testing.oracle import Row
+
+__all__ = ["batch_table", "definitions", "entity_frame", "entity_rows", "entity_table", "write_parts"]
+
+_UTC_US = pa.timestamp("us", "UTC")
+_TIME_TYPES = (_UTC_US, _UTC_US, pa.timestamp("us"), pa.timestamp("ns", "UTC"), pa.timestamp("us", "America/New_York"))
+
+
+def definitions(world: World, folder: Path) -> list[FeatureView]:
+    """Write the Parquet parts of ``world`` below ``folder`` and return its views, entities inside."""
+    return [_definition(view, write_parts(view, folder, Random(world.seed + n))) for n, view in enumerate(world.views)]
+
+
+def _definition(view: ViewWorld, paths: Sequence[Path]) -> FeatureView:
+    types = dict(view.keys)
+    entities = [Entity(f"{view.name}_e{n}", join_keys={k: types[k] for k in keys}) for n, keys in enumerate(view.entities)]
+    event, created = _stored(view, view.event_column), view.created_column and _stored(view, view.created_column)
+    names = [*types, *(name for name, _ in view.fields), view.event_column, *([view.created_column] if view.created_column else [])]
+    source = ParquetSource(
+        [str(path) for path in paths],
+        timestamp_field=event,
+        created_timestamp_field=created,
+        field_mapping={_stored(view, name): name for name in names} if view.renamed else {},
+    )
+    schema = [Field(name, dtype) for name, dtype in view.fields]
+    return FeatureView(view.name, entities=entities, schema=schema, source=source, ttl=view.ttl)
+
+
+def _stored(view: ViewWorld, name: str) -> str:
+    return f"src {name}" if view.renamed else name
+
+
+def write_parts(view: ViewWorld, folder: Path, rng: Random) -> list[Path]:
+    """Write each part of ``view`` as a Parquet file: columns in any order, one more than needed, times in any unit."""
+    paths = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, part in enumerate(view.parts):
+        table = rows_table(view, [view.rows[i] for i in part], time_type=rng.choice(_TIME_TYPES))
+        table = table.append_column("not asked for", pa.array(range(len(part)), pa.int64()))
+        names = rng.sample(table.column_names, table.num_columns)
+        table = table.select(names)
+        if view.renamed:
+            table = table.rename_columns([_stored(view, name) for name in names])
+        paths.append(folder / f"{view.name}_{number}.parquet")
+        pq.write_table(table, paths[-1], row_group_size=rng.choice([1, 3, 1000]))
+    return paths
+
+
+def rows_table(view: ViewWorld, rows: Sequence[Row], *, time_type: pa.DataType = _UTC_US) -> pa.Table:
+    """Return source rows as a table with the view's own column names: keys, times, fields."""
+    columns: dict[str, pa.Array] = {}
+    for n, (name, dtype) in enumerate(view.keys):
+        columns[name] = pa.array([row.key[n] for row in rows], arrow_type(dtype))
+    columns[view.event_column] = pa.array([row.event for row in rows], _UTC_US).cast(time_type)
+    if view.created_column:
+        columns[view.created_column] = pa.array([row.created for row in rows], _UTC_US).cast(time_type)
+    for n, (name, dtype) in enumerate(view.fields):
+        columns[name] = pa.array([row.values[n] for row in rows], arrow_type(dtype))
+    return pa.table(columns)
+
+
+def batch_table(view: ViewWorld, numbers: Sequence[int]) -> pa.Table:
+    """Return the rows of these numbers as a batch for ``store.write``."""
+    return rows_table(view, [view.rows[i] for i in numbers])
+
+
+def entity_rows(world: World, view: ViewWorld) -> list[dict[str, Any]]:
+    """Return the keys of ``view`` as the rows of an online request."""
+    return [{name: keys[name] for name, _ in view.keys} for keys in world.entity_keys]
+
+
+def entity_table(world: World) -> pa.Table:
+    """Return the entity rows as Arrow: keys, time and extra columns in a seeded order, time in any zone and unit."""
+    rng = Random(world.seed * 7 + 1)
+    columns = {
+        name: pa.array([keys[name] for keys in world.entity_keys], arrow_type(dtype))
+        for name, dtype in world.key_columns().items()
+    }
+    columns[world.timestamp_column] = pa.array(world.times, _UTC_US).cast(rng.choice(_TIME_TYPES))
+    for name in world.extra:
+        columns[name] = rng.choice([pa.array(world.times, pa.timestamp("us", "UTC")), pa.array(range(len(world.times)))])
+    return pa.table({name: columns[name] for name in rng.sample(sorted(columns), len(columns))})
+
+
+def entity_frame(world: World) -> Any:
+    """Return the entity rows as the kind of frame that the world asks for, a pandas one with a strange index."""
+    table = entity_table(world)
+    rng = Random(world.seed * 7 + 2)
+    if world.frame == "polars":
+        import polars as pl
+
+        return pl.from_arrow(table)
+    if world.frame == "arrow":
+        return table
+    import pandas as pd
+
+    frame = table.to_pandas(integer_object_nulls=True)
+    for name, dtype in world.key_columns().items():
+        frame[name] = _pandas_column(frame[name], dtype, rng)
+    if rng.random() < 0.3:  # Python's own datetimes, each in a zone of its own
+        zones = ["UTC", "America/New_York", "Asia/Kolkata"]
+        frame[world.timestamp_column] = pd.Series(
+            [pd.Timestamp(t).tz_convert(rng.choice(zones)) for t in world.times], dtype=object
+        )
+    count = len(frame)
+    frame.index = rng.choice(
+        [
+            pd.RangeIndex(count),
+            pd.Index([rng.randrange(3) for _ in range(count)], name="event_timestamp"),
+            pd.Index([f"r{i}" for i in range(count)][::-1], name="odd"),
+            pd.MultiIndex.from_tuples([(i // 2, i % 2) for i in range(count)], names=["i", None]),
+            pd.date_range("2024-03-10", periods=count, freq="h", tz="America/New_York"),
+        ]
+    )
+    return frame
+
+
+def _pandas_column(column: Any, dtype: DType, rng: Random) -> Any:
+    whole = [v for v in column if v is not None]
+    if dtype.kind == "int64" and all(isinstance(v, int) for v in whole):
+        if all(abs(v) <= 2**53 for v in whole) and rng.random() < 0.4 and len(whole) < len(column):
+            return column.astype("float64")  # what pandas makes of integers with a gap
+        return column.astype("Int64")
+    if dtype.kind == "string" and rng.random() < 0.5:
+        return column.astype("string")
+    return column

@@ -1,0 +1,171 @@
+"""The reference backend: everything in one process's memory, in plain Python, safe between threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from e2i_fs.backend import ArrowRows, Capabilities, Key, OnlineRow, Position, ScanPart
+from e2i_fs.catalog import Catalog, breaking_views
+from e2i_fs.errors import BackendUnavailableError, ConfigError, InvalidBatchError, did_you_mean
+from e2i_fs.online import merge, pick
+from e2i_fs.reading import source_parts
+from e2i_fs.testing.plugin import CAPABILITIES
+
+if TYPE_CHECKING:
+    from e2i_fs.clock import Clock
+
+__all__ = ["MemoryBackend", "open_backend"]
+
+_KNOWN_OPTIONS: tuple[str, ...] = ()
+
+
+@dataclass
+class _Kept:
+    """What is kept of one view."""
+
+    batches: dict[str, pa.Table] = field(default_factory=dict)
+    online: dict[Key, tuple[OnlineRow, ...]] = field(default_factory=dict)
+    sequence: int = 0
+
+
+class MemoryBackend:
+    """All of `e2i_fs.backend.Backend`, and nothing that outlives the object.
+
+    A lock guards every access to the state, so a reader sees each batch and each row whole (O-7).
+    """
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._catalog = Catalog()
+        self._views: defaultdict[str, _Kept] = defaultdict(_Kept)
+        self._closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything; see `e2i_fs.testing.plugin`."""
+        return CAPABILITIES
+
+    def apply(self, definitions: Catalog, *, expected: str) -> bool:
+        """Replace the catalogue if it is still the ``expected`` one (R-1); rows that no longer fit go."""
+        with self._lock:
+            self._check_open()
+            if self._catalog.revision != expected:
+                return False
+            gone = set(self._catalog.views) - set(definitions.views)
+            for view in gone | set(breaking_views(self._catalog, definitions)):
+                self._views.pop(view, None)
+            self._catalog = definitions
+            return True
+
+    def definitions(self) -> Catalog:
+        """Return the catalogue as it is now."""
+        with self._lock:
+            self._check_open()
+            return self._catalog
+
+    def scan(
+        self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
+    ) -> Sequence[ScanPart]:
+        """Return the view's own source and the rows appended to it; both hints are ignored."""
+        with self._lock:
+            self._check_open()
+            found = self._catalog.view(view)
+            join_keys = self._catalog.join_keys(view)
+            names = [*join_keys, found.event_column]
+            names += [found.created_column] if found.created_column else []
+            names += [name for name in columns if name not in names]
+            batches = list(self._views[view].batches.values())
+            base = self._catalog.bases.get(view, "")
+        parts: list[ScanPart] = list(source_parts(found, join_keys, base))
+        # One part for each batch: an older batch may lack a field that was added since.
+        parts += [ArrowRows(_with_columns(batch, names, found.features).to_reader()) for batch in batches]
+        return parts
+
+    def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
+        """Add a batch once for each ``batch_id`` (W-2)."""
+        with self._lock:
+            self._check_open()
+            self._catalog.view(view)
+            kept = self._views[view].batches.get(batch_id)
+            if kept is not None:
+                if repr(kept.to_pylist()) != repr(rows.to_pylist()):  # by text, for NaN is not equal to itself
+                    raise InvalidBatchError(
+                        f"The idempotency key {batch_id!r} was used before with other rows (W-2). "
+                        "Nothing was written; give this batch a key of its own."
+                    )
+                return False
+            self._views[view].batches[batch_id] = rows
+            return True
+
+    def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
+        """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
+        with self._lock:
+            self._check_open()
+            online = self._views[view].online
+            return [pick(online.get(key, ()), at_us=at_us) for key in keys]
+
+    def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
+        """Merge rows by the contract's order (O-1)."""
+        with self._lock:
+            self._check_open()
+            definition = self._catalog.view(view)
+            kept = self._views[view]
+            changed = set()
+            for key, row in zip(keys, rows, strict=True):
+                before = kept.online.get(key, ())
+                after = merge(before, [row], definition, at_us=at_us)
+                if repr(after) != repr(before):
+                    kept.online[key] = after
+                    changed.add(key)
+            kept.sequence += 1
+            return len(changed)
+
+    def position(self, view: str) -> Position:
+        """Return the number of writes applied, the newest event time and the number of keys (F-1)."""
+        with self._lock:
+            self._check_open()
+            kept = self._views[view]
+            newest = max((rows[0].event_us for rows in kept.online.values()), default=None)
+            return Position(kept.sequence, newest, len(kept.online))
+
+    def ping(self, deadline: float) -> float:
+        """Return at once."""
+        started = self._clock.monotonic()
+        with self._lock:
+            self._check_open()
+        return self._clock.monotonic() - started
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._closed = True
+            self._views.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError(f"The backend {self._name!r} is closed; connect again.")
+
+
+def _with_columns(batch: pa.Table, names: Sequence[str], fields: Mapping[str, Any]) -> pa.Table:
+    from e2i_fs.values import arrow_type
+
+    for name in names:
+        if name not in batch.column_names:
+            batch = batch.append_column(name, pa.nulls(batch.num_rows, arrow_type(fields[name].dtype)))
+    return batch.select(list(dict.fromkeys(names)))
+
+
+def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:
+    """Open an empty in-memory backend. It takes no options."""
+    for option in options:
+        hint = did_you_mean(option, _KNOWN_OPTIONS)
+        raise ConfigError(f"Backend {name!r} (memory): unknown option {option!r}. It takes no options.{hint}")
+    return MemoryBackend(name, clock)
