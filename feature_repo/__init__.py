@@ -1,0 +1,25 @@
+"""The E2I feature repository: what is defined. `feature_repo.generate` makes data that fits it. See README.md."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+__all__ = ["definitions"]
+
+
+def definitions(data_dir: str | os.PathLike[str]) -> list[Any]:
+    """Return everything to apply: five entities, nine views, one on-demand view, four services.
+
+    ``data_dir`` is the folder of the Parquet files that `feature_repo.generate.generate` writes.
+
+    >>> len(definitions("data"))
+    19
+    """
+    from .entities import ENTITIES
+    from .on_demand import hcp_request_features
+    from .services import SERVICES
+    from .sources import sources
+    from .views import views
+
+    return [*ENTITIES, *views(sources(data_dir)), hcp_request_features, *SERVICES]

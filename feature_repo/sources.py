@@ -1,0 +1,68 @@
+"""Where the rows come from: Parquet files in one folder, two push sources and what comes with a request.
+
+In production these are PostgreSQL tables of the same names and columns; here they are the files that
+`feature_repo.generate` writes. Every source has ``event_timestamp`` and ``created_at``.
+
+``business_metrics`` is about HCP and brand. Market dynamics are about territory and brand, so they need an
+aggregate: ``business_metrics_by_territory``, one row for each territory, brand and closed week, whose
+``event_timestamp`` is the end of that week. It is published six hours later from the rows that had arrived, and
+restated four weeks later (same event time, later ``created_at``) if late rows or corrections changed it. So the
+aggregate has knowledge time of its own, and nothing is summed while a question is being answered.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import e2i_fs as fs
+
+__all__ = ["Sources", "hcp_request_source", "sources"]
+
+hcp_request_source = fs.RequestSource(
+    "hcp_request_source",
+    schema=[
+        fs.Field("hcp_id", fs.String),
+        fs.Field("brand_id", fs.String),
+        fs.Field("request_timestamp", fs.Timestamp),
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The sources of history, and the push sources in front of two of them."""
+
+    business_metrics: fs.ParquetSource
+    business_metrics_by_territory: fs.ParquetSource
+    hcp_profiles: fs.ParquetSource
+    patient_journeys: fs.ParquetSource
+    triggers: fs.ParquetSource
+    territory_metrics: fs.ParquetSource
+    hcp_engagement_push_source: fs.PushSource
+    trigger_response_push_source: fs.PushSource
+
+
+def sources(data_dir: str | os.PathLike[str]) -> Sources:
+    """Return the sources whose files lie in ``data_dir``; a relative folder stays relative (see `fs.ParquetSource`)."""
+
+    def parquet(name: str) -> fs.ParquetSource:
+        return fs.ParquetSource(
+            Path(data_dir) / f"{name}.parquet",
+            timestamp_field="event_timestamp",
+            created_timestamp_field="created_at",
+            name=name,
+        )
+
+    business_metrics, triggers = parquet("business_metrics"), parquet("triggers")
+    return Sources(
+        business_metrics=business_metrics,
+        business_metrics_by_territory=parquet("business_metrics_by_territory"),
+        hcp_profiles=parquet("hcp_profiles"),
+        patient_journeys=parquet("patient_journeys"),
+        triggers=triggers,
+        territory_metrics=parquet("territory_metrics"),
+        hcp_engagement_push_source=fs.PushSource("hcp_engagement_push_source", batch_source=business_metrics),
+        trigger_response_push_source=fs.PushSource("trigger_response_push_source", batch_source=triggers),
+    )
