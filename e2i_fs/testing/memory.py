@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryBackend", "open_backend"]
 
-_KNOWN_OPTIONS: tuple[str, ...] = ()
+_FROM_THE_CORE = ("project",)  # given to every backend; two memory stores share nothing anyway
 
 
 @dataclass
@@ -166,6 +166,9 @@ def _with_columns(batch: pa.Table, names: Sequence[str], fields: Mapping[str, An
 def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:
     """Open an empty in-memory backend. It takes no options."""
     for option in options:
-        hint = did_you_mean(option, _KNOWN_OPTIONS)
-        raise ConfigError(f"Backend {name!r} (memory): unknown option {option!r}. It takes no options.{hint}")
+        if option not in _FROM_THE_CORE:
+            raise ConfigError(
+                f"Backend {name!r} (memory): unknown option {option!r}.{did_you_mean(option, _FROM_THE_CORE)} "
+                "It keeps everything in memory and takes no options of its own."
+            )
     return MemoryBackend(name, clock)

@@ -1,0 +1,148 @@
+"""The stores that the worlds are asked of, each opened with what it needs or skipped with what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import e2i_fs as fs
+from e2i_fs.plugins import BackendSpec, hookimpl
+from e2i_fs.testing import FakeClock
+from e2i_fs.testing.faults import Breakable
+from e2i_fs.testing.values import ALL_KINDS
+from e2i_fs.testing.worlds import World, make_world
+
+NEVER = 1_000_000
+
+
+@dataclass
+class Opened:
+    """An open store, and what happens to it while it is asked."""
+
+    store: Any
+    served_by: str
+    breakable: Breakable | None = None
+    seen: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def trouble(self, world: World) -> Iterator[None]:
+        """Take the primary away while the block runs, where this setup is about that."""
+        if self.breakable is None:
+            yield
+            return
+        self.breakable.break_()
+        try:
+            yield
+        finally:
+            self.breakable.heal()
+
+    def check_provenance(self, provenance: Any, *, historical: bool) -> None:
+        """The backend that this setup means to test is the one that answered."""
+        assert provenance.served_by == self.served_by
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One kind of store: how to open it, and which dtypes it can keep."""
+
+    name: str
+    opener: Callable[[Path, FakeClock], Any]
+    kinds: tuple[str, ...] = ALL_KINDS
+    hostile: bool = True
+
+    @contextmanager
+    def open(self, path: Path, clock: FakeClock) -> Iterator[Opened]:
+        with self.opener(path, clock) as opened:
+            yield opened
+
+    def world(self, seed: int) -> World:
+        """Return the world of ``seed`` with the dtypes and names that this store can keep."""
+        kinds = self.kinds
+        return make_world(seed, kinds=kinds, hostile_names=self.hostile and seed % 4 == 0)
+
+
+@contextmanager
+def _single(config: Mapping[str, Any], clock: FakeClock) -> Iterator[Opened]:
+    with fs.connect(config, clock=clock) as store:
+        yield Opened(store, str(config["backend"]))
+
+
+def _memory(path: Path, clock: FakeClock) -> Any:
+    return _single({"backend": "memory"}, clock)
+
+
+def _duckdb(path: Path, clock: FakeClock) -> Any:
+    return _single({"backend": "duckdb", "path": str(path)}, clock)
+
+
+def feast_config(path: Path, offline: str, online: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a Feast backend, or skip where Feast is not installed."""
+    if importlib.util.find_spec("feast") is None:
+        pytest.skip('needs Feast: pip install "e2i-fs[feast]"')
+    return {"backend": "feast", "path": str(path), "offline_store": {"type": offline}, "online_store": dict(online)}
+
+
+def _feast_sqlite(offline: str) -> Callable[[Path, FakeClock], Any]:
+    return lambda path, clock: _single(feast_config(path, offline, {"type": "sqlite"}), clock)
+
+
+def _feast_redis(offline: str) -> Callable[[Path, FakeClock], Any]:
+    @contextmanager
+    def opener(path: Path, clock: FakeClock) -> Iterator[Opened]:
+        import servers
+
+        with servers.redis_server() as address:
+            config = feast_config(path, offline, {"type": "redis", "connection_string": address})
+            with _single(config, clock) as opened:
+                yield opened
+
+    return opener
+
+
+class BreakablePlugin:
+    """A plugin whose backend ``breakable`` is any other backend behind a switch."""
+
+    __name__ = "breakable"
+
+    @hookimpl
+    def e2i_fs_backends(self) -> list[BackendSpec]:
+        return [BackendSpec(name="breakable", api=1, factory="setups:open_breakable")]
+
+
+OPENED: list[Breakable] = []
+
+
+def open_breakable(*, name: str, options: Mapping[str, Any], clock: Any, base: str) -> Breakable:
+    """Open the backend that the option ``inner`` names, behind a switch."""
+    from e2i_fs.plugins import Plugins
+
+    rest = {k: v for k, v in options.items() if k != "inner"}
+    OPENED.append(Breakable(Plugins().open(options["inner"], name=name, options=rest, clock=clock, base=base)))
+    return OPENED[-1]
+
+
+@contextmanager
+def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
+    primary = {**feast_config(path / "feast", "duckdb", {"type": "sqlite"}), "name": "primary", "inner": "feast", "backend": "breakable"}
+    standby = {"name": "standby", "backend": "duckdb", "path": str(path / "duckdb")}
+    breaker = {"failures": NEVER, "calls": NEVER}  # the primary is asked, and fails, each time
+    config = {"backends": [primary, standby], "failover": {"deadline": 30, "shadow_rate": 0, "breaker": breaker}}
+    with fs.connect(config, clock=clock, plugins=[BreakablePlugin()]) as store:
+        breakable = OPENED.pop()
+        yield Opened(store, "standby" if away else "primary", breakable if away else None)
+
+
+ALL = (
+    Setup("memory", _memory),
+    Setup("duckdb", _duckdb),
+    Setup("feast-dask-sqlite", _feast_sqlite("dask")),
+    Setup("feast-duckdb-redis", _feast_redis("duckdb")),
+    Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False)),
+    Setup("failover-primary-away", lambda path, clock: _failover(path, clock, away=True)),
+)
