@@ -8,12 +8,13 @@ from typing import Any
 __all__ = ["definitions"]
 
 
-def definitions(data_dir: str | os.PathLike[str]) -> list[Any]:
+def definitions(data_dir: str | os.PathLike[str] = "data") -> list[Any]:
     """Return everything to apply: five entities, nine views, one on-demand view, four services.
 
-    ``data_dir`` is the folder of the Parquet files that `feature_repo.generate.generate` writes.
+    ``data_dir`` is the folder of the Parquet files that `feature_repo.generate.generate` writes; a relative one
+    is taken from the folder of the configuration.
 
-    >>> len(definitions("data"))
+    >>> len(definitions())
     19
     """
     from .entities import ENTITIES

@@ -1,0 +1,147 @@
+"""``e2i-fs doctor``: what is installed, what loads, and what of the configuration can be reached."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from e2i_fs.cli.answer import Answer
+from e2i_fs.cli.command import command
+from e2i_fs.cli.exits import NO, OK
+from e2i_fs.cli.session import Session
+from e2i_fs.cli.tables import table
+from e2i_fs.clock import SystemClock
+from e2i_fs.errors import E2IError, PluginLoadError
+
+if TYPE_CHECKING:
+    from e2i_fs.plugins import FoundBackend, Plugins
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app, "doctor", example="e2i-fs doctor --json", panel="Operations")(doctor)
+
+
+def doctor(
+    session: Session,
+    deadline: Annotated[float, typer.Option(help="Seconds that each backend may take to answer.")] = 5.0,
+) -> Answer:
+    """Say of each backend whether it is found, which version, whether it loads, and whether it can be reached.
+
+    Exits with 1 when a plugin is broken or a backend of the configuration cannot be reached. A backend whose extra
+    is not installed is no fault unless the configuration names it.
+    """
+    from e2i_fs.plugins import Plugins
+
+    plugins = Plugins()
+    with session.progress() as bars:
+        task = bars.add_task("Loading plugins", total=len(plugins.found))
+        loaded = []
+        for found in plugins.found:
+            bars.update(task, description=f"Loading {found.name}")
+            loaded.append(_plugin(found))
+            bars.advance(task)
+        configured = _configured(session, plugins, deadline)
+    document = {"plugins": loaded, "configuration": configured}
+    broken = any(p["state"] == "broken" for p in loaded)
+    down = configured is not None and ("error" in configured or any(not b["reachable"] for b in configured["backends"]))
+    shown: list[Any] = [
+        table(
+            "Backends installed",
+            ["name", "distribution", "version", "state", "why, and what to do"],
+            [(p["name"], p["distribution"], p["version"], _state(p["state"]), p["why"] or p["summary"]) for p in loaded],
+        )
+    ]
+    if configured is None:
+        shown.append(f"No configuration at {session.config_path}: nothing to reach. `e2i-fs init` writes one.")
+    elif "error" in configured:
+        shown.append(Text(f"{configured['file']}: {configured['error']['message']}", style="red"))
+    else:
+        rows = [
+            (b["name"], b["backend"], _state("reachable" if b["reachable"] else "down"), _milliseconds(b["seconds"]), b["why"])
+            for b in configured["backends"]
+        ]
+        title = f"Backends of {configured['file']}"
+        shown.append(table(title, ["name", "backend", "state", "answered in", "why"], rows, right=[3]))
+    return Answer(document, shown, NO if broken or down else OK)
+
+
+def _plugin(found: FoundBackend) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "name": found.name,
+        "distribution": found.distribution,
+        "version": found.version,
+        "state": "loads",
+        "why": None,
+        "summary": "",
+        "install_hint": "",
+        "seconds": None,
+    }
+    if found.spec is None:
+        error = found.error
+        return about | {"state": "broken", "why": f"{type(error).__name__}: {error}. Reinstall or remove {found.distribution}."}
+    about |= {"summary": found.spec.summary, "install_hint": found.spec.install_hint}
+    module, _, function = found.spec.factory.partition(":")
+    begun = time.perf_counter()
+    # A plugin is a stranger's code and may fail to import in any way; that is the finding to report.
+    try:
+        if not callable(getattr(importlib.import_module(module), function)):
+            raise TypeError(f"{found.spec.factory} cannot be called")
+        _needs(found.name)
+    except PluginLoadError as error:
+        return about | {"state": "not installed", "why": str(error)}
+    except ImportError as error:
+        hint = f" {found.spec.install_hint}" if found.spec.install_hint else ""
+        return about | {"state": "not installed", "why": f"{error}.{hint}"}
+    except Exception as error:  # noqa: BLE001
+        return about | {"state": "broken", "why": f"{type(error).__name__}: {error}"}
+    return about | {"seconds": round(time.perf_counter() - begun, 3)}
+
+
+def _needs(name: str) -> None:
+    """Import what a first-party backend imports only when it is opened."""
+    if name == "feast":
+        from e2i_fs_feast.importing import import_feast
+        from e2i_fs_feast.plugin import INSTALL
+
+        import_feast(INSTALL)
+
+
+def _configured(session: Session, plugins: Plugins, deadline: float) -> dict[str, Any] | None:
+    path = session.config_path
+    if not path.exists() and session.config is None:
+        return None
+    from e2i_fs.config import load_config
+
+    try:
+        config = load_config(path)
+    except E2IError as error:
+        return {"file": str(path), "error": {"type": type(error).__name__, "message": str(error)}}
+    backends = []
+    for one in config.backends:
+        about: dict[str, Any] = {"name": one.name, "backend": one.kind, "reachable": False, "seconds": None, "why": None}
+        try:
+            backend = plugins.open(one.kind, name=one.name, options=one.options, clock=SystemClock(), base=config.base)
+            try:
+                about |= {"seconds": backend.ping(deadline), "reachable": True}
+            finally:
+                backend.close()
+        except E2IError as error:
+            about["why"] = f"{type(error).__name__}: {error}"
+        backends.append(about)
+    return {"file": str(path), "project": config.project, "backends": backends}
+
+
+def _state(state: str) -> Text:
+    good = {"loads": "green", "reachable": "green", "not installed": "yellow"}
+    return Text(state, style=good.get(state, "bold red"))
+
+
+def _milliseconds(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds * 1000:.1f} ms"

@@ -1,0 +1,189 @@
+"""``historical`` and ``online``: features of entity rows, as of their times and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from e2i_fs.cli.answer import Answer
+from e2i_fs.cli.command import command
+from e2i_fs.cli.rows import column_dtypes, parse_entity, parse_time, read_rows, write_rows
+from e2i_fs.cli.session import Session
+from e2i_fs.cli.tables import STATUS_STYLE, cell, provenance_line, table
+from e2i_fs.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from e2i_fs.dtypes import DType
+    from e2i_fs.protocol import FeatureStore
+
+__all__ = ["add_to"]
+
+_PANEL = "Features"
+_SHOWN_ROWS = 20
+
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--feature", "-f", help="view:feature or view:*; repeat for more.", show_default=False),
+]
+Service = Annotated[str | None, typer.Option("--service", "-s", help="A feature service.", show_default=False)]
+FullNames = Annotated[bool, typer.Option("--full-feature-names", help="Name the columns view__feature.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(
+        app, "historical", example="e2i-fs historical questions.csv --service hcp_conversion --out training.parquet", panel=_PANEL
+    )(historical)
+    command(app, "online", example="e2i-fs online --service hcp_conversion -e hcp_id=hcp_1,brand_id=alvexa", panel=_PANEL)(
+        online
+    )
+
+
+def historical(
+    session: Session,
+    entities: Annotated[str, typer.Argument(help="Entity rows with times: .csv or .parquet, - for CSV on stdin.")],
+    feature: Features = None,
+    service: Service = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="A label to add as a target; repeat for more.", show_default=False)
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="Forget all that became known after this time.", show_default=False)
+    ] = None,
+    known_at_row_time: Annotated[
+        bool, typer.Option("--known-at-row-time", help="For each row, forget what became known after its time.")
+    ] = False,
+    timestamp_column: Annotated[str, typer.Option(help="The column of times.")] = "event_timestamp",
+    full_feature_names: FullNames = False,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Write .parquet or .csv; without it CSV goes to stdout.", show_default=False),
+    ] = None,
+) -> Answer:
+    """Features of entity rows, each as of its own time: a training set without a look into the future."""
+    wanted = _wanted(feature, service)
+    with session.store() as store, session.progress() as bars:
+        task = bars.add_task("Reading entity rows", total=3)
+        rows = read_rows(entities, column_dtypes(store))
+        bars.update(task, advance=1, description=f"Joining {rows.num_rows:,} rows")
+        result = store.get_historical_features(
+            rows,
+            wanted,
+            full_feature_names=full_feature_names,
+            labels=tuple(label or ()),
+            filter_by_created_timestamp=known_at_row_time,
+            as_of=parse_time(as_of, "--as-of"),
+            timestamp_column=timestamp_column,
+        )
+        table_out = result.to_arrow()
+        counts = _status_counts(result.statuses)
+        bars.update(task, advance=1, description="Writing")
+        if out is not None or not session.json:
+            write_rows(table_out, out)
+    document = {
+        "rows": table_out.num_rows,
+        "features": result.feature_names,
+        "statuses": counts,
+        "provenance": result.provenance,
+        "out": out,
+    }
+    if out is None:
+        document["data"] = table_out.to_pylist()
+        return Answer(document)  # the rows are on stdout already
+    if out == "-":
+        return Answer(document)
+    names = sorted({status for by in counts.values() for status in by}, key=list(STATUS_STYLE).index)
+    shown = table(
+        f"{table_out.num_rows:,} rows in {out}",
+        ["feature", *names],
+        [(ref, *(by.get(n, 0) for n in names)) for ref, by in counts.items()],
+        right=range(1, 5),
+    )
+    return Answer(document, [shown, provenance_line(result.provenance)])
+
+
+def online(
+    session: Session,
+    entity: Annotated[
+        list[str] | None,
+        typer.Option("--entity", "-e", help="key=value,key=value; repeat for more rows.", show_default=False),
+    ] = None,
+    entities: Annotated[
+        str | None, typer.Option("--entities", help="Entity rows: .csv or .parquet, - for CSV on stdin.", show_default=False)
+    ] = None,
+    feature: Features = None,
+    service: Service = None,
+    full_feature_names: FullNames = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail (exit code 3) rather than answer degraded.")] = False,
+) -> Answer:
+    """Features of entities now, each value with its status and age, and who answered."""
+    wanted = _wanted(feature, service)
+    if bool(entity) == bool(entities):
+        raise RequestError("Give the entities either with --entity key=value,... or with --entities FILE.")
+    with session.store() as store:
+        dtypes = _online_dtypes(store)
+        rows: Any = read_rows(entities, dtypes) if entities else [parse_entity(text, dtypes) for text in entity or ()]
+        answer = store.get_online_features(wanted, rows, full_feature_names=full_feature_names, strict=strict)
+        values = answer.to_dict()
+        statuses, events = dict(answer.statuses), dict(answer.event_timestamps)
+    document = {"values": values, "statuses": statuses, "event_timestamps": events, "provenance": answer.provenance}
+    names = answer.feature_names
+    inputs = [name for name in values if name not in names]
+    by_name = dict(zip(names, statuses, strict=True))
+    body = [
+        [*(values[i][row] for i in inputs), *(_value(values[n][row], statuses[by_name[n]][row]) for n in names)]
+        for row in range(min(_SHOWN_ROWS, len(values[names[0]])))
+    ]
+    shown: list[Any] = [_sideways([*inputs, *names], body)]
+    if len(values[names[0]]) > _SHOWN_ROWS:
+        shown.append(f"and {len(values[names[0]]) - _SHOWN_ROWS} more rows; --json prints all")
+    return Answer(document, [*shown, provenance_line(answer.provenance)])
+
+
+def _wanted(features: list[str] | None, service: str | None) -> list[str] | str:
+    if bool(features) == bool(service):
+        raise RequestError("Say what to retrieve: either --service NAME, or --feature view:feature (repeat it for more).")
+    return service if service else list(features or ())
+
+
+def _online_dtypes(store: FeatureStore) -> dict[str, DType]:
+    """Join keys, and what on-demand views take from the request."""
+    from e2i_fs.on_demand import OnDemandFeatureView
+
+    dtypes: dict[str, DType] = {}
+    for view in store.list_feature_views():
+        if isinstance(view, OnDemandFeatureView):
+            dtypes |= {name: field.dtype for name, field in view.request_columns.items()}
+    return dtypes | column_dtypes(store)
+
+
+def _status_counts(statuses: Mapping[str, list[Any]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for ref, each in statuses.items():
+        counts[ref] = {}
+        for status in each:
+            counts[ref][status.value] = counts[ref].get(status.value, 0) + 1
+    return counts
+
+
+def _value(value: Any, status: Any) -> Text:
+    return cell(value) if status.value == "PRESENT" else Text(status.value, style=STATUS_STYLE[status.value])
+
+
+def _sideways(names: list[str], rows: list[list[Any]]) -> Any:
+    """A few rows of many columns read better turned on their side."""
+    if len(names) <= 6:
+        return table(None, names, rows)
+    columns = [""] + [f"row {i}" for i in range(len(rows))] if len(rows) <= 4 else names
+    if len(rows) <= 4:
+        return table(None, columns, [[name, *(row[i] for row in rows)] for i, name in enumerate(names)])
+    return table(None, names, rows)
+
+

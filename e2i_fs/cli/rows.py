@@ -1,0 +1,130 @@
+"""Rows in and out of files: CSV and Parquet, with the types that the definitions ask for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2i_fs.definitions import FeatureView
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import InvalidEntityFrameError, RequestError, UnsupportedError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from e2i_fs.protocol import FeatureStore
+
+__all__ = ["column_dtypes", "parse_entity", "parse_time", "read_rows", "write_rows"]
+
+# Kinds whose text in a CSV file must not be guessed at: "007" is a key, not seven.
+_TOLD = frozenset({"string", "json", "int32", "int64", "float32", "float64", "bool", "date"})
+
+
+def column_dtypes(store: FeatureStore, views: Iterable[FeatureView] | None = None) -> dict[str, DType]:
+    """Return the dtype of every join key of the store, and of every field of ``views``, by column name."""
+    dtypes = {key: dtype for entity in store.list_entities() for key, dtype in entity.keys.items()}
+    for view in views or ():
+        dtypes |= {field.name: field.dtype for field in view.schema}
+    return dtypes
+
+
+def read_rows(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
+    """Return the rows of a ``.parquet`` or ``.csv`` file; ``-`` is CSV on stdin.
+
+    Columns of a CSV file that ``dtypes`` names are read as that dtype, others as what they look like; an empty
+    field is a missing value. Raises `RequestError` when the file cannot be read.
+    """
+    import pyarrow as pa
+
+    if path != "-" and not Path(path).is_file():
+        raise RequestError(f"There is no file {path}. Give a .parquet or .csv file, or - for CSV on stdin.")
+    try:
+        if path != "-" and Path(path).suffix.lower() in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return pq.ParquetFile(path).read()
+        return _read_csv(path, dtypes)
+    except pa.ArrowInvalid as error:
+        raise RequestError(f"{path} cannot be read: {error}") from error
+
+
+def _read_csv(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
+    from pyarrow import csv
+
+    from e2i_fs.values import arrow_type
+
+    types = {name: arrow_type(dtype) for name, dtype in dtypes.items() if dtype.kind in _TOLD}
+    options = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
+    return csv.read_csv(sys.stdin.buffer if path == "-" else path, convert_options=options)
+
+
+def write_rows(table: pa.Table, path: str | None) -> None:
+    """Write rows to a ``.parquet`` or ``.csv`` file, or as CSV to stdout when ``path`` is None or ``-``."""
+    from pyarrow import csv
+
+    if path is not None and Path(path).suffix.lower() in (".parquet", ".pq"):
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, path)
+        return
+    if path is not None and path != "-" and Path(path).suffix.lower() != ".csv":
+        raise RequestError(f"--out {path}: the ending says the format; use .parquet or .csv, or - for CSV on stdout.")
+    nested = [f.name for f in table.schema if f.type.num_fields]
+    if nested:
+        raise UnsupportedError(f"CSV cannot hold the column {nested[0]!r} ({table.schema.field(nested[0]).type}); use --out x.parquet.")
+    csv.write_csv(table, sys.stdout.buffer if path in (None, "-") else path)
+
+
+def parse_entity(text: str, dtypes: Mapping[str, DType]) -> dict[str, Any]:
+    """Return one entity row from ``key=value,key=value``, each value in its key's dtype; ``key=`` is missing.
+
+    >>> from e2i_fs.dtypes import Int64, String
+    >>> parse_entity("origin=JFK,stop=7", {"origin": String, "stop": Int64})
+    {'origin': 'JFK', 'stop': 7}
+    """
+    row: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise InvalidEntityFrameError(f"--entity {text!r}: write key=value pairs with commas between them.")
+        row[key.strip()] = _parse(value, dtypes.get(key.strip()), text)
+    return row
+
+
+def _parse(value: str, dtype: DType | None, where: str) -> Any:
+    if value == "":
+        return None
+    try:
+        match dtype.kind if dtype else "string":
+            case "int32" | "int64":
+                return int(value)
+            case "float32" | "float64":
+                return float(value)
+            case "bool":
+                return {"true": True, "false": False}[value.lower()]
+            case "date":
+                return dt.date.fromisoformat(value)
+            case "timestamp":
+                return dt.datetime.fromisoformat(value)
+            case _:
+                return value
+    except (ValueError, KeyError) as error:
+        raise InvalidEntityFrameError(f"--entity {where!r}: {value!r} is not {dtype!r}.") from error
+
+
+def parse_time(text: str | None, option: str) -> dt.datetime | None:
+    """Return an aware time from ISO text; one without an offset is UTC (T-1). None stays None.
+
+    >>> parse_time("2026-03-01", "--as-of")
+    datetime.datetime(2026, 3, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RequestError(f"{option} {text!r} is not a time; write it like 2026-03-01 or 2026-03-01T12:30:00+01:00.") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

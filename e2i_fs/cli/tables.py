@@ -1,0 +1,99 @@
+"""How answers look on a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["STATUS_STYLE", "cell", "duration", "key_values", "provenance_line", "table"]
+
+STATUS_STYLE = {
+    "PRESENT": "green",
+    "NULL_VALUE": "yellow",
+    "NOT_FOUND": "red",
+    "OUTSIDE_MAX_AGE": "magenta",
+    "FRESH": "green",
+    "WARNING": "yellow",
+    "STALE": "red",
+    "EXPIRED": "bold red",
+    "UNKNOWN": "magenta",
+    "verified": "green",
+    "lagging": "yellow",
+    "diverged": "bold red",
+    "unverified": "magenta",
+}
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()) -> Table:
+    """Return a table of cells; the columns numbered in ``right`` are right-aligned."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
+    aligned = set(right)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="right" if i in aligned else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*[cell(value) for value in row])
+    return made
+
+
+def cell(value: Any) -> Text:
+    """Return one value as people read it: statuses in colour, what is missing as a dash."""
+    if isinstance(value, Text):
+        return value
+    if value is None:
+        return Text("—", style="dim")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, float):
+        return Text(f"{value:.4g}")
+    if isinstance(value, int):
+        return Text(f"{value:,}")
+    if isinstance(value, dt.timedelta):
+        return Text(duration(value))
+    if isinstance(value, dt.datetime):
+        return Text(value.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00"))
+    text = str(value)
+    return Text(text, style=STATUS_STYLE.get(text, ""))
+
+
+def duration(span: dt.timedelta | None) -> str:
+    """Return a length of time in the two units that matter.
+
+    >>> duration(dt.timedelta(days=2, hours=3, seconds=7))
+    '2 d 3 h'
+    """
+    if span is None:
+        return "—"
+    seconds = span.total_seconds()
+    if abs(seconds) < 60:
+        return f"{seconds:.3g} s"
+    parts = []
+    left = round(abs(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return ("-" if seconds < 0 else "") + " ".join(parts[:2])
+
+
+def provenance_line(provenance: Any) -> str:
+    """Return who answered, as one line of rich markup."""
+    who = f"answered by [bold]{escape(provenance.served_by)}[/] ({provenance.role})"
+    if provenance.degraded:
+        return f"{who}, [bold red]DEGRADED[/]: {escape(provenance.reason or '')}"
+    passed = [f"{a.backend} {a.outcome}" for a in provenance.attempts if a.outcome != "answered"]
+    return who + (f"; before it: {escape(', '.join(passed))}" if passed else "")
+
+
+def key_values(pairs: Mapping[str, Any]) -> Table:
+    """Return names and values as two columns without lines."""
+    made = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in pairs.items():
+        made.add_row(name, cell(value))
+    return made

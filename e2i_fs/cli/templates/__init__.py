@@ -1,0 +1,1 @@
+"""What `e2i-fs init` writes."""
