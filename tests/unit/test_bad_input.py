@@ -1,0 +1,326 @@
+"""Bad input: each gives the named error with a fix, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from kit import NOW, STAMP, US, ask, at, batch, config, online, table, values, view
+
+import e2i_fs as fs
+
+REF = "hcp_stats:trx_count"
+
+
+@pytest.fixture
+def filled(store, tmp_path):
+    """A store with one view, one row in history and online: what every test checks to be so afterwards."""
+    store.apply([view(tmp_path, [("a", at(1), 1)])])
+    store.materialize(None, NOW)
+    before = _state(store)
+    yield store
+    assert _state(store) == before
+
+
+def _state(store):
+    return (
+        [v.to_json() for v in store.list_feature_views()],
+        [e.to_json() for e in store.list_entities()],
+        values(ask(store, [("a", NOW), ("b", NOW)])),
+        online(store, "a", "b"),
+    )
+
+
+@pytest.mark.parametrize("call", ["historical", "online", "write", "get", "delete", "freshness", "statistics", "materialize"])
+def test_an_unknown_view_is_named_with_the_nearest(filled, call) -> None:
+    calls = {
+        "historical": lambda: ask(filled, [("a", at(1))], ["hcp_stat:trx_count"]),
+        "online": lambda: filled.get_online_features(["hcp_stat:trx_count"], [{"hcp_id": "a"}]),
+        "write": lambda: filled.write("hcp_stat", batch(("b", at(1), 1))),
+        "get": lambda: filled.get_feature_view("hcp_stat"),
+        "delete": lambda: filled.delete("hcp_stat"),
+        "freshness": lambda: filled.freshness(["hcp_stat"]),
+        "statistics": lambda: filled.statistics("hcp_stat:trx_count"),
+        "materialize": lambda: filled.materialize(None, NOW, views=["hcp_stat"]),
+    }
+    with pytest.raises(fs.UnknownFeatureError, match="'hcp_stats'"):
+        calls[call]()
+
+
+def test_an_unknown_feature_service_or_push_source_is_named_with_the_nearest(filled) -> None:
+    with pytest.raises(fs.UnknownFeatureError, match=r"'hcp_stats:trx_count'"):
+        ask(filled, [("a", at(1))], ["hcp_stats:trx_cout"])
+    with pytest.raises(fs.UnknownFeatureError, match="hcp_modle"):
+        filled.get_historical_features(table({"hcp_id": ["a"], "event_timestamp": [at(1)]}), "hcp_modle")
+    with pytest.raises(fs.UnknownFeatureError, match="clicks"):
+        filled.push("clicks", batch(("b", at(1), 1)))
+
+
+@pytest.mark.parametrize("ref", ["trx_count", "hcp_stats:", ":trx_count", "hcp_stats:trx_count:x", "", 7, None])
+def test_what_is_no_reference_is_told_how_to_write_one(filled, ref) -> None:
+    with pytest.raises(fs.RequestError, match="view:feature"):
+        ask(filled, [("a", at(1))], [ref])
+
+
+def test_an_unknown_backend_is_named_with_the_nearest(tmp_path) -> None:
+    with pytest.raises(fs.UnknownBackendError, match="'duckdb'"):
+        fs.connect({"backend": "dukdb", "path": str(tmp_path / "s")})
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "near"),
+    [
+        ({"backend": "duckdb", "pth": "x"}, "path"),
+        ({"backnd": "duckdb"}, "backend"),
+        ({"backend": "duckdb", "path": "x", "naive_timestamp": "utc"}, "naive_timestamps"),
+        ({"backend": "memory", "size": 3}, "no options"),
+        ({"backends": [{"backend": "memory"}], "failver": {}}, "failover"),
+        ({"backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}], "failover": {"dedline": 1}}, "deadline"),
+        ({"backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}], "failover": {"breaker": {"failurs": 1}}}, "failures"),
+        ({"backend": "duckdb", "path": "x", "naive_timestamps": "maybe"}, "utc"),
+        ({"backend": "duckdb"}, "path"),
+    ],
+)
+def test_a_configuration_with_a_bad_key_names_the_nearest(tmp_path, monkeypatch, bad, near) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fs.ConfigError, match=near):
+        fs.connect(bad).list_entities()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_with_an_unset_variable_says_which(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("E2I_NO_SUCH_VARIABLE", raising=False)
+    path = tmp_path / "e2i_fs.yaml"
+    path.write_text("backend: duckdb\npath: ${E2I_NO_SUCH_VARIABLE}/store\n")
+    with pytest.raises(fs.ConfigError, match=r"E2I_NO_SUCH_VARIABLE.*:-"):
+        fs.connect(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["backend: [unclosed", "- a\n- list", "", "\x00\x01"])
+def test_a_configuration_that_is_no_mapping_in_yaml_is_refused(tmp_path, text) -> None:
+    path = tmp_path / "e2i_fs.yaml"
+    path.write_text(text)
+    with pytest.raises(fs.ConfigError, match="e2i_fs.yaml"):
+        fs.connect(path)
+
+
+def test_a_configuration_that_is_not_there_is_refused(tmp_path) -> None:
+    with pytest.raises(fs.ConfigError, match="nowhere.yaml"):
+        fs.connect(tmp_path / "nowhere.yaml")
+
+
+def test_a_missing_join_key_is_named(filled) -> None:
+    with pytest.raises(fs.InvalidEntityFrameError, match="hcp_id"):
+        filled.get_historical_features(table({"hcp": ["a"], "event_timestamp": [at(1)]}), [REF])
+    with pytest.raises(fs.InvalidEntityFrameError, match="hcp_id"):
+        filled.get_online_features([REF], [{"hcp": "a"}])
+    with pytest.raises(fs.InvalidEntityFrameError, match=r"hcp_id.*\b1\b|\b1\b.*hcp_id"):
+        filled.get_online_features([REF], [{"hcp_id": "a"}, {"hcp": "a"}])
+
+
+def test_a_time_column_that_is_absent_or_no_time_is_told(filled) -> None:
+    with pytest.raises(fs.RequestError, match="event_timestamp"):
+        filled.get_historical_features(table({"hcp_id": ["a"], "at": [at(1)]}), [REF])
+    with pytest.raises(fs.RequestError, match="timestmp"):
+        filled.get_historical_features(table({"hcp_id": ["a"], "at": [at(1)]}), [REF], timestamp_column="timestmp")
+    for wrong in (["2024-03-10"], [1_710_000_000]):
+        with pytest.raises(fs.InvalidTimestampError, match="event_timestamp"):
+            filled.get_historical_features(table({"hcp_id": ["a"], "event_timestamp": wrong}), [REF])
+
+
+def test_a_missing_time_is_told_with_its_row(filled) -> None:
+    with pytest.raises(fs.InvalidTimestampError, match=r"event_timestamp.*\b1\b"):
+        ask(filled, [("a", at(1)), ("a", None)])
+
+
+def test_a_time_below_the_microsecond_is_told_with_its_row(filled) -> None:
+    times = pa.array([1_000, 1_001], pa.timestamp("ns", "UTC"))
+    with pytest.raises(fs.InvalidTimestampError, match=r"event_timestamp.*\b1\b"):
+        filled.get_historical_features(pa.table({"hcp_id": ["a", "a"], "event_timestamp": times}), [REF])
+    rows = pa.table({"hcp_id": ["b", "b"], "event_timestamp": times, "trx_count": [1, 2]})
+    with pytest.raises(fs.InvalidBatchError, match=r"event_timestamp.*\b1\b"):
+        filled.write("hcp_stats", rows)
+
+
+def test_a_naive_time_is_told_where_it_is_refused(tmp_path, backend, clock) -> None:
+    naive = pa.array([at(1).replace(tzinfo=None)], pa.timestamp("us"))
+    with fs.connect({**config(backend, tmp_path / "s"), "naive_timestamps": "reject"}, clock=clock) as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+        with pytest.raises(fs.InvalidTimestampError, match=r"event_timestamp.*naive|naive.*event_timestamp"):
+            store.get_historical_features(pa.table({"hcp_id": ["a"], "event_timestamp": naive}), [REF])
+        with pytest.raises(fs.InvalidBatchError, match=r"event_timestamp"):
+            store.write("hcp_stats", pa.table({"hcp_id": ["b"], "event_timestamp": naive, "trx_count": [1]}))
+        with pytest.raises(fs.InvalidTimestampError, match="naive"):
+            store.materialize(at(0).replace(tzinfo=None), NOW)
+        assert online(store, "a", "b") == [(None, "NOT_FOUND")] * 2
+
+
+def test_a_name_collision_says_how_to_prefix(filled) -> None:
+    frame = table({"hcp_id": ["a"], "event_timestamp": [at(1)], "trx_count": [1]})
+    with pytest.raises(fs.FeatureNameCollisionError, match="full_feature_names=True"):
+        filled.get_historical_features(frame, [REF])
+    with pytest.raises(fs.FeatureNameCollisionError, match="trx_count"):
+        ask(filled, [("a", at(1))], [REF, REF])
+
+
+def test_an_empty_frame_or_feature_list_is_refused(filled) -> None:
+    frame = table({"hcp_id": ["a"], "event_timestamp": [at(1)]})
+    for empty in ([], (), None):
+        with pytest.raises(fs.RequestError):
+            filled.get_historical_features(frame, empty)
+        with pytest.raises(fs.RequestError):
+            filled.get_online_features(empty, [{"hcp_id": "a"}])
+    with pytest.raises(fs.InvalidEntityFrameError):
+        filled.get_historical_features(frame.slice(0, 0), [REF])
+    with pytest.raises(fs.InvalidEntityFrameError):
+        filled.get_online_features([REF], [])
+
+
+@pytest.mark.parametrize("frame", [None, 7, "text", [1, 2], [{"hcp_id": "a"}, "b"]])
+def test_what_is_no_frame_is_refused(filled, frame) -> None:
+    with pytest.raises(fs.RequestError):
+        filled.get_historical_features(frame, [REF])
+    with pytest.raises(fs.RequestError):
+        filled.get_online_features([REF], frame)
+    with pytest.raises(fs.RequestError):
+        filled.write("hcp_stats", frame)
+
+
+def test_two_input_columns_of_one_name_are_refused(filled) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame([["a", "b", at(1)]], columns=["hcp_id", "hcp_id", "event_timestamp"])
+    with pytest.raises(fs.InvalidEntityFrameError, match="hcp_id"):
+        filled.get_historical_features(frame, [REF])
+
+
+def test_a_source_file_that_is_missing_is_told(filled, tmp_path) -> None:
+    gone = fs.FeatureView("gone", entities=[fs.Entity("hcp_id")], schema=[fs.Field("x", fs.Int64)],
+                          source=fs.ParquetSource(str(tmp_path / "no" / "such.parquet")))  # fmt: skip
+    with pytest.raises(fs.SchemaMismatchError, match=r"no/such\.parquet"):
+        filled.apply([gone])
+
+
+def test_a_source_file_that_disappears_is_told_when_it_is_read(store, tmp_path) -> None:
+    store.apply([view(tmp_path, [("a", at(1), 1)])])
+    (tmp_path / "hcp_stats.parquet").unlink()
+    with pytest.raises(fs.BackendError, match=r"hcp_stats\.parquet"):
+        ask(store, [("a", at(1))])
+
+
+def test_a_source_column_that_is_missing_or_unfit_is_named(filled, tmp_path) -> None:
+    path = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([at(1)], STAMP), "x": ["text"]}), path)
+
+    def over(name, dtype):
+        return fs.FeatureView("other", entities=[fs.Entity("hcp_id")], schema=[fs.Field(name, dtype)],
+                              source=fs.ParquetSource(str(path)))  # fmt: skip
+
+    with pytest.raises(fs.SchemaMismatchError, match=r"'y'"):
+        filled.apply([over("y", fs.String)])
+    with pytest.raises(fs.SchemaMismatchError, match=r"'x'.*Int64|Int64.*'x'"):
+        filled.apply([over("x", fs.Int64)])
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 junk PAR1", os.urandom(500)])
+def test_corrupt_parquet_is_told_at_apply_and_when_read(store, tmp_path, content) -> None:
+    good = view(tmp_path, [("a", at(1), 1)])
+    path = tmp_path / "hcp_stats.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(fs.E2IError, match=r"hcp_stats\.parquet"):
+        store.apply([good])
+    assert list(store.list_feature_views()) == []
+    path.write_bytes(whole)
+    store.apply([good])
+    path.write_bytes(content)
+    for call in (lambda: ask(store, [("a", at(1))]), lambda: store.materialize(None, NOW)):
+        with pytest.raises(fs.BackendDataError, match=r"hcp_stats\.parquet"):
+            call()
+
+
+def test_parquet_with_a_damaged_page_is_told(store, tmp_path) -> None:
+    good = view(tmp_path, [(f"h{i}", at(i), i) for i in range(1000)])
+    store.apply([good])
+    path = tmp_path / "hcp_stats.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\xff" * 396
+    path.write_bytes(bytes(content))
+    with pytest.raises(fs.BackendError):
+        ask(store, [("h1", at(1))])
+
+
+def test_a_bad_batch_lists_every_problem_and_writes_nothing(filled) -> None:
+    rows = batch(("b", at(1), 1), (None, at(1), 1), ("b", None, 1), ("b", NOW + timedelta(minutes=1) + US, 1), ("b", at(2), 2))
+    with pytest.raises(fs.InvalidBatchError) as caught:
+        filled.write("hcp_stats", rows)
+    text = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) >= 3
+    for row, word in ((1, "hcp_id"), (2, "event_timestamp"), (3, "future")):
+        assert any(word in p and str(row) in p for p in caught.value.problems), (word, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda t: t.drop_columns(["trx_count"]), "trx_count"),
+        (lambda t: t.drop_columns(["hcp_id"]), "hcp_id"),
+        (lambda t: t.drop_columns(["event_timestamp"]), "event_timestamp"),
+        (lambda t: t.append_column("trx_cont", t["trx_count"]), "trx_cont"),
+        (lambda t: t.set_column(2, "trx_count", pa.array([1.5])), "trx_count"),
+        (lambda t: t.set_column(2, "trx_count", pa.array(["1"])), "trx_count"),
+        (lambda t: t.set_column(2, "trx_count", pa.array([2**64 - 1], pa.uint64())), "trx_count"),
+        (lambda t: t.set_column(0, "hcp_id", pa.array([7])), "hcp_id"),
+        (lambda t: t.set_column(1, "event_timestamp", pa.array(["2024-03-10"])), "event_timestamp"),
+        (lambda t: t.slice(0, 0), "row"),
+    ],
+)
+def test_a_batch_that_does_not_fit_its_view_is_refused(filled, change, word) -> None:
+    with pytest.raises(fs.InvalidBatchError, match=word):
+        filled.write("hcp_stats", change(batch(("b", at(1), 1))))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; run as another user")
+def test_a_read_only_folder_is_told(tmp_path, clock) -> None:
+    (tmp_path / "ro").mkdir()
+    (tmp_path / "ro").chmod(0o500)
+    with pytest.raises(fs.E2IError, match="ro"), fs.connect(config("duckdb", tmp_path / "ro" / "store"), clock=clock) as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+
+
+def test_a_store_folder_that_cannot_be_made_is_told(tmp_path, clock) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(fs.E2IError, match="file"), fs.connect(config("duckdb", tmp_path / "file" / "store"), clock=clock) as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+
+
+def test_an_unknown_target_of_a_write_is_told(filled) -> None:
+    with pytest.raises((fs.RequestError, ValueError), match="offline"):
+        filled.write("hcp_stats", batch(("b", at(1), 1)), to="offlin")
+
+
+def test_the_same_key_with_other_rows_is_refused(filled) -> None:
+    with pytest.raises(fs.InvalidBatchError):
+        filled.write("hcp_stats", batch(("b", NOW + timedelta(days=1), 1)), idempotency_key="k")
+
+
+def test_a_definition_that_means_nothing_is_refused(filled, tmp_path) -> None:
+    one = view(tmp_path / "x", [("a", at(1), 1)])
+    for bad in ("hcp_stats", 7, None, [one, 7]):
+        with pytest.raises(fs.DefinitionError):
+            filled.apply(bad)
+    with pytest.raises(fs.DefinitionError, match="hcp_id"):
+        replace(one, schema=[fs.Field("hcp_id", fs.Int64)])
+
+
+def test_a_backwards_or_unreadable_window_is_told(filled) -> None:
+    with pytest.raises(fs.RequestError):
+        filled.materialize(at(10), at(5))
+    with pytest.raises(fs.RequestError):
+        filled.materialize("yesterday", NOW)
