@@ -1,0 +1,127 @@
+"""One feature store protocol in front of many feature stores.
+
+``import e2i_fs as fs`` and then ``fs.connect(...)``. The names below are the public ones; each is imported when it
+is first used, so that importing this package imports neither pandas, pyarrow, duckdb nor feast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e2i_fs.aio import AsyncStore, connect_async
+    from e2i_fs.backend import (
+        ArrowRows,
+        Backend,
+        Capabilities,
+        OnlineRow,
+        ParquetRows,
+        Position,
+    )
+    from e2i_fs.catalog import Catalog, Plan
+    from e2i_fs.clock import Clock
+    from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field
+    from e2i_fs.dtypes import (
+        Array,
+        Bool,
+        Bytes,
+        Date,
+        Decimal,
+        DType,
+        Float32,
+        Float64,
+        Int32,
+        Int64,
+        Json,
+        String,
+        Struct,
+        Timestamp,
+        Vector,
+    )
+    from e2i_fs.errors import (
+        BackendDataError,
+        BackendError,
+        BackendUnavailableError,
+        BreakingChangeError,
+        ConfigError,
+        DeadlineExceededError,
+        DefinitionError,
+        DegradedAnswerError,
+        DuplicateBackendError,
+        E2IError,
+        FailoverError,
+        FeatureNameCollisionError,
+        InvalidBatchError,
+        InvalidEntityFrameError,
+        InvalidTimestampError,
+        KeyTypeWarning,
+        LabelRequestedError,
+        LeakageError,
+        NoEligibleBackendError,
+        PluginLoadError,
+        QualityGateBlockedError,
+        RequestError,
+        RunOverlapError,
+        SchemaMismatchError,
+        ThrottledError,
+        UnknownBackendError,
+        UnknownFeatureError,
+        UnsupportedError,
+    )
+    from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
+    from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
+    from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.plugins import BackendSpec, hookimpl, hookspec
+    from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
+    from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
+    from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
+    from e2i_fs.store import WriteReceipt, connect
+    from e2i_fs.telemetry.events import Event
+
+_HOMES = {
+    "aio": "AsyncStore connect_async",
+    "backend": "ArrowRows Backend Capabilities OnlineRow ParquetRows Position",
+    "catalog": "Catalog Plan",
+    "clock": "Clock",
+    "definitions": "Entity FeatureService FeatureView Field",
+    "dtypes": "Array Bool Bytes DType Date Decimal Float32 Float64 Int32 Int64 Json String Struct Timestamp Vector",
+    "errors": (
+        "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
+        "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
+        "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
+        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
+        "SchemaMismatchError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+    ),
+    "on_demand": "OnDemandFeatureView on_demand_feature_view",
+    "ops.freshness": "FreshnessReport FreshnessStatus",
+    "ops.materialize": "MaterializationReport MaterializationRun",
+    "ops.statistics": "FeatureStatistics",
+    "plugins": "BackendSpec hookimpl hookspec",
+    "protocol": "AsyncFeatureStore FeatureStore",
+    "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
+    "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
+    "store": "WriteReceipt connect",
+    "telemetry.events": "Event",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = [  # noqa: PLE0604 - the names above, sorted
+    "__version__",
+    *sorted(_HOME),
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'e2i_fs' has no attribute {name!r}")
+    value = getattr(import_module(f"e2i_fs.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -67,6 +67,10 @@ class Catalog:
             for name, view in self.views.items()
         }
 
+    def has(self, view: str) -> bool:
+        """Return whether a feature view or on-demand view of this name is registered."""
+        return view in self.views or view in self.on_demand
+
     def service(self, name: str) -> FeatureService:
         """Return the service of this name, or raise with the nearest names (P-9)."""
         if name not in self.services:
@@ -147,6 +151,21 @@ class Catalog:
             )
         return after, Plan(tuple(created), tuple(updated), tuple(unchanged), (), tuple(breaking))
 
+    def holding(self, other: Catalog) -> Catalog:
+        """Return this catalogue with everything of ``other`` in it, in ``other``'s form."""
+        return Catalog(
+            entities=FrozenMap({**self.entities, **other.entities}),
+            views=FrozenMap({**self.views, **other.views}),
+            services=FrozenMap({**self.services, **other.services}),
+            on_demand=FrozenMap({**self.on_demand, **other.on_demand}),
+            bases=FrozenMap({**self.bases, **other.bases}),
+        )
+
+    def dropping(self, name: str | None) -> Catalog:
+        """Return this catalogue without the definition called ``name``, if there is one."""
+        kinds = [(a, getattr(self, a)) for a in ("entities", "views", "services", "on_demand", "bases")]
+        return Catalog(**{a: FrozenMap({n: d for n, d in kept.items() if n != name}) for a, kept in kinds})
+
     def without(self, name: str) -> tuple[Catalog, Plan]:
         """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
         for kind, before, _ in self._pairs(self):
@@ -155,11 +174,7 @@ class Catalog:
         else:
             known = [n for _, before, _ in self._pairs(self) for n in before]
             raise UnknownFeatureError(f"Nothing called {name!r} is registered.{did_you_mean(name, known)}")
-        attribute = {"entity": "entities", "view": "views", "service": "services", "on-demand view": "on_demand"}[kind]
-        rest = FrozenMap({n: d for n, d in getattr(self, attribute).items() if n != name})
-        after = replace(self, **{attribute: rest})
-        if kind == "view":
-            after = replace(after, bases=FrozenMap({n: b for n, b in self.bases.items() if n != name}))
+        after = self.dropping(name)
         after._check({})
         return after, Plan(removed=(f"{kind} {name}",))
 
@@ -179,6 +194,12 @@ class Catalog:
         for view in self.on_demand.values():
             for ref in view.inputs:
                 self._check_ref(ref, f"On-demand view {view.name!r}", stored_only=True)
+                source, _, feature = ref.partition(":")
+                if self.views[source].features[feature].role == "label":
+                    raise DefinitionError(
+                        f"On-demand view {view.name!r} takes the label {ref!r}: its outcome would reach a model by way of "
+                        "the function (P-12). Compute it where labels are made."
+                    )
         for service in self.services.values():
             for ref in service.features:
                 self._check_ref(ref, f"Feature service {service.name!r}")

@@ -44,6 +44,7 @@ __all__ = [
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
+    "KeyTypeWarning",
     "LabelRequestedError",
     "LeakageError",
     "NoEligibleBackendError",
@@ -76,7 +77,7 @@ class BreakingChangeError(DefinitionError):
     """A change that would break readers, applied without ``allow_breaking=True`` (R-4)."""
 
 
-class RequestError(E2IError):
+class RequestError(E2IError, ValueError):
     """The caller's request cannot be answered as it stands. It never fails over (X-2)."""
 
 
@@ -84,23 +85,23 @@ class UnknownFeatureError(RequestError, LookupError):
     """A view, feature, service or push source that is not registered (P-9)."""
 
 
-class InvalidEntityFrameError(RequestError, ValueError):
+class InvalidEntityFrameError(RequestError):
     """The entity rows lack something that the request needs (P-11)."""
 
 
-class InvalidTimestampError(RequestError, ValueError):
+class InvalidTimestampError(RequestError):
     """A time that is missing, not a time, naive when refused, or finer than a microsecond (T-1 to T-3)."""
 
 
-class FeatureNameCollisionError(RequestError, ValueError):
+class FeatureNameCollisionError(RequestError):
     """Two outputs, or an output and an input column, would have one name (P-9)."""
 
 
-class LabelRequestedError(RequestError, ValueError):
+class LabelRequestedError(RequestError):
     """A label was asked for as a model input (P-12)."""
 
 
-class InvalidBatchError(RequestError, ValueError):
+class InvalidBatchError(RequestError):
     """A batch that does not fit its view. Nothing of it was written (W-1).
 
     ``problems`` lists every problem found, one string each.
@@ -125,6 +126,10 @@ class PluginLoadError(ConfigError):
 
 class DuplicateBackendError(ConfigError):
     """Two installed plugins claim one backend name (G-2)."""
+
+
+class KeyTypeWarning(UserWarning):
+    """A key column of another type than the join key: none of its rows can match (P-7)."""
 
 
 class UnsupportedError(E2IError, NotImplementedError):

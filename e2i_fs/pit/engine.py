@@ -111,7 +111,7 @@ def latest_rows(
             f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}"  # noqa: S608
         )
         order = ", ".join(f"{term}" for term in _all_order(view, descending=True))
-        counted = connection.sql("SELECT count(*) FROM usable").fetchone()
+        counted = connection.execute("SELECT count(*) FROM usable").fetchall()
         found = connection.sql(f"""
             SELECT * FROM usable
             QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
@@ -121,12 +121,11 @@ def latest_rows(
         raise _translated(error, view) from error
     finally:
         connection.close()
-    assert counted is not None
     columns = [found.column(i).cast(arrow_type(t)) for i, t in enumerate(join_keys.values())]
     columns += [found.column("e"), found.column("c")]
     columns += [found.column(f"v{i}").cast(arrow_type(f.dtype)) for i, f in enumerate(view.schema)]
     names = [*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
-    return pa.table(columns, names=names), counted[0]
+    return pa.table(columns, names=names), counted[0][0]
 
 
 def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) -> None:
@@ -167,7 +166,7 @@ def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
 
 def _rank_order(connection: duckdb.DuckDBPyConnection, view: FeatureView) -> str:
     """Return the ORDER BY of P-4; the values are compared only if two rows tie on key, event and created time."""
-    tie = connection.sql("SELECT 1 FROM usable GROUP BY kid, e, c HAVING count(*) > 1 LIMIT 1").fetchone()
+    tie = connection.execute("SELECT 1 FROM usable GROUP BY kid, e, c HAVING count(*) > 1 LIMIT 1").fetchall()
     return ", ".join(_all_order(view)) if tie else "e, c ASC NULLS FIRST"
 
 

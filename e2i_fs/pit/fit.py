@@ -90,7 +90,7 @@ def time_sql(column: str, given: pa.DataType) -> str:
     if pa.types.is_null(given):
         return "CAST(NULL AS BIGINT)"
     if pa.types.is_timestamp(given) and given.tz is not None:
-        return f"epoch_us({column})"
+        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
     return f"epoch_us(CAST({column} AS TIMESTAMP))"
 
 

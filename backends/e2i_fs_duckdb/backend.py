@@ -1,0 +1,103 @@
+"""The backend itself: a registry, segments, the user's own sources and online rows, under one folder."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from e2i_fs.backend import Capabilities, Key, OnlineRow, ParquetRows, Position, ScanPart
+from e2i_fs.catalog import Catalog
+from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.reading import source_parts
+from e2i_fs.segments import Segments
+from e2i_fs_duckdb.online import OnlineRows
+from e2i_fs_duckdb.plugin import CAPABILITIES
+from e2i_fs_duckdb.registry import Registry
+
+__all__ = ["DuckDBBackend"]
+
+
+class DuckDBBackend:
+    """See `e2i_fs.backend.Backend` for what each method promises."""
+
+    def __init__(self, path: str, *, project: str, online_size: int) -> None:
+        folder = Path(path)
+        try:
+            (folder / "online").mkdir(parents=True, exist_ok=True)
+            (folder / "history").mkdir(exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailableError(
+                f"The folder {folder} cannot be made or written: {error}. Make it writable, or choose another path."
+            ) from error
+        self._registry = Registry(folder, project)
+        self._online = OnlineRows(folder / "online", online_size)
+        self._segments = Segments(folder / "history")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything, and nothing that waits on a network."""
+        return CAPABILITIES
+
+    def apply(self, definitions: Catalog, *, expected: str) -> bool:
+        """Keep ``definitions`` in one SQLite transaction, then clear away the rows that nobody can read any more."""
+        kept = self._registry.replace(definitions, expected=expected)
+        if kept:
+            for view, number in self._registry.dead_storage():
+                self._online.drop(number)
+                self._segments.drop(_folder(view, number))
+                self._registry.bury(number)
+        return kept
+
+    def definitions(self) -> Catalog:
+        """Return the kept catalogue; a few microseconds when no process changed it."""
+        return self._registry.catalog()
+
+    def scan(
+        self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
+    ) -> Sequence[ScanPart]:
+        """Return the user's own source, read in place, and the segments."""
+        catalog = self._registry.catalog()
+        definition = catalog.view(view)
+        parts = source_parts(definition, catalog.join_keys(view), catalog.bases[view])
+        segments = self._segments.paths(_folder(view, self._registry.storage(view)))
+        if segments:
+            # A segment written before a field was added lacks it.
+            parts.append(ParquetRows(segments, missing_ok=frozenset(f.name for f in definition.schema)))
+        return parts
+
+    def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
+        """Add one segment."""
+        return self._segments.append(_folder(view, self._registry.storage(view)), rows, batch_id=batch_id)
+
+    def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
+        """Read from one snapshot."""
+        return self._online.read(self._registry.storage(view), keys, at_us=at_us)
+
+    def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
+        """Merge in one transaction."""
+        definition = self._registry.catalog().view(view)
+        return self._online.write(self._registry.storage(view), definition, keys, rows, at_us=at_us)
+
+    def position(self, view: str) -> Position:
+        """Return how far the online rows are."""
+        return self._online.position(self._registry.storage(view))
+
+    def ping(self, deadline: float) -> float:
+        """Touch the registry and the online rows."""
+        begun = time.perf_counter()
+        self._registry.ping()
+        self._online.position(0)
+        return time.perf_counter() - begun
+
+    def close(self) -> None:
+        """Let go of both files."""
+        self._online.close()
+        self._registry.close()
+
+
+def _folder(view: str, number: int) -> str:
+    return f"{urllib.parse.quote(view, safe='')}.{number}"

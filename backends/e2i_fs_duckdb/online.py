@@ -1,0 +1,175 @@
+"""Online rows in LMDB: readers never wait, each commit is whole or not there (O-7), many processes share a file.
+
+Chosen by measurement against SQLite and DuckDB: see ``benchmarks/online_kv.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgpack
+
+from e2i_fs.backend import Key, OnlineRow, Position
+from e2i_fs.definitions import FeatureView
+from e2i_fs.errors import BackendDataError, BackendUnavailableError
+from e2i_fs.online import merge, pick
+
+__all__ = ["OnlineRows"]
+
+_LONGEST_KEY = 500  # LMDB takes keys of up to 511 bytes
+_ROWS, _META = b"r", b"m"
+
+
+class _Shared:
+    """The environments that this process has open: LMDB forbids opening one file twice in a process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open: dict[tuple[int, str], tuple[lmdb.Environment, int]] = {}
+
+
+_shared = _Shared()
+
+
+class OnlineRows:
+    """The online rows of all views below ``folder``, by storage number."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._path = str(folder.resolve())
+        self._size = size
+        self._pid = -1
+        self._closed = False
+        self._open()
+
+    def _open(self) -> None:
+        """Take the process's one environment of this folder; a forked child takes a new one."""
+        self._pid = os.getpid()
+        with _shared.lock:
+            env, users = _shared.open.get((self._pid, self._path), (None, 0))
+            if env is None:
+                try:
+                    env = lmdb.open(self._path, map_size=self._size, max_readers=1024, subdir=True, max_dbs=0)
+                except (lmdb.Error, OSError) as error:
+                    raise BackendUnavailableError(
+                        f"The online rows in {self._path} cannot be opened: {error}. Make the folder writable."
+                    ) from error
+            _shared.open[self._pid, self._path] = (env, users + 1)
+        self._env = env
+
+    def _environment(self) -> lmdb.Environment:
+        if self._closed:
+            raise BackendUnavailableError("The store is closed; open it again with connect.")
+        if os.getpid() != self._pid:
+            self._open()
+        return self._env
+
+    def read(self, storage: int, keys: Sequence[Key], *, at_us: int) -> list[OnlineRow | None]:
+        """Return the row of each key that answers at ``at_us``, all of one snapshot."""
+        prefix = _prefix(storage)
+        try:
+            with self._environment().begin(buffers=True) as transaction:
+                found = [transaction.get(prefix + _encoded(key)) for key in keys]
+                return [None if value is None else pick(_unpack(value), at_us=at_us) for value in found]
+        except lmdb.Error as error:
+            raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
+
+    def write(
+        self, storage: int, view: FeatureView, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int
+    ) -> int:
+        """Merge rows in one transaction; return how many keys changed."""
+        incoming: dict[bytes, list[OnlineRow]] = {}
+        prefix = _prefix(storage)
+        for key, row in zip(keys, rows, strict=True):
+            incoming.setdefault(prefix + _encoded(key), []).append(row)
+        changed = 0
+        try:
+            with self._environment().begin(write=True) as transaction:
+                meta_key = _META + struct.pack(">I", storage)
+                sequence, newest, count = _meta(transaction.get(meta_key))
+                for name in sorted(incoming):
+                    kept = transaction.get(name)
+                    before = () if kept is None else _unpack(kept)
+                    after = merge(before, incoming[name], view, at_us=at_us)
+                    packed = _pack(after)
+                    if packed != kept:
+                        transaction.put(name, packed)
+                        changed += 1
+                        count += kept is None
+                        newest = max(after[0].event_us, after[0].event_us if newest is None else newest)
+                transaction.put(meta_key, msgpack.packb([sequence + 1, newest, count]))
+        except lmdb.MapFullError as error:
+            raise BackendUnavailableError(
+                f"The online rows in {self._path} have reached online_size ({self._size} bytes); configure more."
+            ) from error
+        except lmdb.Error as error:
+            raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
+        return changed
+
+    def position(self, storage: int) -> Position:
+        """Return how far the rows of one storage number are."""
+        try:
+            with self._environment().begin() as transaction:
+                return Position(*_meta(transaction.get(_META + struct.pack(">I", storage))))
+        except lmdb.Error as error:
+            raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
+
+    def drop(self, storage: int) -> None:
+        """Remove every row of one storage number."""
+        prefix = _prefix(storage)
+        try:
+            with self._environment().begin(write=True) as transaction:
+                cursor = transaction.cursor()
+                found = cursor.set_range(prefix)
+                while found and cursor.key().startswith(prefix):
+                    found = cursor.delete()
+                transaction.delete(_META + struct.pack(">I", storage))
+        except lmdb.Error as error:
+            raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
+
+    def close(self) -> None:
+        """Let go of the environment; the last user in the process closes it."""
+        if self._closed:
+            return
+        self._closed = True
+        with _shared.lock:
+            env, users = _shared.open.pop((self._pid, self._path))
+            if users > 1:
+                _shared.open[self._pid, self._path] = (env, users - 1)
+            elif os.getpid() == self._pid:
+                env.close()
+
+
+def _prefix(storage: int) -> bytes:
+    return _ROWS + struct.pack(">I", storage)
+
+
+def _encoded(key: Key) -> bytes:
+    """Return a key's bytes: its values with their types (P-7), or their hash when that is too long for LMDB."""
+    packed: bytes = msgpack.packb(list(key), use_bin_type=True)
+    return packed if len(packed) <= _LONGEST_KEY else b"\xc1" + hashlib.sha256(packed).digest()
+
+
+def _pack(rows: Sequence[OnlineRow]) -> bytes:
+    packed: bytes = msgpack.packb([[r.event_us, r.created_us, dict(r.values)] for r in rows], use_bin_type=True)
+    return packed
+
+
+def _unpack(value: Any) -> tuple[OnlineRow, ...]:
+    try:
+        return tuple(OnlineRow(*row) for row in msgpack.unpackb(value, raw=False, strict_map_key=False))
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise BackendDataError(f"An online row cannot be decoded ({error}); materialise the view again.") from error
+
+
+def _meta(value: bytes | None) -> tuple[int, int | None, int]:
+    if value is None:
+        return (0, None, 0)
+    sequence, newest, count = msgpack.unpackb(value)
+    return sequence, newest, count

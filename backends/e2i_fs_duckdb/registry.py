@@ -1,0 +1,137 @@
+"""The kept catalogue in SQLite (WAL): changed whole or not at all, seen by every process at once (R-1, R-5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from e2i_fs.catalog import Catalog, breaking_views
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnknownFeatureError, did_you_mean
+
+__all__ = ["Registry"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS catalog (id INTEGER PRIMARY KEY CHECK (id = 1), project TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS storage (id INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, live INTEGER NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS live_storage ON storage (view) WHERE live = 1;
+"""
+
+
+class Registry:
+    """Definitions below ``folder``, and for each view the number under which its rows are kept.
+
+    The number changes when the rows of before cannot be read any more (a breaking change, a deletion), so that a
+    view made anew never shows rows of an earlier one.
+    """
+
+    def __init__(self, folder: Path, project: str) -> None:
+        self._file = folder / "definitions.sqlite"
+        self._project = project
+        self._lock = threading.RLock()
+        self._connect()
+
+    def _connect(self) -> None:
+        try:
+            self._db = sqlite3.connect(self._file, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+            empty = json.dumps(Catalog().to_json())
+            self._db.execute("INSERT OR IGNORE INTO catalog VALUES (1, ?, ?)", (self._project, empty))
+            (project,) = self._db.execute("SELECT project FROM catalog").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._failed(error) from error
+        if project != self._project:
+            raise ConfigError(
+                f"The folder {self._file.parent} holds the project {project!r}, not {self._project!r}. "
+                "Use another path, or the project's own name."
+            )
+        self._pid = os.getpid()
+        self._changes = 0
+        self._seen: tuple[int, int] | None = None
+        self._catalog = Catalog()
+        self._storage: dict[str, int] = {}
+
+    def _failed(self, error: sqlite3.Error) -> Exception:
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            return BackendDataError(f"{self._file} is not a SQLite database; restore it, or use another path.")
+        return BackendUnavailableError(f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?")
+
+    def _refresh(self) -> None:
+        if os.getpid() != self._pid:
+            self._connect()
+        try:
+            seen = (self._db.execute("PRAGMA data_version").fetchone()[0], self._changes)
+            if seen == self._seen:
+                return
+            (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
+            self._storage = dict(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        self._catalog = Catalog.from_json(json.loads(body))
+        self._seen = seen
+
+    def catalog(self) -> Catalog:
+        """Return the kept catalogue as it is now."""
+        with self._lock:
+            self._refresh()
+            return self._catalog
+
+    def storage(self, view: str) -> int:
+        """Return the number under which the rows of ``view`` are kept."""
+        with self._lock:
+            self._refresh()
+            if view not in self._storage:
+                raise UnknownFeatureError(f"Unknown feature view {view!r}.{did_you_mean(view, self._storage)}")
+            return self._storage[view]
+
+    def replace(self, wanted: Catalog, *, expected: str) -> bool:
+        """Keep ``wanted`` if the catalogue is still at revision ``expected``; return whether it was."""
+        with self._lock:
+            self._refresh()
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
+                    current = Catalog.from_json(json.loads(body))
+                    if current.revision != expected:
+                        self._db.execute("ROLLBACK")
+                        self._seen = None
+                        return False
+                    gone = [v for v in current.views if v not in wanted.views]
+                    for view in (*gone, *breaking_views(current, wanted)):
+                        self._db.execute("UPDATE storage SET live = 0 WHERE view = ?", (view,))
+                    for view in wanted.views:
+                        self._db.execute("INSERT OR IGNORE INTO storage (view, live) VALUES (?, 1)", (view,))
+                    self._db.execute("UPDATE catalog SET body = ?", (json.dumps(wanted.to_json()),))
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            self._changes += 1
+            return True
+
+    def dead_storage(self) -> list[tuple[str, int]]:
+        """Return the views and numbers whose rows nobody can read any more."""
+        with self._lock:
+            return list(self._db.execute("SELECT view, id FROM storage WHERE live = 0"))
+
+    def bury(self, number: int) -> None:
+        """Forget one dead number, once its rows are gone."""
+        with self._lock:
+            self._db.execute("DELETE FROM storage WHERE id = ? AND live = 0", (number,))
+
+    def ping(self) -> None:
+        """Raise unless the file answers."""
+        with self._lock:
+            self._refresh()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()

@@ -1,0 +1,136 @@
+"""Batches to write: checked against the view's schema first, whole, every problem listed (W-1)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from e2i_fs.backend import Key, OnlineRow
+from e2i_fs.clock import from_us
+from e2i_fs.definitions import FeatureView
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import InvalidBatchError, InvalidTimestampError, did_you_mean
+from e2i_fs.frames import Frame
+from e2i_fs.pit.times import column_to_us
+from e2i_fs.values import LossyCastError, cast_column, storage_values
+
+__all__ = ["checked_batch", "content_key", "online_rows", "select_columns"]
+
+_SHOWN = 20
+_TIMESTAMP = DType("timestamp")
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    table: pa.Table
+    problems: list[str]
+
+    def rows(self, column: str, mask: Any, what: str) -> None:
+        """Add one problem for each row where ``mask`` is true."""
+        hits = pc.indices_nonzero(mask).to_pylist()
+        self.problems += [f"row {row}, column {column!r}: {what}" for row in hits[:_SHOWN]]
+        if len(hits) > _SHOWN:
+            self.problems.append(f"column {column!r}: {len(hits) - _SHOWN} more rows: {what}")
+
+
+def checked_batch(
+    frame: Any, view: FeatureView, join_keys: Mapping[str, DType], *, now_us: int, skew_us: int, reject_naive: bool
+) -> pa.Table:
+    """Return the batch as the view's own columns in their dtypes: join keys, time columns, fields.
+
+    Raises `InvalidBatchError` with every problem: missing and unknown columns, lossy casts, missing keys and event
+    times, rows more than ``skew_us`` after ``now_us`` (O-4). Then nothing of it may be written.
+    """
+    table = Frame(frame, f"the batch for view {view.name!r}").table
+    context = _Context(table, [])
+    times = {view.event_column: _TIMESTAMP, **({view.created_column: _TIMESTAMP} if view.created_column else {})}
+    wanted = {**join_keys, **times, **{f.name: f.dtype for f in view.schema}}
+    given = table.column_names
+    context.problems += [
+        f"column {n!r} is missing.{did_you_mean(n, [g for g in given if g not in wanted])}" for n in wanted if n not in given
+    ]
+    context.problems += [f"column {n!r} is unknown.{did_you_mean(n, wanted)}" for n in given if n not in wanted]
+    if not len(table):
+        context.problems.append("it has no rows")
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name, dtype in wanted.items():
+        if name in given:
+            made = _column(context, name, dtype, reject_naive)
+            if made is not None:
+                columns[name] = made
+    for name in join_keys:
+        if name in columns and columns[name].null_count:
+            context.rows(name, columns[name].is_null(), "the join key is missing")
+    _check_events(context, columns.get(view.event_column), view.event_column, now_us + skew_us)
+    if context.problems:
+        raise InvalidBatchError(
+            f"The batch for view {view.name!r} was refused whole, nothing was written (W-1):", context.problems
+        )
+    return pa.table(columns)
+
+
+def _column(context: _Context, name: str, dtype: DType, reject_naive: bool) -> pa.ChunkedArray | None:
+    column = context.table.column(name)
+    try:
+        if dtype.kind == "timestamp":
+            return column_to_us(column, name, reject_naive=reject_naive).cast(pa.timestamp("us", "UTC"))
+        return cast_column(column, dtype)
+    except InvalidTimestampError as error:
+        context.problems.append(str(error))
+    except LossyCastError as error:
+        if error.rows:
+            context.problems += [
+                f"row {row}, column {name!r}: {column[row].as_py()!r} does not fit {dtype!r} ({error})" for row in error.rows
+            ]
+        else:
+            context.problems.append(f"column {name!r} {error}")
+    return None
+
+
+def _check_events(context: _Context, events: pa.ChunkedArray | None, name: str, latest_us: int) -> None:
+    if events is None:
+        return
+    if events.null_count:
+        context.rows(name, events.is_null(), "the event time is missing (T-3)")
+    future = pc.fill_null(pc.greater(events.cast(pa.int64()), latest_us), False)
+    if pc.any(future).as_py():
+        context.rows(name, future, f"the event time is after {from_us(latest_us).isoformat()}, which is now and the skew allowed (O-4)")
+
+
+def select_columns(frame: Any, wanted: set[str], known: set[str], what: str) -> pa.Table:
+    """Return the columns of a pushed frame that one view takes; a column that no view takes is refused (W-1)."""
+    table = Frame(frame, what).table
+    unknown = [n for n in table.column_names if n not in known]
+    if unknown:
+        raise InvalidBatchError(
+            f"{what} was refused whole, nothing was written (W-1):",
+            [f"column {n!r} is taken by no view.{did_you_mean(n, known)}" for n in unknown],
+        )
+    return table.select([n for n in table.column_names if n in wanted])
+
+
+def online_rows(table: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]) -> tuple[list[Key], list[OnlineRow]]:
+    """Return a checked batch as keys and online rows, in its order."""
+    key_columns = [storage_values(table.column(n), t) for n, t in join_keys.items()]
+    keys: list[Key] = list(zip(*key_columns, strict=True)) if key_columns else [()] * len(table)
+    events = table.column(view.event_column).cast(pa.int64()).to_pylist()
+    created: list[int | None] = [None] * len(table)
+    if view.created_column:
+        created = table.column(view.created_column).cast(pa.int64()).to_pylist()
+    names = [f.name for f in view.schema]
+    values = zip(*(storage_values(table.column(f.name), f.dtype) for f in view.schema), strict=True)
+    rows = [OnlineRow(e, c, dict(zip(names, v, strict=True))) for e, c, v in zip(events, created, values, strict=True)]
+    return keys, rows
+
+
+def content_key(table: pa.Table) -> str:
+    """Return an idempotency key made of the rows themselves, for a batch that was given none."""
+    digest = hashlib.sha256(str(table.schema).encode())
+    for row in table.to_pylist():
+        digest.update(repr(row).encode())
+    return f"content-{digest.hexdigest()[:32]}"

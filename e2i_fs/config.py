@@ -1,0 +1,218 @@
+"""One validated configuration: a YAML file or a mapping. Every key has an effect, unknown keys are errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from e2i_fs.errors import ConfigError, did_you_mean
+
+__all__ = ["BackendConfig", "BreakerConfig", "Config", "FailoverConfig", "expand_variables", "load_config"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BreakerConfig(_Strict):
+    """When a backend counts as down. Times in seconds."""
+
+    failures: int = Field(5, ge=1, description="consecutive failures that open it")
+    rate: float = Field(0.5, gt=0, le=1, description="or this share of failures")
+    calls: int = Field(20, ge=1, description="among at least so many calls")
+    window: float = Field(10.0, gt=0, description="within so long")
+    open_for: float = Field(5.0, gt=0, description="how long it stays open, times the number of openings in a row")
+    longest: float = Field(300.0, gt=0, description="and at most so long")
+    jitter: float = Field(0.1, ge=0, le=1, description="share of random change of that time")
+    successes: int = Field(3, ge=1, description="probes that must succeed to close it")
+
+
+class FailoverConfig(_Strict):
+    """How requests move between backends. Times in seconds."""
+
+    deadline: float = Field(0.25, gt=0, description="one deadline over all attempts of an online read")
+    historical_deadline: float | None = Field(None, gt=0, description="the same for a historical retrieval")
+    shadow_rate: float = Field(0.01, ge=0, le=1, description="share of online reads repeated on a standby")
+    workers: int = Field(16, ge=1, le=256, description="threads that calls of one backend may occupy")
+    breaker: BreakerConfig = BreakerConfig()  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """One backend: its name among the store's, the plugin's name, and the plugin's own options."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+
+
+class _Common(_Strict):
+    project: str = "e2i_fs"
+    naive_timestamps: Literal["utc", "reject"] = "utc"
+    max_future_skew: float = Field(60.0, ge=0)
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration, checked. ``base`` is the folder from which relative paths are taken (T-4)."""
+
+    base: str
+    backends: tuple[BackendConfig, ...]
+    failover: FailoverConfig
+    project: str
+    reject_naive: bool
+    max_future_skew: float
+    state: str | None
+
+
+def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
+    """Return the checked configuration of a YAML file or a mapping.
+
+    Raises `ConfigError` naming the key and the nearest known one, or the unset ``${VAR}``.
+
+    >>> load_config({"backend": "duckdb", "path": "features"}).backends[0].kind
+    'duckdb'
+    """
+    if isinstance(config, Mapping):
+        raw, base, where = dict(config), os.getcwd(), "configuration"
+    elif isinstance(config, str | os.PathLike):
+        raw, base, where = _read(Path(config))
+    else:
+        raise ConfigError(f"connect({config!r}): give the path of a YAML file, or a mapping.")
+    raw = _expanded(raw, where)
+    common_keys = set(_Common.model_fields)
+    if "backends" in raw and "backend" in raw:
+        raise ConfigError(f"{where}: both 'backend' and 'backends'; keep one of them.")
+    if "backends" in raw:
+        _no_unknown(raw, {*common_keys, "backends", "failover"}, where)
+        entries = raw["backends"]
+        if not isinstance(entries, list) or not entries:
+            raise ConfigError(f"{where}: backends is {entries!r}; give a list with at least one backend.")
+    elif "backend" in raw:
+        own = {k: v for k, v in raw.items() if k not in common_keys}
+        if "failover" in own:
+            raise ConfigError(f"{where}: failover needs several backends; list them under 'backends'.")
+        entries = [{"name": raw["backend"], **own}]
+    else:
+        _no_unknown(raw, {*common_keys, "backends", "backend", "failover"}, where)
+        raise ConfigError(f"{where}: no backend; give backend: duckdb, or a list under 'backends'.")
+    common = _model(_Common, {k: v for k, v in raw.items() if k in common_keys}, where)
+    backends = tuple(_backend(entry, f"{where}, backends[{i}]", base, common.project) for i, entry in enumerate(entries))
+    names = [b.name for b in backends]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{where}: two backends are called {twice!r}; give each a name of its own.")
+    failover = _model(FailoverConfig, raw.get("failover") or {}, f"{where}, failover")
+    return Config(
+        base=base,
+        backends=backends,
+        failover=failover,
+        project=common.project,
+        reject_naive=common.naive_timestamps == "reject",
+        max_future_skew=common.max_future_skew,
+        state=_state(common.state, backends, base),
+    )
+
+
+def expand_variables(text: str, where: str) -> str:
+    """Return ``text`` with each ``${VAR}`` and ``${VAR:-default}`` replaced from the environment.
+
+    >>> expand_variables("${E2I_NO_SUCH:-localhost}:6379", "example")
+    'localhost:6379'
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        value = os.environ.get(name, default)
+        if value is None:
+            raise ConfigError(
+                f"{where}: the environment variable {name} is not set. Set it, or write ${{{name}:-default}}."
+            )
+        return value
+
+    return _VARIABLE.sub(replace, text)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str, str]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no configuration at {path}. `e2i-fs init` writes one.") from error
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"The configuration {path} is not a mapping of keys to values.")
+    return raw, str(path.resolve().parent), str(path)
+
+
+def _expanded(value: Any, where: str) -> Any:
+    if isinstance(value, str):
+        return expand_variables(value, where)
+    if isinstance(value, Mapping):
+        return {k: _expanded(v, f"{where}, {k}") for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expanded(v, where) for v in value]
+    return value
+
+
+def _no_unknown(raw: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in raw:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
+
+
+def _model(model: type[Any], raw: Any, where: str) -> Any:
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where} is {raw!r}; give a mapping of keys to values.")
+    _no_unknown(raw, set(model.model_fields), where)
+    try:
+        return model(**raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(str(first["loc"][-1]), BreakerConfig.model_fields)
+            raise ConfigError(f"{where}: unknown key {key!r}.{hint}") from error
+        raise ConfigError(f"{where}: {key} is {first['input']!r}: {first['msg']}.") from error
+
+
+def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"{where} is {entry!r}; give a mapping such as {{name: primary, backend: duckdb, path: ...}}.")
+    options = dict(entry)
+    kind = options.pop("backend", None)
+    if not isinstance(kind, str) or not kind:
+        near = did_you_mean("backend", options) if options else ""
+        raise ConfigError(f"{where}: 'backend' is {kind!r}; give the name of an installed backend, e.g. duckdb.{near}")
+    name = options.pop("name", kind)
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{where}: name is {name!r}; give text.")
+    for key in ("path", "repo"):
+        if isinstance(options.get(key), str | os.PathLike):
+            options[key] = os.path.abspath(os.path.join(base, os.path.expanduser(os.fspath(options[key]))))
+    options.setdefault("project", project)
+    return BackendConfig(name, kind, options)
+
+
+def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str) -> str | None:
+    """Return the folder of the store's own records: as given, or beside the first backend that has a folder."""
+    if given is not None:
+        return os.path.abspath(os.path.join(base, os.path.expanduser(given)))
+    for backend in backends:
+        folder = backend.options.get("path") or backend.options.get("repo")
+        if isinstance(folder, str):
+            return os.path.join(folder, ".e2i_fs")
+    return None

@@ -1,0 +1,73 @@
+"""One backend among several: opened when first needed, called within a deadline, watched by its breaker."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from e2i_fs.backend import Backend
+from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
+from e2i_fs.failover.breaker import Breaker
+from e2i_fs.failover.pool import DaemonPool
+
+__all__ = ["UNAVAILABLE", "Member"]
+
+T = TypeVar("T")
+
+UNAVAILABLE = (BackendUnavailableError, DeadlineExceededError, ThrottledError)
+"""The errors, and the only ones, that move a request on (X-2)."""
+
+
+class Member:
+    """A backend with its name, role and breaker.
+
+    Calls to a backend whose calls may wait on a network run in at most ``workers`` threads, so that one that
+    hangs costs its caller the deadline and the process no more threads than that (X-8).
+    """
+
+    def __init__(self, name: str, role: str, opener: Callable[[], Backend], breaker: Breaker, workers: int) -> None:
+        self.name = name
+        self.role = role
+        self.breaker = breaker
+        self._opener = opener
+        self._backend: Backend | None = None
+        self._lock = threading.Lock()
+        self._pool = DaemonPool(f"e2i_fs backend {name!r}", workers)
+
+    @property
+    def backend(self) -> Backend:
+        """The open backend; opening it may raise any error of `e2i_fs.errors`."""
+        if self._backend is None:
+            with self._lock:
+                if self._backend is None:
+                    self._backend = self._opener()
+        return self._backend
+
+    def call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
+        """Return ``work(backend)``; raise `DeadlineExceededError` if it is not done within ``timeout`` seconds.
+
+        Work that was given up goes on in its thread until the driver lets go; while all threads are so taken the
+        backend counts as throttled.
+        """
+        if timeout is None or (self._backend is not None and self._backend.capabilities.local):
+            return work(self.backend)
+        if timeout <= 0:
+            raise DeadlineExceededError(f"No time was left to ask backend {self.name!r}.")
+        future = self._pool.submit(lambda: work(self.backend))
+        try:
+            return future.result(timeout)
+        except concurrent.futures.TimeoutError as error:
+            if future.done() and future.exception() is error:
+                raise  # the work's own error, which happens to be a TimeoutError
+            future.cancel()
+            raise DeadlineExceededError(f"Backend {self.name!r} did not answer within {timeout:.3f} s.") from error
+
+    def close(self) -> None:
+        """Close the backend if it was opened."""
+        with self._lock:
+            backend, self._backend = self._backend, None
+        self._pool.close()
+        if backend is not None:
+            backend.close()

@@ -1,0 +1,348 @@
+"""Which backend answers, and what is said of it. Read `Failover.ask` first.
+
+A backend answers unmarked only when it is up (its breaker lets a call through) and would answer the same: its
+definitions have the expected fingerprints, it has missed no write to the views asked, and no comparison has found
+it wrong. When nobody can, one that is up but may have missed a write answers *degraded*. Nothing else answers.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from e2i_fs.backend import Backend
+from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock
+from e2i_fs.config import FailoverConfig
+from e2i_fs.errors import BackendError, DegradedAnswerError, E2IError, NoEligibleBackendError
+from e2i_fs.failover.breaker import Breaker, Liveness
+from e2i_fs.failover.member import UNAVAILABLE, Member
+from e2i_fs.failover.shadow import Shadow
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.results import Attempt, Provenance
+from e2i_fs.routing import Answered, BackendHealth, Outcome, Question, change_catalog
+from e2i_fs.telemetry.events import BreakerMoved, Event, FailedOver
+
+__all__ = ["Failover"]
+
+Q = TypeVar("Q")
+T = TypeVar("T")
+
+
+class _NotTheSame(Exception):
+    """The backend would not answer as the contract says: ``reason``. ``usable`` if it may answer degraded."""
+
+    def __init__(self, reason: str, *, usable: bool) -> None:
+        self.reason = reason
+        self.usable = usable
+        super().__init__(reason)
+
+
+class Failover:
+    """The router of a store with several backends, the primary first."""
+
+    def __init__(
+        self,
+        openers: dict[str, Callable[[], Backend]],
+        config: FailoverConfig,
+        ledger: Ledger,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._clock = clock
+        self._emit = emit
+        self._remembered: Catalog | None = None
+        self._apply_lock = threading.Lock()
+        self._members = [
+            Member(name, "standby" if i else "primary", opener, self._breaker(name), config.workers)
+            for i, (name, opener) in enumerate(openers.items())
+        ]
+        self._shadow = Shadow(self._members, ledger, config, clock, emit, chance)
+
+    def open_all(self) -> None:
+        """Open every backend now; one that is down is left for later, any other fault is raised (X-2)."""
+        for member in self._members:
+            try:
+                member.call(lambda backend: None, None)
+            except UNAVAILABLE:
+                member.breaker.failure()
+
+    def _breaker(self, name: str) -> Breaker:
+        def moved(before: Liveness, after: Liveness) -> None:
+            self._emit(BreakerMoved(self._clock.now(), name, before, after))
+
+        return Breaker(self._config.breaker, self._clock.monotonic, moved)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The backends' names, the primary first."""
+        return tuple(m.name for m in self._members)
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    def ask(self, question: Question[Q, T]) -> Answered[Q, T]:
+        """Return the answer of the first backend that may give it; all attempts share one deadline (X-8).
+
+        Raises the caller's own mistakes as they are (X-2), `DegradedAnswerError` when ``strict`` and only a
+        degraded answer is to be had, `NoEligibleBackendError` when nobody answers (X-9).
+        """
+        limit = self._config.deadline if question.kind == "online" else self._config.historical_deadline
+        started = self._clock.monotonic()
+        attempts: list[Attempt] = []
+        behind: list[tuple[Member, str]] = []
+        for member in self._members:
+            try:
+                return self._try(member, question, attempts, limit, started, degraded_because=None)
+            except _NotTheSame as reason:
+                if reason.usable:
+                    behind.append((member, reason.reason))
+            except UNAVAILABLE:
+                continue
+        for member, reason in behind:
+            if question.strict:
+                raise DegradedAnswerError(
+                    f"Only a degraded answer is to be had, from {member.name!r}: {reason}. "
+                    f"{_listed(attempts)} Ask without strict=True to get it, marked."
+                )
+            try:
+                return self._try(member, question, attempts, limit, started, degraded_because=reason)
+            except UNAVAILABLE:
+                continue
+        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        raise NoEligibleBackendError(
+            f"No backend may answer. {_listed(attempts)} Try again in {retry:.1f} s.", attempts, retry
+        )
+
+    def _try(
+        self,
+        member: Member,
+        question: Question[Q, T],
+        attempts: list[Attempt],
+        limit: float | None,
+        started: float,
+        *,
+        degraded_because: str | None,
+    ) -> Answered[Q, T]:
+        """Ask one backend. Whatever happens is added to ``attempts`` and told to the breaker."""
+        if not member.breaker.allow():
+            attempts.append(Attempt(member.name, str(member.breaker.state)))
+            raise _NotTheSame("it is not called while its breaker is open", usable=False)
+        begun = self._clock.monotonic()
+        left = None if limit is None else limit - (begun - started)
+        try:
+            catalog, query, value = member.call(
+                lambda backend: self._answer(member, backend, question, degraded=degraded_because is not None), left
+            )
+        except UNAVAILABLE as error:
+            member.breaker.failure()
+            attempts.append(
+                Attempt(member.name, "failed", self._clock.monotonic() - begun, f"{type(error).__name__}: {error}")
+            )
+            raise
+        except _NotTheSame as reason:
+            member.breaker.success()
+            attempts.append(Attempt(member.name, "not the same", self._clock.monotonic() - begun, reason.reason))
+            raise
+        except BaseException:
+            member.breaker.release()  # the caller's mistake, or a fault in the data: no sign of being down
+            raise
+        member.breaker.success()
+        attempts.append(Attempt(member.name, "answered", self._clock.monotonic() - begun))
+        views = list(question.views(query))
+        reason = degraded_because
+        if member.role != "primary":
+            why = reason or "; ".join(f"{a.backend}: {a.error or a.outcome}" for a in attempts[:-1])
+            self._emit(FailedOver(self._clock.now(), member.name, why))
+        provenance = Provenance(
+            served_by=member.name,
+            role=member.role,
+            degraded=reason is not None,
+            reason=reason,
+            attempts=tuple(attempts),
+            fingerprints={view: catalog.fingerprint(view) for view in views},
+            position={view: self._ledger.position(member.name, view) for view in views},
+        )
+        if reason is None and question.same is not None:
+            self._shadow.maybe_compare(member, question, catalog, query, value, views)
+        return Answered(value, query, catalog, member.name, provenance)
+
+    def _answer(
+        self, member: Member, backend: Backend, question: Question[Q, T], *, degraded: bool
+    ) -> tuple[Catalog, Q, T]:
+        """Check that ``backend`` would answer the same, then let it answer. Runs within the deadline."""
+        own = backend.definitions()
+        authority = self._authority(member, own)
+        query = question.prepare(authority)
+        views = list(question.views(query))
+        differ = _differing(own, authority, views)
+        if differ:
+            raise _NotTheSame(f"its definitions of {', '.join(differ)} are not the expected ones; apply them", usable=False)
+        if not degraded:
+            self._check_parity(member, views)
+        return authority, query, question.answer(backend, authority, query)
+
+    def _check_parity(self, member: Member, views: Iterable[str]) -> None:
+        for view in views:
+            missed = self._ledger.missed(member.name, view)
+            if missed:
+                raise _NotTheSame(f"it may have missed {missed} write(s) to {view!r}", usable=True)
+            diverged = self._ledger.diverged(member.name, view)
+            if diverged:
+                raise _NotTheSame(f"it was found to differ on {view!r}: {diverged}", usable=True)
+
+    def _authority(self, member: Member, own: Catalog) -> Catalog:
+        """Return the catalogue that counts: the primary's, or the last that was seen of it."""
+        if member.role == "primary":
+            self._remember(own)
+            return own
+        if self._remembered is None:
+            kept = self._ledger.note("catalog")
+            self._remembered = own if kept is None else Catalog.from_json(kept)
+        return self._remembered
+
+    def _remember(self, catalog: Catalog) -> None:
+        if self._remembered is None or self._remembered.revision != catalog.revision:
+            self._ledger.set_note("catalog", catalog.to_json())
+            self._remembered = catalog
+
+    def catalog(self) -> Catalog:
+        """Return the primary's definitions, or what was last seen of them when it is down."""
+        first_error: BackendError | None = None
+        for member in self._members:
+            try:
+                own = member.call(lambda backend: backend.definitions(), self._config.deadline)
+            except UNAVAILABLE as error:
+                first_error = first_error or error
+                continue
+            return self._authority(member, own)
+        assert first_error is not None
+        raise first_error
+
+    # ---- writing ------------------------------------------------------------------------------------------
+
+    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+        """Do ``work`` on every backend; who fails to take it is known, durably, to have missed it (X-4).
+
+        Raises the error of the first backend when it refuses the write for another reason than being down (then
+        nothing is written anywhere), `NoEligibleBackendError` when nobody took it.
+        """
+        names = self.names
+        seq = self._ledger.begin_write(view, kind, key, names)
+        outcomes: list[Outcome] = []
+        try:
+            for member in self._members:
+                outcome = self._write_one(member, work, first=not any(o.error is None for o in outcomes))
+                outcomes.append(outcome)
+                if outcome.error is None:
+                    self._ledger.applied(member.name, view, seq)
+                    if kind.startswith("materialize:"):
+                        self._ledger.caught_up(member.name, view, kind, seq)
+        except E2IError as error:
+            if not outcomes and not isinstance(error, UNAVAILABLE):
+                self._ledger.forget_write(view, seq)  # refused before any backend was touched
+            raise
+        finally:
+            self._ledger.end_write(view, seq)
+        if all(o.error is not None for o in outcomes):
+            attempts = [Attempt(o.backend, "failed", 0.0, f"{type(o.error).__name__}: {o.error}") for o in outcomes]
+            retry = min(m.breaker.retry_after() for m in self._members)
+            raise NoEligibleBackendError(
+                f"No backend took the write to {view!r}, which is not acknowledged. {_listed(attempts)} Write it again, "
+                f"with the same idempotency key, in {retry:.1f} s.", attempts, retry
+            ) from outcomes[0].error
+        return outcomes
+
+    def _write_one(self, member: Member, work: Callable[[str, Backend], Any], *, first: bool) -> Outcome:
+        if not member.breaker.allow():
+            return Outcome(member.name, error=NoEligibleBackendError(f"Backend {member.name!r} is not called: breaker open."))
+        try:
+            value = member.call(lambda backend: work(member.name, backend), None)
+        except UNAVAILABLE as error:
+            member.breaker.failure()
+            return Outcome(member.name, error=error)
+        except E2IError as error:
+            member.breaker.release()
+            if first:
+                raise
+            return Outcome(member.name, error=error)
+        except BaseException:
+            member.breaker.release()
+            raise
+        member.breaker.success()
+        return Outcome(member.name, value)
+
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
+        """Change the catalogue of every backend. All must be up, else nothing is changed."""
+        with self._apply_lock:
+            for member in self._members:
+                member.backend.ping(max(1.0, self._config.deadline))
+            primary = self._members[0].backend
+            change_catalog(primary, to)
+            wanted = primary.definitions()
+            for member in self._members[1:]:
+                change_catalog(member.backend, lambda own: own.dropping(removed).holding(wanted))
+            self._remember(wanted)
+            if removed is not None:
+                self._ledger.forget_view(removed)
+
+    # ---- the rest -----------------------------------------------------------------------------------------
+
+    def backend(self, name: str) -> Backend:
+        """Return one backend, opened."""
+        return next(m for m in self._members if m.name == name).backend
+
+    def health(self, deadline: float) -> list[BackendHealth]:
+        """Ask each backend whether it is up; a dead one costs at most ``deadline`` seconds."""
+        found = []
+        for member in self._members:
+            try:
+                latency = member.call(lambda backend: backend.ping(deadline), deadline)
+                own = member.call(lambda backend: backend.definitions(), deadline)
+                parity = self._parity(member, own, self._authority(member, own))
+                up, error = True, None
+            except E2IError as problem:
+                latency, up, error, parity = None, False, f"{type(problem).__name__}: {problem}", {}
+            found.append(
+                BackendHealth(
+                    member.name, member.role, up, latency, error, str(member.breaker.state), parity,
+                    self._shadow.counts(member.name),
+                )  # fmt: skip
+            )
+        return found
+
+    def _parity(self, member: Member, own: Catalog, authority: Catalog) -> dict[str, str]:
+        states = {}
+        for view in authority.views:
+            if _differing(own, authority, [view]):
+                states[view] = "unverified"
+            elif self._ledger.diverged(member.name, view):
+                states[view] = "diverged"
+            else:
+                states[view] = "lagging" if self._ledger.missed(member.name, view) else "verified"
+        return states
+
+    def close(self) -> None:
+        """Close every backend, whatever one of them raises."""
+        self._shadow.close()
+        errors = []
+        for member in self._members:
+            try:
+                member.close()
+            except E2IError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def _differing(own: Catalog, authority: Catalog, views: Iterable[str]) -> list[str]:
+    return [v for v in views if not own.has(v) or own.fingerprint(v) != authority.fingerprint(v)]
+
+
+def _listed(attempts: list[Attempt]) -> str:
+    told = "; ".join(f"{a.backend}: {a.outcome}{f' ({a.error})' if a.error else ''}" for a in attempts)
+    return f"Tried: {told or 'none'}."

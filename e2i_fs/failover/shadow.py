@@ -1,0 +1,121 @@
+"""Exercising the standby while nothing is wrong: sampled reads repeated off the hot path and compared (X-10)."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock
+from e2i_fs.config import FailoverConfig
+from e2i_fs.errors import E2IError, ThrottledError
+from e2i_fs.failover.member import Member
+from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.routing import Question
+from e2i_fs.telemetry.events import Event, ParityMoved
+
+__all__ = ["Shadow"]
+
+
+class Shadow:
+    """Compares a sampled share of answers with those of another backend, in one thread of its own.
+
+    What cannot be compared fairly (a write in between, a backend that fails or lags) is counted apart from what
+    is equal. A difference that stands when both are asked again quarantines the standby for the view.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        ledger: Ledger,
+        config: FailoverConfig,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._members = members
+        self._ledger = ledger
+        self._config = config
+        self._clock = clock
+        self._emit = emit
+        self._chance = chance
+        self._pool = DaemonPool("e2i_fs shadow", 1)
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+
+    def counts(self, backend: str) -> dict[str, int]:
+        """Return how many comparisons with this backend matched, mismatched and were incomparable."""
+        with self._lock:
+            return dict(self._counts.get(backend, {}))
+
+    def maybe_compare(
+        self, served: Member, question: Question[Any, Any], catalog: Catalog, query: Any, value: Any, views: list[str]
+    ) -> None:
+        """Compare this answer with another backend's if chance has it so. Never waits, never raises."""
+        if self._chance() >= self._config.shadow_rate:
+            return
+        for other in self._members:
+            if other is not served:
+                try:
+                    self._pool.submit(lambda other=other: self._compare(served, other, question, catalog, query, value, views))
+                except ThrottledError:
+                    return  # the last comparison is still running: this read is simply not sampled
+                return
+
+    def _compare(
+        self,
+        served: Member,
+        other: Member,
+        question: Question[Any, Any],
+        catalog: Catalog,
+        query: Any,
+        value: Any,
+        views: list[str],
+    ) -> None:
+        if not other.breaker.allow():
+            self._count(other, "incomparable")
+            return
+        other.breaker.release()
+        before = self._stand(served, other, views)
+        try:
+            theirs = question.answer(other.backend, catalog, query)
+            same = question.same is not None and question.same(value, theirs)
+            if not same and question.same is not None:
+                # Ask both again: a write may have come between the first two answers.
+                same = question.same(
+                    question.answer(served.backend, catalog, query), question.answer(other.backend, catalog, query)
+                )
+        except E2IError:
+            self._count(other, "incomparable")
+            return
+        if before is None or before != self._stand(served, other, views):
+            self._count(other, "incomparable")
+        elif same:
+            self._count(other, "matched")
+        else:
+            self._count(other, "mismatched")
+            suspect = other if other.role != "primary" else served
+            for view in views:
+                self._ledger.set_diverged(suspect.name, view, f"a sampled read differed from {served.name!r}'s")
+                self._emit(ParityMoved(self._clock.now(), suspect.name, view, "verified", "diverged"))
+
+    def _stand(self, served: Member, other: Member, views: list[str]) -> tuple[Any, ...] | None:
+        """Return where both backends stand on the views; None when a write is missed or under way."""
+        stand: list[int] = []
+        for member in (served, other):
+            for view in views:
+                if self._ledger.pending(member.name, view):
+                    return None
+                stand.append(self._ledger.position(member.name, view))
+        return tuple(stand)
+
+    def _count(self, member: Member, what: str) -> None:
+        with self._lock:
+            self._counts.setdefault(member.name, Counter({"matched": 0, "mismatched": 0, "incomparable": 0}))[what] += 1
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._pool.close()

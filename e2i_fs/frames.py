@@ -1,0 +1,176 @@
+"""Data frames in and out: anything that speaks the Arrow C stream, given back in its own kind (P-6)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from e2i_fs.clock import to_us
+from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError
+
+__all__ = ["Frame", "to_pandas"]
+
+_NULLABLE = {
+    pa.int32(): "Int32", pa.int64(): "Int64", pa.float32(): "Float32", pa.float64(): "Float64",
+    pa.bool_(): "boolean", pa.string(): "string",
+}  # fmt: skip
+
+
+class Frame:
+    """A caller's frame: itself, and as an Arrow table of the same rows and columns (a pandas index apart).
+
+    Raises `InvalidEntityFrameError` for what is no frame, or has two columns of one name.
+    """
+
+    def __init__(self, native: Any, what: str = "entity_df") -> None:
+        self.native = native
+        self.kind = _kind(native)
+        try:
+            self.table = _table(native, self.kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise InvalidEntityFrameError(
+                f"{what} cannot be read as columns of one type each: {error}. Give every column one type."
+            ) from error
+        if self.table is None:
+            raise InvalidEntityFrameError(
+                f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
+                "frame, a DuckDB relation, or anything with __arrow_c_stream__."
+            )
+        names = self.table.column_names
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
+
+    def with_columns(self, columns: Mapping[str, pa.ChunkedArray]) -> Any:
+        """Return the native frame with ``columns`` after its own, which come back as they were (P-6)."""
+        if self.kind == "pandas":
+            return _pandas_with(self.native, columns)
+        if self.kind == "polars":
+            import polars as pl
+
+            frame = self.native.collect() if isinstance(self.native, pl.LazyFrame) else self.native
+            return frame.with_columns([pl.Series(name, pl.from_arrow(c)) for name, c in columns.items()])
+        table = self.arrow_with(columns)
+        if self.kind == "duckdb":
+            import duckdb
+
+            return duckdb.from_arrow(table)
+        return table
+
+    def arrow_with(self, columns: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+        """Return the Arrow table with ``columns`` after its own."""
+        table = self.table
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        return table
+
+
+def _kind(native: Any) -> str:
+    module = type(native).__module__.partition(".")[0]
+    if module in ("_duckdb", "duckdb"):
+        return "duckdb"
+    return module if module in ("pandas", "polars") else "arrow"
+
+
+def _table(native: Any, kind: str) -> pa.Table | None:
+    if isinstance(native, pa.Table):
+        return native
+    if kind == "pandas":
+        return _from_pandas(native)
+    if kind == "polars" and type(native).__name__ == "LazyFrame":
+        native = native.collect()
+    if isinstance(native, pa.RecordBatch):
+        return pa.Table.from_batches([native])
+    if isinstance(native, Mapping):
+        return pa.table({name: list(values) for name, values in native.items()})
+    if isinstance(native, list) and native and all(isinstance(row, Mapping) for row in native):
+        return pa.Table.from_pylist([dict(row) for row in native], schema=None)
+    if kind == "duckdb":
+        return native.to_arrow_table()
+    stream = getattr(native, "__arrow_c_stream__", None)
+    return None if stream is None else pa.RecordBatchReader.from_stream(native).read_all()
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    names = [n for n in frame.columns]
+    wrong = next((n for n in names if not isinstance(n, str)), None)
+    if wrong is not None:
+        raise InvalidEntityFrameError(f"The column name {wrong!r} is not text; rename it.")
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise InvalidEntityFrameError(f"The frame has two columns called {twice!r}; rename one of them.")
+    columns = []
+    for name in names:
+        series = frame[name]
+        if series.dtype == object and any(isinstance(v, dt.datetime) for v in series):
+            columns.append(_mixed_times(series))
+        else:
+            columns.append(pa.Array.from_pandas(series))
+    arrays = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([c]) for c in columns]
+    return pa.table(arrays, names=names)
+
+
+def _mixed_times(series: Any) -> pa.Array:
+    """Return a column of datetimes of any zones, mixed too, as UTC instants; naive ones are UTC (T-1)."""
+    naive = fine = False
+    moments: list[int | None] = []
+    for value in series:
+        if value is None or value != value:  # NaT and NaN differ from themselves
+            moments.append(None)
+        elif not isinstance(value, dt.datetime):
+            return pa.Array.from_pandas(series)
+        else:
+            extra = getattr(value, "nanosecond", 0)
+            naive, fine = naive or value.tzinfo is None, fine or bool(extra)
+            moments.append(to_us(value) * 1000 + extra)
+    zone = None if naive else "UTC"
+    if fine:
+        return pa.array(moments, pa.int64()).cast(pa.timestamp("ns", zone))
+    return pa.array([m if m is None else m // 1000 for m in moments], pa.int64()).cast(pa.timestamp("us", zone))
+
+
+def to_pandas(table: pa.Table) -> Any:
+    """Return an Arrow table as pandas with nullable dtypes, so that a miss changes no dtype (P-8)."""
+    pd = _pandas()
+    return pd.DataFrame({name: _series(pd, table.column(name)) for name in table.column_names})
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise UnsupportedError("pandas is not installed; use to_arrow() or to_polars(), or pip install pandas.") from error
+    return pd
+
+
+def _pandas_with(frame: Any, columns: Mapping[str, pa.ChunkedArray]) -> Any:
+    pd = _pandas()
+    added = {name: _series(pd, column).set_axis(frame.index) for name, column in columns.items()}
+    return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1) if added else frame.copy()
+
+
+def _series(pd: Any, column: pa.ChunkedArray) -> Any:
+    """Return one column as a pandas series: nullable where pandas has it, NULL and NaN kept apart (P-8)."""
+    name = _NULLABLE.get(column.type)
+    if name == "string":
+        return pd.Series(pd.array(column.to_pylist(), dtype="string"))
+    if name is not None:
+        import numpy as np
+
+        mask = np.array(column.is_null().to_numpy())
+        values = np.array(column.fill_null(pa.scalar(0).cast(column.type)).to_numpy())
+        kinds = {"boolean": pd.arrays.BooleanArray, "Int": pd.arrays.IntegerArray, "Flo": pd.arrays.FloatingArray}
+        return pd.Series(kinds.get(name, kinds.get(name[:3]))(values, mask))
+    if pa.types.is_timestamp(column.type):
+        return column.to_pandas()
+    return pd.Series(column.to_pylist(), dtype=object)
+
+
+def rows_of(rows: Any) -> Sequence[Mapping[str, Any]] | None:
+    """Return ``rows`` if it is a list of mappings, as online requests usually are; None if it is a frame."""
+    if isinstance(rows, list | tuple) and all(isinstance(r, Mapping) for r in rows):
+        return rows
+    return None

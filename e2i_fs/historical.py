@@ -1,0 +1,157 @@
+"""Historical retrieval, in one straight line: frame → request → scan → join → assemble → result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from e2i_fs.backend import Backend, ScanPart
+from e2i_fs.catalog import Catalog
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError, did_you_mean
+from e2i_fs.frames import Frame
+from e2i_fs.keys import key_column
+from e2i_fs.on_demand_run import run_on_demand
+from e2i_fs.pit.engine import Knowledge, point_in_time
+from e2i_fs.pit.explain import Explanation, explain_row
+from e2i_fs.pit.times import column_to_us
+from e2i_fs.request import Request
+from e2i_fs.results import STATUSES, FeatureStatus
+from e2i_fs.values import arrow_type
+
+__all__ = ["EntityFrame", "Retrieved", "explain", "retrieve"]
+
+_CODE = {status: code for code, status in enumerate(STATUSES)}
+
+
+@dataclass(frozen=True)
+class EntityFrame:
+    """The caller's entity rows, checked: the frame and its times in microseconds (T-1 to T-3)."""
+
+    frame: Frame
+    times: pa.ChunkedArray
+
+    @classmethod
+    def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool) -> EntityFrame:
+        """Return the checked frame, or raise before any backend is asked (P-11)."""
+        frame = Frame(native)
+        table = frame.table
+        if len(table) == 0:
+            raise InvalidEntityFrameError("entity_df has no rows; there is nothing to retrieve (P-11).")
+        if timestamp_column not in table.column_names:
+            raise InvalidTimestampError(
+                f"entity_df has no column {timestamp_column!r}, the time of each entity row."
+                f"{did_you_mean(timestamp_column, table.column_names)} Name it with timestamp_column=."
+            )
+        times = column_to_us(table.column(timestamp_column), timestamp_column, reject_naive=reject_naive)
+        if times.null_count:
+            row = pc.index(times.is_null(), pa.scalar(True)).as_py()
+            raise InvalidTimestampError(
+                f"entity_df, column {timestamp_column!r}, row {row}: the time is missing. Every entity row needs one (T-3)."
+            )
+        return cls(frame, times)
+
+    def require(self, request: Request) -> None:
+        """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
+        names = self.frame.table.column_names
+        for column in (*request.join_keys, *request.columns):
+            if column not in names:
+                what = "join key" if column in request.join_keys else "request column"
+                raise InvalidEntityFrameError(
+                    f"entity_df lacks the {what} {column!r} (P-11).{did_you_mean(column, names)}"
+                )
+        request.check_collisions(names)
+
+    def keyed(self, join_keys: Mapping[str, DType], rows: slice = slice(None)) -> pa.Table:
+        """Return the engine's form of (some of) the rows: ``t`` and ``k0..``."""
+        start, stop, _ = rows.indices(len(self.times))
+        columns = {"t": self.times.slice(start, stop - start)}
+        for i, (name, dtype) in enumerate(join_keys.items()):
+            part = self.frame.table.column(name).slice(start, stop - start)
+            columns[f"k{i}"] = key_column(part, name, dtype)
+        return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The columns of an answer: by output name the values, by reference the status codes and event times."""
+
+    columns: Mapping[str, pa.ChunkedArray]
+    codes: Mapping[str, pa.ChunkedArray]
+    events: Mapping[str, pa.ChunkedArray]
+
+
+def retrieve(
+    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge
+) -> Retrieved:
+    """Return the point-in-time answer of one backend, whole (X-6)."""
+    values: dict[str, pa.ChunkedArray] = {}
+    codes: dict[str, pa.ChunkedArray] = {}
+    events: dict[str, pa.ChunkedArray] = {}
+    for name, features in request.views.items():
+        view = catalog.view(name)
+        join_keys = catalog.join_keys(name)
+        keyed = entities.keyed(join_keys)
+        parts = _scan(backend, name, view.features, keyed)
+        found = point_in_time(keyed, view, join_keys, features, parts, knowledge)
+        event = found.column(0)
+        missing = event.is_null()
+        age = pc.subtract(entities.times, event)
+        old = pa.scalar(False) if view.ttl_us is None else pc.fill_null(pc.greater(age, view.ttl_us), False)
+        for i, feature in enumerate(features):
+            ref = f"{name}:{feature}"
+            column = found.column(1 + i)
+            code = pc.if_else(column.is_null(), _CODE[FeatureStatus.NULL_VALUE], _CODE[FeatureStatus.PRESENT])
+            code = pc.if_else(old, _CODE[FeatureStatus.OUTSIDE_MAX_AGE], code)
+            codes[ref] = _chunked(pc.if_else(missing, _CODE[FeatureStatus.NOT_FOUND], code).cast(pa.int8()))
+            values[ref] = _without(column, old)
+            events[ref] = event
+    for view_od in request.on_demand:
+        given = {n: entities.frame.table.column(n).to_pylist() for n in view_od.request_columns}
+        made = run_on_demand(view_od, given, {r: values[r].to_pylist() for r in view_od.inputs},
+                             {r: codes[r].to_pylist() for r in view_od.inputs},
+                             {r: events[r].to_pylist() for r in view_od.inputs}, len(entities.times))  # fmt: skip
+        for f in view_od.schema:
+            ref = f"{view_od.name}:{f.name}"
+            column_values, column_codes, column_events = made[f.name]
+            values[ref] = pa.chunked_array([pa.array(column_values, arrow_type(f.dtype))])
+            codes[ref] = pa.chunked_array([pa.array(column_codes, pa.int8())])
+            events[ref] = pa.chunked_array([pa.array(column_events, pa.int64())])
+    refs = [o.ref for o in request.outputs]
+    return Retrieved(
+        {o.name: values[o.ref] for o in request.outputs}, {r: codes[r] for r in refs}, {r: events[r] for r in refs}
+    )
+
+
+def explain(
+    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge, row: int
+) -> dict[str, Explanation]:
+    """Return why entity row ``row`` got its answer, for each stored view of the request."""
+    explained = {}
+    for name in request.views:
+        view, join_keys = catalog.view(name), catalog.join_keys(name)
+        keyed = entities.keyed(join_keys, slice(row, row + 1))
+        explained[name] = explain_row(keyed, view, join_keys, _scan(backend, name, view.features, keyed), knowledge)
+    return explained
+
+
+def _scan(backend: Backend, view: str, columns: Mapping[str, Any], keyed: pa.Table) -> Sequence[ScanPart]:
+    keys = keyed.drop_columns(["t"])
+    return backend.scan(view, list(columns), keys=keys, until_us=pc.max(keyed.column("t")).as_py())
+
+
+def _without(column: pa.ChunkedArray, old: Any) -> pa.ChunkedArray:
+    if isinstance(old, pa.Scalar):
+        return column
+    if pa.types.is_nested(column.type):
+        kept = pa.array([None if o else i for i, o in enumerate(old.to_pylist())], pa.int64())
+        return _chunked(column.combine_chunks().take(kept))
+    return _chunked(pc.if_else(old, pa.scalar(None, column.type), column))
+
+
+def _chunked(column: Any) -> pa.ChunkedArray:
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])

@@ -1,0 +1,122 @@
+"""Join keys of entity rows, compared exactly and by type (P-7): what is of another type matches nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import numbers
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import KeyTypeWarning
+from e2i_fs.pit.times import column_to_us
+from e2i_fs.values import arrow_type, storage_value
+
+__all__ = ["key_column", "key_tuples", "key_value"]
+
+_RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
+
+
+def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedArray:
+    """Return a key column of a frame in the Arrow type of its join key, None where it can match nothing.
+
+    Whole numbers match across widths, floats that hold whole numbers too (pandas makes them of integers with
+    gaps). A column of another kind matches nothing, and warns.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    given, target = column.type, arrow_type(dtype)
+    if given == target or pa.types.is_null(given):
+        return column.cast(target)
+    if dtype.kind in _RANGES and (pa.types.is_integer(given) or pa.types.is_floating(given)):
+        whole = column
+        if pa.types.is_floating(given):
+            fits = pc.and_(pc.is_finite(column), pc.equal(column, pc.trunc(column)))
+            whole = pc.if_else(fits, column, None)
+        low, high = _RANGES[dtype.kind].start, _RANGES[dtype.kind].stop - 1
+        values = [v if v is None or low <= v <= high else None for v in (None if v is None else int(v) for v in whole.to_pylist())]
+        return pa.chunked_array([pa.array(values, target)])
+    if dtype.kind == "timestamp" and pa.types.is_timestamp(given):
+        return column_to_us(column, name, reject_naive=False).cast(target)
+    if dtype.kind == "string" and (pa.types.is_large_string(given) or pa.types.is_string_view(given)):
+        return column.cast(target)
+    if dtype.kind == "bytes" and (pa.types.is_large_binary(given) or pa.types.is_binary_view(given)):
+        return column.cast(target)
+    if dtype.kind == "date" and pa.types.is_date(given):
+        return column.cast(target)
+    if dtype.kind == "decimal" and (pa.types.is_decimal(given) or pa.types.is_integer(given)):
+        values = [_as_decimal(v, dtype) for v in column.to_pylist()]
+        return pa.chunked_array([pa.array(values, target)])
+    _warn(name, str(given), dtype)
+    return pa.chunked_array([pa.nulls(len(column), target)])
+
+
+def key_value(value: Any, dtype: DType) -> Any:
+    """Return one key value as a storage value, or None when it is missing or of another type."""
+    match dtype.kind:
+        case "int32" | "int64":
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not whole and not (isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1):
+                return None
+            return int(value) if int(value) in _RANGES[dtype.kind] else None
+        case "string":
+            return str(value) if isinstance(value, str) else None
+        case "bool":
+            return bool(value) if type(value).__name__ in ("bool", "bool_") else None
+        case "bytes":
+            return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+        case "timestamp":
+            return storage_value(value, dtype) if isinstance(value, dt.datetime) and value == value else None
+        case "date":
+            plain = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+            return storage_value(value, dtype) if plain else None
+        case _:
+            number = _as_decimal(value, dtype)
+            return None if number is None else str(number)
+
+
+def key_tuples(
+    columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str, DType], rows: int
+) -> list[tuple[Any, ...] | None]:
+    """Return the key of each row as storage values; None for a row whose key is missing in part or of another type."""
+    made = []
+    for name, dtype in join_keys.items():
+        given = columns[name]
+        values = [None if v is None else key_value(v, dtype) for v in given]
+        wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not _missing(g)), None)
+        if wrong is not None:
+            _warn(name, type(wrong).__name__, dtype)
+        made.append(values)
+    if not made:
+        return [()] * rows
+    return [None if None in key else key for key in zip(*made, strict=True)]
+
+
+def _missing(value: Any) -> bool:
+    return value is None or bool(value != value) or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:
+    """Return a number as the key's decimal, scaled as it is kept, or None when it cannot be one exactly."""
+    if isinstance(value, bool) or not isinstance(value, decimal.Decimal | numbers.Integral):
+        return None
+    precision, scale = dtype.numbers
+    number = decimal.Decimal(int(value)) if isinstance(value, numbers.Integral) else value
+    with decimal.localcontext(prec=60):
+        scaled = number.quantize(decimal.Decimal(1).scaleb(-scale)) if number.is_finite() else number
+    fits = scaled.is_finite() and scaled == number and len(scaled.as_tuple().digits) <= precision
+    return scaled if fits else None
+
+
+def _warn(name: str, given: str, dtype: DType) -> None:
+    warnings.warn(
+        f"Key column {name!r} holds {given}, the join key is {dtype!r}: such a value matches nothing (P-7). "
+        f"Convert the column to {dtype!r}.",
+        KeyTypeWarning,
+        stacklevel=5,
+    )

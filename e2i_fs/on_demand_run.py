@@ -1,0 +1,59 @@
+"""Running an on-demand view over retrieved columns: the one way, offline and online alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from e2i_fs.errors import DefinitionError, E2IError
+from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.results import STATUSES, FeatureStatus
+
+__all__ = ["run_on_demand"]
+
+Made = tuple[list[Any], list[int], list[int | None]]
+_CODE = {status: code for code, status in enumerate(STATUSES)}
+
+
+def run_on_demand(
+    view: OnDemandFeatureView,
+    request: Mapping[str, Sequence[Any]],
+    inputs: Mapping[str, Sequence[Any]],
+    codes: Mapping[str, Sequence[int]],
+    events: Mapping[str, Sequence[int | None]],
+    rows: int,
+) -> dict[str, Made]:
+    """Return, for each field, values, status codes and event times (µs), each ``rows`` long.
+
+    A value is PRESENT; a missing one has the status of the first input that was not found or too old, else
+    NULL_VALUE. Its event time is the oldest of its inputs'. Whatever the function raises is a `DefinitionError`
+    that names the view, with the cause.
+    """
+    columns = {name: list(values) for name, values in request.items()}
+    columns |= {ref.partition(":")[2]: list(values) for ref, values in inputs.items()}
+    try:
+        result = view.load()(columns)
+    except E2IError:
+        raise
+    except Exception as error:
+        raise DefinitionError(
+            f"On-demand view {view.name!r}: its function raised {type(error).__name__}: {error}. It must take None."
+        ) from error
+    made: dict[str, Made] = {}
+    for f in view.schema:
+        column = result.get(f.name) if isinstance(result, Mapping) else None
+        if column is None or len(column) != rows:
+            got = "nothing" if column is None else f"{len(column)} values"
+            raise DefinitionError(f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given.")
+        values = list(column)
+        statuses = [_status(value, [codes[r][i] for r in view.inputs]) for i, value in enumerate(values)]
+        times = [min((e for r in view.inputs if (e := events[r][i]) is not None), default=None) for i in range(rows)]
+        made[f.name] = (values, statuses, times)
+    return made
+
+
+def _status(value: Any, inputs: Sequence[int]) -> int:
+    if value is not None:
+        return _CODE[FeatureStatus.PRESENT]
+    lost = (_CODE[FeatureStatus.NOT_FOUND], _CODE[FeatureStatus.OUTSIDE_MAX_AGE])
+    return next((code for code in inputs if code in lost), _CODE[FeatureStatus.NULL_VALUE])

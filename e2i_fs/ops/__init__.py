@@ -1,0 +1,1 @@
+"""Running a store: records, materialisation, freshness, statistics."""

@@ -1,0 +1,54 @@
+"""Freshness by the data, not by the clock of a command (F-1, F-2)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+__all__ = ["FreshnessReport", "FreshnessStatus", "judge"]
+
+
+class FreshnessStatus(enum.StrEnum):
+    """How old the newest row of a view is against its ``max_staleness`` M (F-2)."""
+
+    FRESH = "FRESH"
+    WARNING = "WARNING"
+    STALE = "STALE"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessReport:
+    """One view's freshness. ``age`` is now minus the newest event time online, None when nothing is online.
+
+    ``served_by`` is the backend that was asked and ``degraded`` whether it may have missed a write.
+    """
+
+    view: str
+    status: FreshnessStatus
+    age: timedelta | None
+    newest_event_timestamp: datetime | None
+    max_staleness: timedelta | None
+    rows: int
+    checked_at: datetime
+    served_by: str
+    degraded: bool = False
+
+
+def judge(age: timedelta | None, max_staleness: timedelta | None) -> FreshnessStatus:
+    """Return the status of an age: fresh up to M/2, warning up to M, stale up to 2M, then expired (F-2).
+
+    No record is UNKNOWN, which is not fresh. A view without a limit is fresh whatever its age.
+
+    >>> judge(timedelta(hours=7), timedelta(hours=12))
+    <FreshnessStatus.WARNING: 'WARNING'>
+    """
+    if age is None:
+        return FreshnessStatus.UNKNOWN
+    if max_staleness is None or age <= max_staleness / 2:
+        return FreshnessStatus.FRESH
+    if age <= max_staleness:
+        return FreshnessStatus.WARNING
+    return FreshnessStatus.STALE if age <= 2 * max_staleness else FreshnessStatus.EXPIRED

@@ -1,0 +1,179 @@
+"""Materialisation: the newest row of each key, from history to online, recorded (W-3, W-4).
+
+Every run reads the whole of its window again and merges by the contract's order, so a row that arrived late is
+taken up by the next run whatever its event time (W-3), and a run repeated changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from e2i_fs.backend import Backend, ParquetRows, ScanPart
+from e2i_fs.batch import online_rows
+from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock, from_us, to_us
+from e2i_fs.definitions import fingerprint
+from e2i_fs.errors import E2IError
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.pit.engine import latest_rows
+
+__all__ = ["MaterializationReport", "MaterializationRun", "Progress", "materialize_view"]
+
+CHUNK = 10_000
+Progress = Callable[[str, int, int], None]
+"""Called with the view, the rows written so far and the rows to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializationRun:
+    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded`` or ``failed``."""
+
+    run_id: str
+    backend: str
+    view: str
+    mode: str
+    start: datetime | None
+    end: datetime
+    outcome: str
+    rows_read: int
+    rows_written: int
+    newest_event_timestamp: datetime | None
+    started_at: datetime
+    duration: timedelta
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializationReport:
+    """All runs of one call; ``failed`` has those that failed (a standby that was down, say)."""
+
+    runs: tuple[MaterializationRun, ...]
+
+    @property
+    def failed(self) -> tuple[MaterializationRun, ...]:
+        """The runs that failed."""
+        return tuple(run for run in self.runs if run.outcome == "failed")
+
+    @property
+    def rows_written(self) -> int:
+        """Rows written by all runs that succeeded."""
+        return sum(run.rows_written for run in self.runs)
+
+
+def materialize_view(
+    backend: Backend,
+    backend_name: str,
+    catalog: Catalog,
+    view_name: str,
+    *,
+    mode: str,
+    start_us: int | None,
+    end_us: int,
+    ledger: Ledger,
+    clock: Clock,
+    progress: Progress | None = None,
+    lock_timeout: float = 60.0,
+) -> MaterializationRun:
+    """Materialise one view on one backend and return the run's record, which is kept whatever happens.
+
+    Rows with ``start_us <= event time <= end_us`` count. Raises `RunOverlapError` while another run of the view
+    goes on. A run that failed is resumed after its last finished chunk if window and files are still the same.
+    """
+    view, join_keys = catalog.view(view_name), catalog.join_keys(view_name)
+    with ledger.run_lock(backend_name, view_name, lock_timeout):
+        begun, started_us = clock.monotonic(), to_us(clock.now())
+        record: dict[str, Any] = {
+            "id": uuid.uuid4().hex, "backend": backend_name, "view": view_name, "mode": mode, "start_us": start_us,
+            "end_us": end_us, "outcome": "running", "rows_read": 0, "rows_written": 0, "newest_event_us": None,
+            "started_us": started_us, "duration": 0.0, "error": None, "snapshot": None, "chunks": 0,
+        }  # fmt: skip
+        ledger.save_run(record)
+        try:
+            parts = backend.scan(view_name, [f.name for f in view.schema], until_us=end_us)
+            record["snapshot"] = _snapshot(catalog.fingerprint(view_name), start_us, end_us, parts)
+            done = _finished_chunks(ledger, record)
+            winners, record["rows_read"] = latest_rows(view, join_keys, parts, start_us=start_us, end_us=end_us)
+            if len(winners):
+                record["newest_event_us"] = pc.max(winners.column("e")).as_py()
+            batch = _as_batch(winners, view, list(join_keys))
+            for number, offset in enumerate(range(0, len(batch), CHUNK)):
+                chunk = batch.slice(offset, CHUNK)
+                if number >= done:
+                    keys, rows = online_rows(chunk, view, join_keys)
+                    backend.online_write(view_name, keys, rows, at_us=to_us(clock.now()))
+                    record["rows_written"] += len(chunk)
+                record["chunks"] = number + 1
+                record["duration"] = clock.monotonic() - begun
+                if number + 1 < -(-len(batch) // CHUNK):
+                    ledger.save_run(record)
+                if progress is not None:
+                    progress(view_name, offset + len(chunk), len(batch))
+            record["outcome"] = "succeeded"
+        except BaseException as error:
+            record["outcome"] = "failed"
+            record["error"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record["duration"] = clock.monotonic() - begun
+            ledger.save_run(record)
+    return run_of(record)
+
+
+def failed_run(backend: str, view: str, mode: str, start_us: int | None, end_us: int, at: datetime, error: E2IError) -> MaterializationRun:
+    """Return the record of a run that a backend could not do."""
+    return MaterializationRun(
+        "", backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed", 0, 0, None,
+        at, timedelta(0), f"{type(error).__name__}: {error}",
+    )  # fmt: skip
+
+
+def run_of(record: dict[str, Any]) -> MaterializationRun:
+    """Return a kept record as a `MaterializationRun`."""
+    newest, start = record["newest_event_us"], record["start_us"]
+    return MaterializationRun(
+        record["id"], record["backend"], record["view"], record["mode"], None if start is None else from_us(start),
+        from_us(record["end_us"]), record["outcome"], record["rows_read"], record["rows_written"],
+        None if newest is None else from_us(newest), from_us(record["started_us"]),
+        timedelta(seconds=record["duration"]), record["error"],
+    )  # fmt: skip
+
+
+def _as_batch(winners: pa.Table, view: Any, keys: list[str]) -> pa.Table:
+    columns = {name: winners.column(f"k{i}") for i, name in enumerate(keys)}
+    columns[view.event_column] = winners.column("e")
+    if view.created_column:
+        columns[view.created_column] = winners.column("c")
+    columns |= {f.name: winners.column(f"v{i}") for i, f in enumerate(view.schema)}
+    return pa.table(columns)
+
+
+def _snapshot(view: str, start_us: int | None, end_us: int, parts: Sequence[ScanPart]) -> str | None:
+    """Return a hash of what the run reads, None if that cannot be told (a stream)."""
+    files = []
+    for part in parts:
+        if not isinstance(part, ParquetRows):
+            return None
+        for path in part.paths:
+            if not os.path.exists(path):
+                return None
+            state = os.stat(path)
+            files.append([path, state.st_mtime_ns, state.st_size])
+    return fingerprint([view, start_us, end_us, files])
+
+
+def _finished_chunks(ledger: Ledger, record: dict[str, Any]) -> int:
+    """Return how many chunks the last run of this view finished, if it failed on the very same work."""
+    if record["snapshot"] is None:
+        return 0
+    earlier = [r for r in ledger.runs(record["view"]) if r["backend"] == record["backend"] and r["id"] != record["id"]]
+    if not earlier or earlier[0]["outcome"] == "succeeded" or earlier[0]["snapshot"] != record["snapshot"]:
+        return 0
+    return int(earlier[0]["chunks"])

@@ -1,0 +1,157 @@
+"""What is asked for: references resolved against the catalogue, once, before any backend is asked (P-9, P-11, P-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from e2i_fs.catalog import Catalog
+from e2i_fs.definitions import FeatureService, Field
+from e2i_fs.errors import FeatureNameCollisionError, LabelRequestedError, RequestError, UnknownFeatureError, did_you_mean
+from e2i_fs.on_demand import OnDemandFeatureView
+
+__all__ = ["Output", "Request", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One column of the answer: its name, the reference behind it, and its field."""
+
+    name: str
+    ref: str
+    view: str
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A resolved request.
+
+    ``outputs`` in the order asked for; ``views`` has the stored views to read with the features of each, those
+    that only an on-demand view takes included; ``on_demand`` the on-demand views to run; ``columns`` the request
+    columns these take.
+    """
+
+    outputs: tuple[Output, ...]
+    views: dict[str, tuple[str, ...]]
+    on_demand: tuple[OnDemandFeatureView, ...]
+    join_keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def check_collisions(self, inputs: Iterable[str]) -> None:
+        """Raise `FeatureNameCollisionError` if an output is named like an input column (P-9)."""
+        taken = set(inputs)
+        for output in self.outputs:
+            if output.name in taken:
+                raise FeatureNameCollisionError(
+                    f"The feature {output.ref!r} would be named {output.name!r} like a column of the entity rows. "
+                    f"Pass full_feature_names=True to get {output.view}__{output.field.name}, or rename the column (P-9)."
+                )
+
+
+def resolve(
+    catalog: Catalog,
+    features: Sequence[str] | FeatureService | str,
+    *,
+    labels: Sequence[str] = (),
+    full_feature_names: bool = False,
+) -> Request:
+    """Return the request that ``features`` stands for.
+
+    ``features`` is a list of ``view:feature`` and ``view:*`` (every feature that is no label, in schema order), a
+    feature service, or its name. What ``labels`` names is given too, after the features unless it stands among
+    them. Raises `UnknownFeatureError` (nearest names), `LabelRequestedError`, `FeatureNameCollisionError`, or
+    `RequestError` when nothing is asked for.
+    """
+    asked = _references(catalog, features)
+    if isinstance(labels, str):
+        labels = [labels]
+    label_refs = [ref for given in labels for ref in _expand(catalog, given, role="label")]
+    allowed = {f"{view}:{field.name}" for view, field in label_refs}
+    chosen: list[tuple[str, Field]] = []
+    for given in asked:
+        for view, field in _expand(catalog, given, role="feature"):
+            ref = f"{view}:{field.name}"
+            if field.role == "label" and ref not in allowed:
+                raise LabelRequestedError(
+                    f"{ref!r} is a label: it is not given as a model input. If it is the target of a training set, "
+                    f"name it with labels=[{ref!r}] (P-12); online there are no labels."
+                )
+            chosen.append((view, field))
+    present = {(view, field.name) for view, field in chosen}
+    chosen += [(view, field) for view, field in label_refs if (view, field.name) not in present]
+    if not chosen:
+        raise RequestError(
+            f"No features are asked for: {features!r} stands for none that is no label. Name at least one (P-11, P-12)."
+        )
+    outputs = tuple(
+        Output(f"{view}__{f.name}" if full_feature_names else f.name, f"{view}:{f.name}", view, f) for view, f in chosen
+    )
+    _no_twins(outputs, full_feature_names)
+    return _needs(catalog, outputs)
+
+
+def _references(catalog: Catalog, features: Any) -> list[str]:
+    if isinstance(features, FeatureService):
+        return list(features.features)
+    if isinstance(features, str):
+        return [features] if ":" in features else list(catalog.service(features).features)
+    if not isinstance(features, Sequence) or not all(isinstance(ref, str) for ref in features):
+        raise RequestError(
+            f"features is {features!r}; give a list of 'view:feature' references, a feature service, or its name."
+        )
+    if not features:
+        raise RequestError("features is an empty list; name at least one 'view:feature' (P-11).")
+    return list(features)
+
+
+def _expand(catalog: Catalog, ref: str, *, role: str) -> list[tuple[str, Field]]:
+    """Return the views and fields that one reference stands for; a wildcard takes only fields of ``role``."""
+    view_name, colon, feature = ref.partition(":")
+    if not colon or not feature or ":" in feature:
+        known = [f"{v}:{f}" for v, view in catalog.views.items() for f in view.features]
+        same = [k for k in known if k.endswith(f":{ref}")]
+        hint = f" Did you mean {same[0]!r}?" if same else did_you_mean(ref, known)
+        raise UnknownFeatureError(f"{ref!r} is not a reference; write 'view:feature' or 'view:*'.{hint}")
+    view = catalog.on_demand.get(view_name) or catalog.view(view_name)
+    if feature == "*":
+        return [(view_name, f) for f in view.schema if f.role == role]
+    if feature not in view.features:
+        known = [f"{view_name}:{name}" for name in view.features]
+        raise UnknownFeatureError(f"Unknown feature {ref!r}.{did_you_mean(ref, known)}")
+    return [(view_name, view.features[feature])]
+
+
+def _no_twins(outputs: Sequence[Output], full: bool) -> None:
+    seen: dict[str, str] = {}
+    for output in outputs:
+        if output.name in seen:
+            if seen[output.name] == output.ref:
+                raise FeatureNameCollisionError(f"{output.ref!r} is asked for twice; name it once (P-9).")
+            fix = "Ask for them apart." if full else "Pass full_feature_names=True to get view__feature names (P-9)."
+            raise FeatureNameCollisionError(
+                f"{seen[output.name]!r} and {output.ref!r} would both be named {output.name!r}. {fix}"
+            )
+        seen[output.name] = output.ref
+
+
+def _needs(catalog: Catalog, outputs: tuple[Output, ...]) -> Request:
+    wanted: dict[str, dict[str, None]] = {}
+    on_demand: dict[str, OnDemandFeatureView] = {}
+    for output in outputs:
+        if output.view in catalog.on_demand:
+            on_demand.setdefault(output.view, catalog.on_demand[output.view])
+        else:
+            wanted.setdefault(output.view, {})[output.field.name] = None
+    for view in on_demand.values():
+        for ref in view.inputs:
+            name, _, feature = ref.partition(":")
+            wanted.setdefault(name, {})[feature] = None
+    keys: dict[str, None] = {}
+    for name in wanted:
+        keys.update(dict.fromkeys(catalog.join_keys(name)))
+    columns = {c: None for view in on_demand.values() for c in view.request_columns}
+    return Request(
+        outputs, {name: tuple(f) for name, f in wanted.items()}, tuple(on_demand.values()), tuple(keys), tuple(columns)
+    )

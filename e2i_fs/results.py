@@ -1,0 +1,218 @@
+"""What comes back: values with their statuses, event times and provenance. Frozen, and lazy where it costs."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from e2i_fs.clock import from_us
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from e2i_fs.frames import Frame
+    from e2i_fs.pit.explain import Explanation
+
+__all__ = ["Attempt", "FeatureStatus", "HistoricalResult", "OnlineResult", "Provenance"]
+
+V = TypeVar("V")
+
+
+class FeatureStatus(enum.StrEnum):
+    """What is to be known of one value (O-3)."""
+
+    PRESENT = "PRESENT"
+    NULL_VALUE = "NULL_VALUE"
+    NOT_FOUND = "NOT_FOUND"
+    OUTSIDE_MAX_AGE = "OUTSIDE_MAX_AGE"
+
+
+STATUSES = (
+    FeatureStatus.PRESENT,
+    FeatureStatus.NULL_VALUE,
+    FeatureStatus.NOT_FOUND,
+    FeatureStatus.OUTSIDE_MAX_AGE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One backend that was asked, or passed over: how it ended and how long it took, in seconds."""
+
+    backend: str
+    outcome: str
+    duration: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an answer comes from (X-7).
+
+    ``degraded`` says that the answer may differ from the contract's, ``reason`` why; ``fingerprints`` are those of
+    the views used; ``position`` the store's write sequence that the answering backend has applied, by view;
+    ``age`` how old the newest value in the answer is (None if there is none).
+    """
+
+    served_by: str
+    role: str = "primary"
+    degraded: bool = False
+    reason: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    fingerprints: Mapping[str, str] = field(default_factory=FrozenMap)
+    position: Mapping[str, int] = field(default_factory=FrozenMap)
+    age: timedelta | None = None
+
+
+class _Lazy(Mapping[str, V]):
+    """A mapping whose values are made when they are asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], V]]) -> None:
+        self._makers = makers
+        self._made: dict[str, V] = {}
+
+    def __getitem__(self, key: str) -> V:
+        if key not in self._made:
+            self._made[key] = self._makers[key]()
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class HistoricalResult:
+    """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in its order (P-6)."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        columns: Mapping[str, pa.ChunkedArray],
+        codes: Mapping[str, pa.ChunkedArray],
+        events: Mapping[str, pa.ChunkedArray],
+        provenance: Provenance,
+        explain: Callable[[int], Mapping[str, Explanation]],
+    ) -> None:
+        self._frame = frame
+        self._columns = columns
+        self._explain = explain
+        self.provenance = provenance
+        self.statuses: Mapping[str, list[FeatureStatus]] = _Lazy(
+            {ref: lambda c=c: [STATUSES[code] for code in c.to_pylist()] for ref, c in codes.items()}  # type: ignore[misc]
+        )
+        self.event_timestamps: Mapping[str, list[datetime | None]] = _Lazy(
+            {ref: lambda c=c: [None if e is None else from_us(e) for e in c.to_pylist()] for ref, c in events.items()}  # type: ignore[misc]
+        )
+
+    def __len__(self) -> int:
+        return len(self._frame.table)
+
+    def __repr__(self) -> str:
+        return f"<HistoricalResult: {len(self)} rows, features {list(self._columns)}, by {self.provenance.served_by!r}>"
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the feature columns, in the order asked for."""
+        return list(self._columns)
+
+    def to_native(self) -> Any:
+        """Return the caller's own kind of frame: its columns unchanged, the features after them (P-6)."""
+        return self._frame.with_columns(self._columns)
+
+    def to_arrow(self) -> pa.Table:
+        """Return a ``pyarrow.Table``: the input's columns, then the features in their dtypes (P-8)."""
+        return self._frame.arrow_with(self._columns)
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame``; features have nullable dtypes, so that a miss changes none (P-8)."""
+        from e2i_fs.frames import to_pandas
+
+        return self.to_native() if self._frame.kind == "pandas" else to_pandas(self.to_arrow())
+
+    def to_polars(self) -> Any:
+        """Return a ``polars.DataFrame``."""
+        return self.to_native() if self._frame.kind == "polars" else _polars(self.to_arrow())
+
+    def explain(self, row: int) -> Mapping[str, Explanation]:
+        """Return, for each view, the candidate rows of entity row ``row`` (from 0) and why each lost.
+
+        >>> print(result.explain(row=3)["hcp_stats"])          # doctest: +SKIP
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"explain(row={row}): the result has rows 0 to {len(self) - 1}.")
+        return self._explain(row)
+
+
+class OnlineResult:
+    """The answer of `FeatureStore.get_online_features`: lined up with the entity rows asked (O-5).
+
+    ``statuses`` and ``event_timestamps`` are keyed by ``view:feature``, each as long as the rows.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Sequence[Any]],
+        values: Mapping[str, Sequence[Any]],
+        types: Mapping[str, Callable[[], pa.DataType]],
+        statuses: Mapping[str, list[FeatureStatus]],
+        events: Mapping[str, list[int | None]],
+        provenance: Provenance,
+    ) -> None:
+        self._inputs = inputs
+        self._values = values
+        self._types = types
+        self.statuses = statuses
+        self.event_timestamps: Mapping[str, list[datetime | None]] = _Lazy(
+            {ref: lambda e=e: [None if v is None else from_us(v) for v in e] for ref, e in events.items()}  # type: ignore[misc]
+        )
+        self.provenance = provenance
+
+    def __repr__(self) -> str:
+        rows = len(next(iter(self._values.values()), ()))
+        return f"<OnlineResult: {rows} rows, features {list(self._values)}, by {self.provenance.served_by!r}>"
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features, in the order asked for."""
+        return list(self._values)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
+        return {name: list(column) for name, column in {**self._inputs, **self._values}.items()}
+
+    def to_arrow(self) -> pa.Table:
+        """Return a ``pyarrow.Table``: the columns asked with, then the features in their dtypes (P-8)."""
+        import pyarrow as pa
+
+        columns = {name: pa.array(list(column)) for name, column in self._inputs.items()}
+        columns |= {name: pa.array(list(column), self._types[name]()) for name, column in self._values.items()}
+        return pa.table(columns)
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with nullable dtypes."""
+        from e2i_fs.frames import to_pandas
+
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> Any:
+        """Return a ``polars.DataFrame``."""
+        return _polars(self.to_arrow())
+
+
+def _polars(table: pa.Table) -> Any:
+    try:
+        import polars as pl
+    except ImportError as error:
+        from e2i_fs.errors import UnsupportedError
+
+        raise UnsupportedError('polars is not installed: pip install "e2i-fs[polars]".') from error
+    return pl.from_arrow(table)

@@ -1,0 +1,197 @@
+"""How a store reaches its backends: the seam between one backend and several behind failover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from e2i_fs.backend import Backend, Capabilities
+from e2i_fs.catalog import Catalog
+from e2i_fs.definitions import FeatureView
+from e2i_fs.errors import BackendError, UnsupportedError
+from e2i_fs.results import Provenance
+from e2i_fs.sources import PushSource
+
+__all__ = ["Answered", "BackendHealth", "Outcome", "Question", "Router", "Single"]
+
+Q = TypeVar("Q")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[Q, T]):
+    """One read, independent of who answers it.
+
+    ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
+    views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10).
+    """
+
+    kind: str
+    prepare: Callable[[Catalog], Q]
+    views: Callable[[Q], Iterable[str]]
+    answer: Callable[[Backend, Catalog, Q], T]
+    same: Callable[[T, T], bool] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Q, T]):
+    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from."""
+
+    value: T
+    query: Q
+    catalog: Catalog
+    backend: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one write on one backend: ``value`` if it was taken, ``error`` if not."""
+
+    backend: str
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendHealth:
+    """One backend's health: up or why not, its latency in seconds, its liveness, and its parity by view.
+
+    ``parity`` is ``verified``, ``lagging``, ``diverged`` or ``unverified`` (definitions differ or are unknown).
+    """
+
+    name: str
+    role: str
+    up: bool
+    latency: float | None
+    error: str | None
+    liveness: str
+    parity: Mapping[str, str] = field(default_factory=dict)
+    shadow: Mapping[str, int] = field(default_factory=dict)
+
+
+class Router(Protocol):
+    """Reaches the backends of a store."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The backends' names, the primary first."""
+        ...
+
+    def catalog(self) -> Catalog:
+        """Return the catalogue that requests are resolved against."""
+        ...
+
+    def ask(self, question: Question[Q, T]) -> Answered[Q, T]:
+        """Answer one read."""
+        ...
+
+    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+        """Do one write wherever it can be done; raise if nobody took it."""
+        ...
+
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
+        """Change the catalogue of every backend, each atomically; ``removed`` is the name of what is deleted."""
+        ...
+
+    def backend(self, name: str) -> Backend:
+        """Return one backend, opened."""
+        ...
+
+    def health(self, deadline: float) -> list[BackendHealth]:
+        """Ask each backend whether it is up."""
+        ...
+
+    def close(self) -> None:
+        """Close every backend."""
+        ...
+
+
+def change_catalog(backend: Backend, to: Callable[[Catalog], Catalog]) -> None:
+    """Change one backend's catalogue; when somebody else changes it in between, start again from theirs (R-1)."""
+    while True:
+        current = backend.definitions()
+        wanted = to(current)
+        if wanted.revision == current.revision:
+            return
+        _check_capabilities(backend.capabilities, current, wanted)
+        if backend.apply(wanted, expected=current.revision):
+            return
+
+
+def _check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> None:
+    """Raise `UnsupportedError` for a new or changed view that the backend cannot keep, naming what (G-3)."""
+    for name, view in wanted.views.items():
+        if name in current.views and current.fingerprint(name) == wanted.fingerprint(name):
+            continue
+        source = stored_kind(view)
+        if source is not None and source not in can.sources:
+            raise UnsupportedError(
+                f"View {name!r}: this backend cannot read {source} sources in place, only {', '.join(sorted(can.sources))}."
+            )
+        for key, dtype in wanted.join_keys(name).items():
+            if can.key_kinds is not None and dtype.kind not in can.key_kinds:
+                raise UnsupportedError(f"View {name!r}: this backend cannot keep the join key {key!r} as {dtype!r}.")
+        for f in view.schema:
+            if can.feature_kinds is not None and f.dtype.kind not in can.feature_kinds:
+                raise UnsupportedError(f"View {name!r}: this backend cannot keep the field {f.name!r} as {f.dtype!r}.")
+        if view.online and not can.online:
+            raise UnsupportedError(f"View {name!r}: this backend keeps nothing online; define the view with online=False.")
+
+
+def stored_kind(view: FeatureView) -> str | None:
+    """Return the kind of source that holds history of its own, None when there is none."""
+    source = view.source.batch_source if isinstance(view.source, PushSource) else view.source
+    return None if source is None else source.kind
+
+
+class Single:
+    """The router of a store with one backend: straight to it."""
+
+    def __init__(self, name: str, backend: Backend) -> None:
+        self._name = name
+        self._backend = backend
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one name."""
+        return (self._name,)
+
+    def catalog(self) -> Catalog:
+        """Return the backend's definitions."""
+        return self._backend.definitions()
+
+    def ask(self, question: Question[Q, T]) -> Answered[Q, T]:
+        """Ask the backend."""
+        catalog = self._backend.definitions()
+        query = question.prepare(catalog)
+        value = question.answer(self._backend, catalog, query)
+        fingerprints = {view: catalog.fingerprint(view) for view in question.views(query)}
+        return Answered(value, query, catalog, self._name, Provenance(self._name, fingerprints=fingerprints))
+
+    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+        """Write to the backend."""
+        return [Outcome(self._name, work(self._name, self._backend))]
+
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
+        """Change the backend's catalogue."""
+        change_catalog(self._backend, to)
+
+    def backend(self, name: str) -> Backend:
+        """Return the backend."""
+        return self._backend
+
+    def health(self, deadline: float) -> list[BackendHealth]:
+        """Ping the backend."""
+        try:
+            latency = self._backend.ping(deadline)
+            views = {view: "verified" for view in self._backend.definitions().views}
+        except BackendError as error:
+            return [BackendHealth(self._name, "primary", False, None, str(error), "closed")]
+        return [BackendHealth(self._name, "primary", True, latency, None, "closed", views)]
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._backend.close()

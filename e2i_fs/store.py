@@ -1,0 +1,551 @@
+"""The one feature store: everything that has a meaning is done here once, over one backend or several."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from e2i_fs.backend import Backend
+from e2i_fs.catalog import Catalog, Definition, Plan
+from e2i_fs.clock import Clock, as_clock, from_us, to_us
+from e2i_fs.config import BackendConfig, Config, load_config
+from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.plugins import Plugins
+from e2i_fs.results import HistoricalResult, OnlineResult
+from e2i_fs.routing import Answered, BackendHealth, Question, Router, Single
+from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
+
+__all__ = ["Store", "WriteReceipt", "connect"]
+
+Target = Literal["online", "offline", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """What became of one batch in one view.
+
+    ``missed`` has the backends that did not take it, with why: they answer degraded until they have it (X-4).
+    ``repeated`` says that history had the batch already (W-2).
+    """
+
+    view: str
+    rows: int
+    to: str
+    idempotency_key: str
+    applied: tuple[str, ...]
+    missed: Mapping[str, str]
+    repeated: bool = False
+
+
+def connect(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    clock: Clock | Callable[[], datetime] | None = None,
+    plugins: Sequence[object] = (),
+) -> Store:
+    """Open a feature store; a context manager.
+
+    ``config`` is the path of a YAML file or a mapping. ``clock`` tells the time instead of the machine (T-5);
+    ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
+    `BackendError` when the one backend cannot be opened.
+
+    >>> import tempfile
+    >>> with connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+    ...     store.list_feature_views()
+    []
+    """
+    checked = load_config(config)
+    timer = as_clock(clock)
+    found = Plugins(plugins)
+    for backend in checked.backends:
+        found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place (X-2)
+    ledger = Ledger(checked.state)
+    try:
+        router = _router(checked, found, ledger, timer)
+    except BaseException:
+        ledger.close()
+        raise
+    return Store(router, checked, found, ledger, timer)
+
+
+def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> Router:
+    def opener(backend: BackendConfig) -> Callable[[], Backend]:
+        return lambda: plugins.open(
+            backend.kind, name=backend.name, options=backend.options, clock=clock, base=config.base
+        )
+
+    if len(config.backends) == 1:
+        (only,) = config.backends
+        return Single(only.name, opener(only)())
+    from e2i_fs.failover.router import Failover
+
+    router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
+    router.open_all()
+    return router
+
+
+class Store:
+    """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
+
+    Safe to share between threads. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, router: Router, config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> None:
+        self._router = router
+        self._config = config
+        self._plugins = plugins
+        self._ledger = ledger
+        self._clock = clock
+        self._skew_us = round(config.max_future_skew * 1_000_000)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<FeatureStore on {' → '.join(self._router.names)}>"
+
+    def close(self) -> None:
+        """Let go of every backend and file. Calling it twice is harmless."""
+        try:
+            self._router.close()
+        finally:
+            self._ledger.close()
+
+    def _emit(self, make: Callable[[datetime], Event]) -> None:
+        if self._plugins.has_observers:
+            self._plugins.emit(make(self._clock.now()))
+
+    # ---- registering --------------------------------------------------------------------------------------
+
+    def apply(
+        self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False
+    ) -> Plan:
+        """Register definitions, all or none, and return the plan (R-1); ``dry_run`` only plans.
+
+        Sources that can be reached are checked first (R-3). Raises `DefinitionError`, `SchemaMismatchError`, or
+        `BreakingChangeError` unless ``allow_breaking`` (R-4). What is applied can at once be read (R-5).
+        """
+        from e2i_fs.reading import check_source
+
+        definitions = list(definitions) if isinstance(definitions, Iterable) else definitions
+        base = self._config.base
+        after, plan = self._router.catalog().planned(definitions, base, allow_breaking=allow_breaking)
+        for definition in definitions:
+            if isinstance(definition, FeatureView):
+                check_source(after.view(definition.name), after.join_keys(definition.name), base)
+        plan = replace(plan, dry_run=dry_run)
+        if dry_run:
+            return plan
+
+        def change(current: Catalog) -> Catalog:
+            nonlocal plan
+            changed, plan = current.planned(definitions, base, allow_breaking=allow_breaking)
+            return changed
+
+        self._router.change(change)
+        self._emit(lambda at: Applied(at, plan))
+        return plan
+
+    def delete(self, name: str) -> Plan:
+        """Remove the entity, view or service called ``name``, a view with what is online of it (R-4).
+
+        The user's own source files stay. Raises `UnknownFeatureError`, or `DefinitionError` while something else
+        needs it.
+        """
+        plan = Plan()
+
+        def change(current: Catalog) -> Catalog:
+            nonlocal plan
+            changed, plan = current.without(name)
+            return changed
+
+        self._router.change(change, removed=name)
+        self._emit(lambda at: Applied(at, plan))
+        return plan
+
+    def list_entities(self) -> list[Entity]:
+        """Return the registered entities, by name."""
+        return [e for _, e in sorted(self._router.catalog().entities.items())]
+
+    def list_feature_views(self) -> list[FeatureView]:
+        """Return the registered feature views, by name; on-demand views are in `list_on_demand_feature_views`."""
+        catalog = self._router.catalog()
+        return [catalog.view(name) for name in sorted(catalog.views)]
+
+    def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Return the registered on-demand views, by name."""
+        return [v for _, v in sorted(self._router.catalog().on_demand.items())]
+
+    def list_feature_services(self) -> list[FeatureService]:
+        """Return the registered feature services, by name."""
+        return [s for _, s in sorted(self._router.catalog().services.items())]
+
+    def get_feature_view(self, name: str) -> FeatureView:
+        """Return the view called ``name``, or raise `UnknownFeatureError` with the nearest names."""
+        return self._router.catalog().view(name)
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Sequence[str] | FeatureService | str,
+        *,
+        full_feature_names: bool = False,
+        labels: Sequence[str] = (),
+        filter_by_created_timestamp: bool = False,
+        as_of: datetime | None = None,
+        timestamp_column: str = "event_timestamp",
+        strict: bool = False,
+    ) -> HistoricalResult:
+        """Return the features of each entity row as they were at its time (P-1 to P-12).
+
+        ``entity_df`` has the join keys and ``timestamp_column``, any number of rows and other columns; it comes
+        back unchanged with the features after it. ``labels`` names the labels wanted as targets (P-12). With
+        ``filter_by_created_timestamp`` a row counts only once it was known at the entity row's time, with
+        ``as_of`` only if it was known by then (P-3). Raises `RequestError` and its kinds before any backend is
+        asked, `BackendError`, or `FailoverError`.
+        """
+        from e2i_fs.historical import EntityFrame, Retrieved as Columns, explain, retrieve
+        from e2i_fs.pit.engine import Knowledge
+        from e2i_fs.pit.times import moment_to_us
+        from e2i_fs.request import Request, resolve
+
+        begun = self._clock.monotonic()
+        entities = EntityFrame.checked(entity_df, timestamp_column, reject_naive=self._config.reject_naive)
+        as_of_us = None if as_of is None else moment_to_us(as_of, "as_of", reject_naive=self._config.reject_naive)
+        knowledge = Knowledge(filter_by_created_timestamp, as_of_us)
+
+        def prepare(catalog: Catalog) -> Request:
+            request = resolve(catalog, features, labels=labels, full_feature_names=full_feature_names)
+            entities.require(request)
+            if knowledge.counts:
+                _need_created(catalog, request.views)
+            return request
+
+        def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
+            return retrieve(backend, catalog, request, entities, knowledge)
+
+        answered = self._router.ask(Question("historical", prepare, _views_of, answer, strict=strict))
+        result = answered.value
+        newest = max((_newest(column) for column in result.events.values()), default=None, key=lambda e: -1 if e is None else e)
+        provenance = self._with_age(answered, newest)
+
+        def explained(row: int) -> Mapping[str, Any]:
+            backend = self._router.backend(answered.backend)
+            return explain(backend, answered.catalog, answered.query, entities, knowledge, row)
+
+        self._told("historical", answered, len(entities.times), begun)
+        return HistoricalResult(entities.frame, result.columns, result.codes, result.events, provenance, explained)
+
+    def get_online_features(
+        self,
+        features: Sequence[str] | FeatureService | str,
+        entity_rows: Any,
+        *,
+        full_feature_names: bool = False,
+        strict: bool = False,
+    ) -> OnlineResult:
+        """Return the features of each entity row as they are now (O-2), lined up with the rows (O-5).
+
+        ``entity_rows`` is a list of mappings or a frame with the join keys. A value that is missing is None with a
+        status that says why (O-3). ``strict`` raises `DegradedAnswerError` rather than give an answer that may have
+        missed a write (X-7). Labels are not served online (P-12).
+        """
+        from e2i_fs.lookup import EntityRows, Found, assemble, look_up, newest_event, same_rows
+        from e2i_fs.request import Request, resolve
+
+        begun = self._clock.monotonic()
+        rows = EntityRows.checked(entity_rows)
+        now_us = to_us(self._clock.now())
+
+        def prepare(catalog: Catalog) -> Request:
+            request = resolve(catalog, features, full_feature_names=full_feature_names)
+            rows.require(request)
+            return request
+
+        def answer(backend: Backend, catalog: Catalog, request: Request) -> Found:
+            return look_up(backend, catalog, request, rows, now_us=now_us)
+
+        answered = self._router.ask(Question("online", prepare, _views_of, answer, same=same_rows, strict=strict))
+        provenance = self._with_age(answered, newest_event(answered.value))
+        self._told("online", answered, rows.count, begun)
+        return assemble(answered.catalog, answered.query, rows, answered.value, provenance, now_us=now_us)
+
+    def _with_age(self, answered: Answered[Any, Any], newest_us: int | None) -> Any:
+        if newest_us is None:
+            return answered.provenance
+        return replace(answered.provenance, age=self._clock.now() - from_us(newest_us))
+
+    def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
+        p = answered.provenance
+        took = self._clock.monotonic() - begun
+        self._emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
+
+    # ---- writing ------------------------------------------------------------------------------------------
+
+    def write(
+        self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> WriteReceipt:
+        """Write rows of one view: its join keys, time columns and every field (W-1).
+
+        ``to`` is ``"online"``, ``"offline"`` (history) or ``"both"``, the default where the view is online. The
+        whole batch is refused, with every problem listed, if any row does not fit (`InvalidBatchError`). The same
+        ``idempotency_key`` twice is one batch (W-2); without one it is made of the rows.
+        """
+        from e2i_fs.batch import checked_batch
+
+        name = view.name if isinstance(view, FeatureView) else view
+        catalog = self._router.catalog()
+        definition = catalog.view(name)
+        target = _target(definition, to)
+        table = checked_batch(
+            frame,
+            definition,
+            catalog.join_keys(name),
+            now_us=to_us(self._clock.now()),
+            skew_us=self._skew_us,
+            reject_naive=self._config.reject_naive,
+        )
+        return self._write_checked(catalog, definition, table, target, idempotency_key)
+
+    def push(
+        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, WriteReceipt]:
+        """Write rows to every view that a push source feeds, each its own columns; return a receipt for each view.
+
+        All views' rows are checked before any is written (W-1). Raises `UnknownFeatureError` with the nearest names.
+        """
+        from e2i_fs.batch import checked_batch, select_columns
+
+        catalog = self._router.catalog()
+        name = getattr(push_source, "name", push_source)
+        feeds = catalog.push_sources()
+        if name not in feeds:
+            raise UnknownFeatureError(f"Unknown push source {name!r}.{did_you_mean(str(name), feeds)}")
+        wanted = {view: _columns_of(catalog, view) for view in feeds[name]}
+        every = set().union(*wanted.values())
+        checked = {}
+        for view, columns in wanted.items():
+            part = select_columns(frame, columns, every, f"The batch for push source {name!r}")
+            definition = catalog.view(view)
+            checked[view] = checked_batch(
+                part,
+                definition,
+                catalog.join_keys(view),
+                now_us=to_us(self._clock.now()),
+                skew_us=self._skew_us,
+                reject_naive=self._config.reject_naive,
+            )
+        return {
+            view: self._write_checked(catalog, catalog.view(view), table, _target(catalog.view(view), to), idempotency_key)
+            for view, table in checked.items()
+        }
+
+    def _write_checked(
+        self, catalog: Catalog, view: FeatureView, table: Any, to: Target, idempotency_key: str | None
+    ) -> WriteReceipt:
+        from e2i_fs.batch import content_key, online_rows
+
+        key = idempotency_key or content_key(table)
+        keys, rows = online_rows(table, view, catalog.join_keys(view.name))
+        now_us = to_us(self._clock.now())
+
+        def work(_: str, backend: Backend) -> bool:
+            can = backend.capabilities
+            if (to != "online" and not can.append) or (to != "offline" and not can.online):
+                raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
+            fresh = backend.append(view.name, table, batch_id=key) if to != "online" else True
+            if to != "offline":
+                backend.online_write(view.name, keys, rows, at_us=now_us)
+            return fresh
+
+        outcomes = self._router.write(view.name, "write", f"{to}:{key}", work)
+        self._emit(lambda at: Written(at, view.name, len(table), to))
+        taken = [o for o in outcomes if o.error is None]
+        return WriteReceipt(
+            view.name,
+            len(table),
+            to,
+            key,
+            tuple(o.backend for o in taken),
+            {o.backend: f"{type(o.error).__name__}: {o.error}" for o in outcomes if o.error is not None},
+            repeated=not any(o.value for o in taken),
+        )
+
+    # ---- running ------------------------------------------------------------------------------------------
+
+    def materialize(
+        self,
+        start: datetime | None,
+        end: datetime | None = None,
+        views: Sequence[str] | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Any:
+        """Bring online the newest row of each key with ``start <= event time <= end``; return a report of the runs.
+
+        ``start=None`` is from the beginning, ``end`` is at most now. All online views, unless named. After a run
+        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4).
+        """
+        return self._materialize("full", start, end, views, progress)
+
+    def materialize_incremental(
+        self,
+        end: datetime | None = None,
+        views: Sequence[str] | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Any:
+        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs."""
+        return self._materialize("incremental", None, end, views, progress)
+
+    def _materialize(
+        self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
+    ) -> Any:
+        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, failed_run, materialize_view
+        from e2i_fs.pit.times import moment_to_us
+
+        now_us = to_us(self._clock.now())
+        naive = self._config.reject_naive
+        start_us = None if start is None else moment_to_us(start, "start", reject_naive=naive)
+        end_us = now_us if end is None else min(now_us, moment_to_us(end, "end", reject_naive=naive))
+        if start_us is not None and start_us > end_us:
+            raise RequestError(
+                f"The window is empty: start {from_us(start_us).isoformat()} is after end {from_us(end_us).isoformat()} "
+                "(an end later than now is now)."
+            )
+        catalog = self._router.catalog()
+        names = self._named(catalog, views)
+        runs: list[MaterializationRun] = []
+        # A later run of the same kind does all that an earlier one would have done.
+        kind = f"materialize:{start_us}" if end is None else f"materialize:{start_us}:{end_us}"
+        for name in names:
+            if not catalog.views[name].online:
+                raise UnsupportedError(f"View {name!r} is not online (online=False), so it cannot be materialised.")
+
+        for name in names:
+
+            def work(backend_name: str, backend: Backend, name: str = name) -> MaterializationRun:
+                return materialize_view(
+                    backend, backend_name, catalog, name, mode=mode, start_us=start_us, end_us=end_us,
+                    ledger=self._ledger, clock=self._clock, progress=progress,
+                )  # fmt: skip
+
+            for outcome in self._router.write(name, kind, uuid.uuid4().hex, work):
+                run = outcome.value
+                if outcome.error is not None:
+                    run = failed_run(
+                        outcome.backend, name, mode, start_us, end_us, self._clock.now(), outcome.error  # type: ignore[arg-type]
+                    )
+                runs.append(run)
+                self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
+        return MaterializationReport(tuple(runs))
+
+    def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[Any]:
+        """Return the records of past runs, newest first, of one view or of all (W-4)."""
+        from e2i_fs.ops.materialize import run_of
+
+        return [run_of(record) for record in self._ledger.runs(view, limit)]
+
+    def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
+        from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus, judge
+
+        reports: dict[str, FreshnessReport] = {}
+        for name in self._named(self._router.catalog(), views):
+            answered = self._router.ask(
+                Question("online", lambda _, n=name: [n], lambda q: q, lambda b, _, q: b.position(q[0]))  # type: ignore[misc]
+            )
+            position, now = answered.value, self._clock.now()
+            newest = None if position.newest_event_us is None else from_us(position.newest_event_us)
+            age = None if newest is None else max(now - newest, timedelta(0))
+            limit = answered.catalog.views[name].max_staleness
+            status = judge(age, limit)
+            reports[name] = FreshnessReport(
+                name, status, age, newest, limit, position.rows, now, answered.backend, answered.provenance.degraded
+            )
+            if status is not FreshnessStatus.FRESH:
+                self._emit(lambda at, r=reports[name]: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+        return reports
+
+    def statistics(self, feature: str) -> Any:
+        """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""
+        from e2i_fs.ops.statistics import feature_statistics
+        from e2i_fs.request import Request, resolve
+
+        view, _, name = feature.partition(":")
+
+        def prepare(catalog: Catalog) -> Request:
+            if view in catalog.on_demand:
+                raise UnsupportedError(f"{view!r} is computed on demand and has no history of its own.")
+            if name == "*":
+                raise UnknownFeatureError("statistics takes one 'view:feature' at a time, not a wildcard.")
+            return resolve(catalog, [feature], labels=[feature])
+
+        def answer(backend: Backend, catalog: Catalog, _: Request) -> Any:
+            definition = catalog.view(view)
+            parts = backend.scan(view, [f.name for f in definition.schema])
+            return feature_statistics(definition, catalog.join_keys(view), name, parts)
+
+        return self._router.ask(Question("historical", prepare, _views_of, answer)).value
+
+    def health(self, deadline: float = 1.0) -> list[BackendHealth]:
+        """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""
+        return self._router.health(deadline)
+
+    def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
+        if views is None:
+            return [name for name, view in sorted(catalog.views.items()) if view.online]
+        if isinstance(views, str):
+            views = [views]
+        return [catalog.view(view.name if isinstance(view, FeatureView) else view).name for view in views]
+
+
+def _views_of(request: Any) -> list[str]:
+    return [*request.views, *(view.name for view in request.on_demand)]
+
+
+def _newest(column: Any) -> int | None:
+    import pyarrow.compute as pc
+
+    newest: int | None = pc.max(column).as_py()
+    return newest
+
+
+def _need_created(catalog: Catalog, views: Iterable[str]) -> None:
+    for name in views:
+        if catalog.views[name].created_column is None:
+            raise RequestError(
+                f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
+                "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
+            )
+
+
+def _target(view: FeatureView, to: str | None) -> Target:
+    if to is None:
+        return "both" if view.online else "offline"
+    if to not in ("online", "offline", "both"):
+        raise RequestError(f"to={to!r}: use 'online', 'offline' or 'both'.{did_you_mean(str(to), ['online', 'offline', 'both'])}")
+    if to != "offline" and not view.online:
+        raise UnsupportedError(f"View {view.name!r} is not online (online=False); write it to 'offline'.")
+    return to  # type: ignore[return-value]
+
+
+def _columns_of(catalog: Catalog, name: str) -> set[str]:
+    view = catalog.views[name]
+    times = {view.event_column} | ({view.created_column} if view.created_column else set())
+    return {*catalog.join_keys(name), *times, *view.features}
