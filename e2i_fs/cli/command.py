@@ -19,11 +19,11 @@ __all__ = ["ConfigOption", "DefinitionsOption", "JsonOption", "command"]
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", help="The configuration.  [default: $E2I_FS_CONFIG or e2i_fs.yaml]", show_default=False),
+    typer.Option("--config", "-c", help="The configuration; $E2I_FS_CONFIG or e2i_fs.yaml unless given.", show_default=False),
 ]
 DefinitionsOption = Annotated[
     str | None,
-    typer.Option("--definitions", help="A file or package of definitions.  [default: features.py]", show_default=False),
+    typer.Option("--definitions", help="A file or package of definitions; features.py unless given.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", show_default=False)]
 

@@ -12,21 +12,20 @@ from e2i_fs.cli.exits import OK, UNAVAILABLE
 from e2i_fs.cli.rows import column_dtypes, parse_time, read_rows
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
-from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import RequestError
 from e2i_fs.sources import PushSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.materialize import MaterializationReport, Progress
     from e2i_fs.protocol import FeatureStore
 
 __all__ = ["add_to"]
 
 _PANEL = "Serving"
 Views = Annotated[
-    list[str] | None, typer.Option("--view", "-v", help="Only this view; repeat for more.  [default: all]", show_default=False)
+    list[str] | None, typer.Option("--view", "-v", help="Only this view; repeat for more. All unless given.", show_default=False)
 ]
 _TO = ("online", "offline", "both")
 
@@ -43,49 +42,42 @@ def add_to(app: typer.Typer) -> None:
 def materialize(
     session: Session,
     start: Annotated[str, typer.Argument(help="First event time, e.g. 2026-06-01 or 2026-06-01T12:00:00+02:00.")],
-    end: Annotated[str | None, typer.Argument(help="Last event time.  [default: now]", show_default=False)] = None,
+    end: Annotated[str | None, typer.Argument(help="Last event time; now unless given.", show_default=False)] = None,
     view: Views = None,
 ) -> Answer:
-    """Put the newest row of each key, of those with an event time from START to END, online."""
-    first, last = parse_time(start, "START"), parse_time(end, "END")
-    with session.store() as store:
-        if last is None:
-            from e2i_fs.clock import SystemClock
+    """Put the newest row of each key, of those with an event time from START to END, online.
 
-            last = SystemClock().now()
-        return _each(session, store, view, lambda views: store.materialize(first, last, views=views))
+    Exits with 3 when a backend could not take it.
+    """
+    first, last = parse_time(start, "START"), parse_time(end, "END")
+    return _run(session, lambda store, progress: store.materialize(first, last, view or None, progress=progress))
 
 
 def materialize_incremental(
     session: Session,
-    end: Annotated[str | None, typer.Option("--end", help="Last event time.  [default: now]", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last event time; now unless given.", show_default=False)] = None,
     view: Views = None,
 ) -> Answer:
-    """Put online what arrived since the last run, late rows included."""
+    """Put online what arrived since the last run, late rows included.
+
+    Exits with 3 when a backend could not take it.
+    """
     last = parse_time(end, "--end")
-    with session.store() as store:
-        return _each(session, store, view, lambda views: store.materialize_incremental(last, views=views))
+    return _run(session, lambda store, progress: store.materialize_incremental(last, view or None, progress=progress))
 
 
-def _each(
-    session: Session,
-    store: FeatureStore,
-    chosen: list[str] | None,
-    run: Callable[[list[str]], MaterializationReport],
-) -> Answer:
-    """Run one view after the other, so that there is something to see meanwhile."""
-    names = chosen or [v.name for v in store.list_feature_views() if isinstance(v, FeatureView) and v.online]
-    if not names:
-        raise RequestError("There is nothing to materialise: no view is registered. Run `e2i-fs apply` first.")
-    runs: list[MaterializationRun] = []
-    with session.progress() as bars:
-        task = bars.add_task("Materialising", total=len(names))
-        for name in names:
-            bars.update(task, description=f"Materialising {name}")
-            runs.extend(run([name]).runs)
-            bars.advance(task)
+def _run(session: Session, work: Callable[[FeatureStore, Progress], MaterializationReport]) -> Answer:
+    with session.store() as store, session.progress() as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(view: str, done: int, total: int) -> None:
+            if view not in tasks:
+                tasks[view] = bars.add_task(view, total=total)
+            bars.update(tasks[view], completed=done, total=total)
+
+        runs = work(store, progress).runs
     failed = [r for r in runs if r.outcome != "succeeded"]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (r.view, r.backend, r.outcome, r.rows_read, r.rows_written, r.newest_event_timestamp, r.duration, r.error) for r in runs
     ]
     columns = ["view", "backend", "outcome", "read", "written", "newest event", "took", "why not"]
@@ -110,12 +102,13 @@ def push(
         raise RequestError(f"--to {to}: use one of {', '.join(_TO)}.")
     with session.store() as store:
         feeds = [
-            v
-            for v in store.list_feature_views()
-            if isinstance(v, FeatureView) and isinstance(v.source, PushSource) and v.source.name == source
+            v for v in store.list_feature_views() if isinstance(v.source, PushSource) and v.source.name == source
         ]
         batch = read_rows(rows, column_dtypes(store, feeds))
-        store.push(source, batch, to=to, idempotency_key=idempotency_key)
-    names = [v.name for v in feeds]
-    document = {"push_source": source, "rows": batch.num_rows, "views": names, "to": to or "both"}
-    return Answer(document, [f"{batch.num_rows:,} rows pushed to {', '.join(names)}."])
+        receipts = store.push(source, batch, to, idempotency_key=idempotency_key)  # type: ignore[arg-type]
+    rows_shown = [
+        (r.view, r.rows, r.to, ", ".join(r.applied), ", ".join(r.missed) or None, "yes" if r.repeated else None)
+        for r in receipts.values()
+    ]
+    shown = table(None, ["view", "rows", "to", "taken by", "missed by", "had it already"], rows_shown, right=[1])
+    return Answer({"push_source": source, "rows": batch.num_rows, "receipts": receipts}, [shown])

@@ -102,12 +102,16 @@ def list_(
         if kind in (None, Kind.ENTITIES):
             entities = store.list_entities()
             document["entities"] = [e.to_json() for e in entities]
-            rows = [(e.name, ", ".join(f"{k}: {t!r}" for k, t in e.keys.items()), e.description) for e in entities]
+            keys = [", ".join(f"{k}: {t!r}" for k, t in e.keys.items()) for e in entities]
+            rows: list[Any] = [(e.name, k, e.description) for e, k in zip(entities, keys, strict=True)]
             shown.append(table("Entities", ["name", "join keys", "about"], rows))
         if kind in (None, Kind.VIEWS):
             views = store.list_feature_views()
+            computed = store.list_on_demand_feature_views()
             document["views"] = [v.to_json() for v in views]
-            shown.append(table("Feature views", ["name", "entities", "fields", "ttl", "about"], map(_view_row, views)))
+            document["on_demand_views"] = [v.to_json() for v in computed]
+            rows = [_view_row(v) for v in (*views, *computed)]
+            shown.append(table("Feature views", ["name", "entities", "fields", "ttl", "about"], rows))
         if kind in (None, Kind.SERVICES):
             services = store.list_feature_services()
             document["services"] = [s.to_json() for s in services]
@@ -116,7 +120,7 @@ def list_(
     return Answer(document, shown)
 
 
-def _view_row(view: Any) -> tuple[Any, ...]:
+def _view_row(view: FeatureView | OnDemandFeatureView) -> tuple[Any, ...]:
     labels = sum(1 for f in view.schema if f.role == "label")
     fields = f"{len(view.schema) - labels}" + (f" + {labels} label{'s' if labels > 1 else ''}" if labels else "")
     if isinstance(view, OnDemandFeatureView):
@@ -151,8 +155,8 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
 
 
 def _find(store: FeatureStore, name: str) -> tuple[str, Any]:
-    groups = {
-        "view": store.list_feature_views(),
+    groups: dict[str, list[Any]] = {
+        "view": [*store.list_feature_views(), *store.list_on_demand_feature_views()],
         "service": store.list_feature_services(),
         "entity": store.list_entities(),
     }

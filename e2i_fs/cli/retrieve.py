@@ -155,12 +155,9 @@ def _wanted(features: list[str] | None, service: str | None) -> list[str] | str:
 
 def _online_dtypes(store: FeatureStore) -> dict[str, DType]:
     """Join keys, and what on-demand views take from the request."""
-    from e2i_fs.on_demand import OnDemandFeatureView
-
     dtypes: dict[str, DType] = {}
-    for view in store.list_feature_views():
-        if isinstance(view, OnDemandFeatureView):
-            dtypes |= {name: field.dtype for name, field in view.request_columns.items()}
+    for view in store.list_on_demand_feature_views():
+        dtypes |= {name: field.dtype for name, field in view.request_columns.items()}
     return dtypes | column_dtypes(store)
 
 

@@ -35,27 +35,31 @@ def freshness(
     Exits with 1 when a view is STALE, EXPIRED or UNKNOWN (nothing is online).
     """
     with session.store() as store:
-        reports = store.freshness(view or None)
+        reports = list(store.freshness(view or None).values())
+    asked = [r.served_by + (" (degraded)" if r.degraded else "") for r in reports]
     rows = [
-        (r.view, r.status.value, r.age, r.max_staleness, r.newest_event_timestamp, r.rows, r.served_by + (" (degraded)" if r.degraded else ""))
-        for r in reports
+        (r.view, r.status.value, r.age, r.max_staleness, r.newest_event_timestamp, r.rows, who)
+        for r, who in zip(reports, asked, strict=True)
     ]
     shown = table(None, ["view", "status", "age", "limit", "newest event", "rows", "asked"], rows, right=[5])
-    return Answer(reports, [shown], NO if any(r.status.value in _BAD for r in reports) else OK)
+    return Answer({"views": reports}, [shown], NO if any(r.status.value in _BAD for r in reports) else OK)
 
 
-def health(session: Session) -> Answer:
+def health(
+    session: Session,
+    deadline: Annotated[float, typer.Option(help="Seconds that each backend may take to answer.")] = 1.0,
+) -> Answer:
     """Whether each backend is up, and whether it would answer the same as the others.
 
     Exits with 1 when a backend is down.
     """
     with session.store() as store:
-        report = store.health()
-    shown = []
-    for b in report.backends:
-        parity = sorted({state: 0 for state in b.parity.values()})
-        told = ", ".join(f"{sum(1 for s in b.parity.values() if s == state)} {state}" for state in parity) or None
+        backends = store.health(deadline)
+    rows = []
+    for b in backends:
+        states = list(b.parity.values())
+        parity = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or None
         latency = None if b.latency is None else f"{b.latency * 1000:.1f} ms"
-        shown.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, told, b.error))
+        rows.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, parity, b.error))
     columns = ["backend", "role", "state", "answered in", "breaker", "views", "why"]
-    return Answer(report, [table(None, columns, shown, right=[3])], OK if all(b.up for b in report.backends) else NO)
+    return Answer({"backends": backends}, [table(None, columns, rows, right=[3])], OK if all(b.up for b in backends) else NO)
