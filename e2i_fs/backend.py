@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from e2i_fs.catalog import Catalog
 
-__all__ = ["Backend", "Capabilities", "OnlineRow", "ParquetRows", "ArrowRows", "Position", "Key", "ScanPart"]
+__all__ = ["ArrowRows", "Backend", "Capabilities", "Key", "OnlineRow", "ParquetRows", "Position", "ScanPart"]
 
 Key = tuple[Any, ...]
 """One entity's join key values, in the view's join key order, each a storage value, none None."""

@@ -25,7 +25,7 @@ _SHOWN = 20
 _TIMESTAMP = DType("timestamp")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Context:
     table: pa.Table
     problems: list[str]
@@ -33,7 +33,7 @@ class _Context:
     def rows(self, column: str, mask: Any, what: str) -> None:
         """Add one problem for each row where ``mask`` is true."""
         hits = pc.indices_nonzero(mask).to_pylist()
-        self.problems += [f"row {row}, column {column!r}: {what}" for row in hits[:_SHOWN]]
+        self.problems.extend(f"row {row}, column {column!r}: {what}" for row in hits[:_SHOWN])
         if len(hits) > _SHOWN:
             self.problems.append(f"column {column!r}: {len(hits) - _SHOWN} more rows: {what}")
 
@@ -51,10 +51,12 @@ def checked_batch(
     times = {view.event_column: _TIMESTAMP, **({view.created_column: _TIMESTAMP} if view.created_column else {})}
     wanted = {**join_keys, **times, **{f.name: f.dtype for f in view.schema}}
     given = table.column_names
-    context.problems += [
-        f"column {n!r} is missing.{did_you_mean(n, [g for g in given if g not in wanted])}" for n in wanted if n not in given
-    ]
-    context.problems += [f"column {n!r} is unknown.{did_you_mean(n, wanted)}" for n in given if n not in wanted]
+    context.problems.extend(
+        f"column {n!r} is missing.{did_you_mean(n, [g for g in given if g not in wanted])}"
+        for n in wanted
+        if n not in given
+    )
+    context.problems.extend(f"column {n!r} is unknown.{did_you_mean(n, wanted)}" for n in given if n not in wanted)
     if not len(table):
         context.problems.append("it has no rows")
     columns: dict[str, pa.ChunkedArray] = {}
@@ -84,9 +86,10 @@ def _column(context: _Context, name: str, dtype: DType, reject_naive: bool) -> p
         context.problems.append(str(error))
     except LossyCastError as error:
         if error.rows:
-            context.problems += [
-                f"row {row}, column {name!r}: {column[row].as_py()!r} does not fit {dtype!r} ({error})" for row in error.rows
-            ]
+            context.problems.extend(
+                f"row {row}, column {name!r}: {column[row].as_py()!r} does not fit {dtype!r} ({error})"
+                for row in error.rows
+            )
         else:
             context.problems.append(f"column {name!r} {error}")
     return None
@@ -99,7 +102,11 @@ def _check_events(context: _Context, events: pa.ChunkedArray | None, name: str, 
         context.rows(name, events.is_null(), "the event time is missing (T-3)")
     future = pc.fill_null(pc.greater(events.cast(pa.int64()), latest_us), False)
     if pc.any(future).as_py():
-        context.rows(name, future, f"the event time is after {from_us(latest_us).isoformat()}, which is now and the skew allowed (O-4)")
+        context.rows(
+            name,
+            future,
+            f"the event time is after {from_us(latest_us).isoformat()}, which is now and the skew allowed (O-4)",
+        )
 
 
 def select_columns(frame: Any, wanted: set[str], known: set[str], what: str) -> pa.Table:
@@ -114,7 +121,9 @@ def select_columns(frame: Any, wanted: set[str], known: set[str], what: str) -> 
     return table.select([n for n in table.column_names if n in wanted])
 
 
-def online_rows(table: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]) -> tuple[list[Key], list[OnlineRow]]:
+def online_rows(
+    table: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]
+) -> tuple[list[Key], list[OnlineRow]]:
     """Return a checked batch as keys and online rows, in its order."""
     key_columns = [storage_values(table.column(n), t) for n, t in join_keys.items()]
     keys: list[Key] = list(zip(*key_columns, strict=True)) if key_columns else [()] * len(table)

@@ -168,10 +168,8 @@ class Catalog:
 
     def without(self, name: str) -> tuple[Catalog, Plan]:
         """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
-        for kind, before, _ in self._pairs(self):
-            if name in before:
-                break
-        else:
+        kind = next((kind for kind, before, _ in self._pairs(self) if name in before), None)
+        if kind is None:
             known = [n for _, before, _ in self._pairs(self) for n in before]
             raise UnknownFeatureError(f"Nothing called {name!r} is registered.{did_you_mean(name, known)}")
         after = self.dropping(name)
@@ -264,7 +262,9 @@ class Catalog:
     def from_json(cls, form: Mapping[str, Any]) -> Catalog:
         """Return the catalogue that `to_json` wrote."""
         if form.get("format") != 1:
-            raise DefinitionError(f"Definitions of format {form.get('format')!r}: written by a newer e2i_fs; upgrade it.")
+            raise DefinitionError(
+                f"Definitions of format {form.get('format')!r}: written by a newer e2i_fs; upgrade it."
+            )
         views = [FeatureView.from_json(v) for v in form["views"]]
         return cls(
             entities=_by_name(Entity.from_json(d) for d in form["entities"]),
@@ -315,7 +315,9 @@ def _grouped(definitions: Iterable[Definition]) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _breaks(before: FeatureView, keys: Mapping[str, DType], after: FeatureView, keys_after: Mapping[str, DType]) -> list[str]:
+def _breaks(
+    before: FeatureView, keys: Mapping[str, DType], after: FeatureView, keys_after: Mapping[str, DType]
+) -> list[str]:
     """Say each way in which ``after`` would break a reader of ``before`` (R-4)."""
     found = []
     if list(keys.items()) != list(keys_after.items()):

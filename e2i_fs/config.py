@@ -107,7 +107,9 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         _no_unknown(raw, {*common_keys, "backends", "backend", "failover"}, where)
         raise ConfigError(f"{where}: no backend; give backend: duckdb, or a list under 'backends'.")
     common = _model(_Common, {k: v for k, v in raw.items() if k in common_keys}, where)
-    backends = tuple(_backend(entry, f"{where}, backends[{i}]", base, common.project) for i, entry in enumerate(entries))
+    backends = tuple(
+        _backend(entry, f"{where}, backends[{i}]", base, common.project) for i, entry in enumerate(entries)
+    )
     names = [b.name for b in backends]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
@@ -191,7 +193,9 @@ def _model(model: type[Any], raw: Any, where: str) -> Any:
 
 def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
     if not isinstance(entry, Mapping):
-        raise ConfigError(f"{where} is {entry!r}; give a mapping such as {{name: primary, backend: duckdb, path: ...}}.")
+        raise ConfigError(
+            f"{where} is {entry!r}; give a mapping such as {{name: primary, backend: duckdb, path: ...}}."
+        )
     options = dict(entry)
     kind = options.pop("backend", None)
     if not isinstance(kind, str) or not kind:

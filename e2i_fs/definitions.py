@@ -16,7 +16,7 @@ from e2i_fs.sources import DEFAULT_TIMESTAMP, Source, source_from_canonical
 
 __all__ = ["Entity", "FeatureService", "FeatureView", "Field", "fingerprint"]
 
-_FORBIDDEN = set(':*/\\@"\'`')
+_FORBIDDEN = set(":*/\\@\"'`")
 
 
 def check_name(name: object, what: str) -> str:
@@ -104,7 +104,9 @@ class Entity:
         for key, dtype in keys.items():
             check_name(key, f"{where}: join key")
             if check_dtype(dtype, f"{where}: join key {key!r}").kind not in KEY_KINDS:
-                raise DefinitionError(f"{where}: join key {key!r} is {dtype!r}, which cannot be compared exactly (P-7).")
+                raise DefinitionError(
+                    f"{where}: join key {key!r} is {dtype!r}, which cannot be compared exactly (P-7)."
+                )
         object.__setattr__(self, "join_keys", FrozenMap(keys))
         # One spelling of one meaning: the dtype of several keys is in the keys themselves.
         object.__setattr__(self, "dtype", next(iter(keys.values())))

@@ -120,7 +120,9 @@ def Decimal(precision: int, scale: int) -> DType:
     """
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (precision, scale))
     if not whole or not 1 <= precision <= 38 or not 0 <= scale <= precision:
-        raise DefinitionError(f"Decimal({precision!r}, {scale!r}): need 1 <= precision <= 38 and 0 <= scale <= precision.")
+        raise DefinitionError(
+            f"Decimal({precision!r}, {scale!r}): need 1 <= precision <= 38 and 0 <= scale <= precision."
+        )
     return DType("decimal", numbers=(precision, scale))
 
 

@@ -175,9 +175,7 @@ class FailoverError(E2IError):
 class NoEligibleBackendError(FailoverError):
     """No backend may answer (X-9). ``attempts`` has what was tried, ``retry_after`` seconds."""
 
-    def __init__(
-        self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None) -> None:
         self.attempts = tuple(attempts)
         self.retry_after = retry_after
         super().__init__(message)

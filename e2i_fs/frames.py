@@ -95,7 +95,7 @@ def _table(native: Any, kind: str) -> pa.Table | None:
 
 
 def _from_pandas(frame: Any) -> pa.Table:
-    names = [n for n in frame.columns]
+    names = list(frame.columns)
     wrong = next((n for n in names if not isinstance(n, str)), None)
     if wrong is not None:
         raise InvalidEntityFrameError(f"The column name {wrong!r} is not text; rename it.")
@@ -142,7 +142,9 @@ def _pandas() -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        raise UnsupportedError("pandas is not installed; use to_arrow() or to_polars(), or pip install pandas.") from error
+        raise UnsupportedError(
+            "pandas is not installed; use to_arrow() or to_polars(), or pip install pandas."
+        ) from error
     return pd
 
 

@@ -39,7 +39,10 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedAr
             fits = pc.and_(pc.is_finite(column), pc.equal(column, pc.trunc(column)))
             whole = pc.if_else(fits, column, None)
         low, high = _RANGES[dtype.kind].start, _RANGES[dtype.kind].stop - 1
-        values = [v if v is None or low <= v <= high else None for v in (None if v is None else int(v) for v in whole.to_pylist())]
+        values = [
+            v if v is None or low <= v <= high else None
+            for v in (None if v is None else int(v) for v in whole.to_pylist())
+        ]
         return pa.chunked_array([pa.array(values, target)])
     if dtype.kind == "timestamp" and pa.types.is_timestamp(given):
         return column_to_us(column, name, reject_naive=False).cast(target)
@@ -61,7 +64,9 @@ def key_value(value: Any, dtype: DType) -> Any:
     match dtype.kind:
         case "int32" | "int64":
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if not whole and not (isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1):
+            if not whole and not (
+                isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1
+            ):
                 return None
             return int(value) if int(value) in _RANGES[dtype.kind] else None
         case "string":

@@ -5,7 +5,6 @@ therefore stand alone: what it imports, it imports inside its body.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -52,7 +51,9 @@ class OnDemandFeatureView:
         if not self.schema:
             raise DefinitionError(f"OnDemandFeatureView({self.name!r}): schema is empty; list what it returns.")
         if not self.inputs and not self.request:
-            raise DefinitionError(f"OnDemandFeatureView({self.name!r}): sources is empty; name views or a RequestSource.")
+            raise DefinitionError(
+                f"OnDemandFeatureView({self.name!r}): sources is empty; name views or a RequestSource."
+            )
         object.__setattr__(self, "tags", FrozenMap(self.tags))
 
     @property

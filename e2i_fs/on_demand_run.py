@@ -44,7 +44,9 @@ def run_on_demand(
         column = result.get(f.name) if isinstance(result, Mapping) else None
         if column is None or len(column) != rows:
             got = "nothing" if column is None else f"{len(column)} values"
-            raise DefinitionError(f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given.")
+            raise DefinitionError(
+                f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given."
+            )
         values = list(column)
         statuses = [_status(value, [codes[r][i] for r in view.inputs]) for i, value in enumerate(values)]
         times = [min((e for r in view.inputs if (e := events[r][i]) is not None), default=None) for i in range(rows)]

@@ -18,7 +18,9 @@ def row_order(row: OnlineRow, view: FeatureView) -> tuple[Any, ...]:
     return (row.event_us, created, tuple(order_key(row.values.get(f.name), f.dtype) for f in view.schema))
 
 
-def merge(kept: Sequence[OnlineRow], new: Iterable[OnlineRow], view: FeatureView, *, at_us: int) -> tuple[OnlineRow, ...]:
+def merge(
+    kept: Sequence[OnlineRow], new: Iterable[OnlineRow], view: FeatureView, *, at_us: int
+) -> tuple[OnlineRow, ...]:
     """Return the rows of one key to keep, greatest first: all later than ``at_us``, and the one that answers at it.
 
     So a row that lies a little ahead of the clock does not hide the present one (O-2), and the outcome is the
@@ -31,8 +33,10 @@ def merge(kept: Sequence[OnlineRow], new: Iterable[OnlineRow], view: FeatureView
             rival = best.get(row.event_us)
             if rival is None or row_order(row, view) > row_order(rival, view):
                 best[row.event_us] = row
-        elif present is None or row.event_us > present.event_us or (
-            row.event_us == present.event_us and row_order(row, view) > row_order(present, view)
+        elif (
+            present is None
+            or row.event_us > present.event_us
+            or (row.event_us == present.event_us and row_order(row, view) > row_order(present, view))
         ):
             present = row
     ahead = [best[event] for event in sorted(best, reverse=True)]

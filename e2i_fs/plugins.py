@@ -103,7 +103,7 @@ class Plugins:
             bad = next((s for s in specs if not isinstance(s, BackendSpec)), None)
             if bad is not None:
                 raise PluginLoadError(f"e2i_fs_backends() of {origin[0]} gave {bad!r}, which is no BackendSpec.")
-        except Exception as error:  # noqa: BLE001 - G-2: reported in `found`, raised with its cause when asked for
+        except Exception as error:
             self._forget(name, origin)
             self.found.append(FoundBackend(name, *origin, error=error))
         else:

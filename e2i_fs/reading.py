@@ -68,7 +68,9 @@ def parquet_schema(path: str) -> pa.Schema:
         state = os.stat(path)
         return _parquet_schema(path, state.st_mtime_ns, state.st_size)
     except FileNotFoundError as error:
-        raise BackendDataError(f"The file {path} is gone; put it back, or apply the view with where it is now.") from error
+        raise BackendDataError(
+            f"The file {path} is gone; put it back, or apply the view with where it is now."
+        ) from error
     except OSError as error:
         raise BackendUnavailableError(f"The file {path} cannot be read: {error}.") from error
     except pa.ArrowInvalid as error:
@@ -247,5 +249,7 @@ def _renamed(reader: pa.RecordBatchReader, columns: Mapping[str, str]) -> pa.Rec
     table = reader.read_all()
     missing = [c for c in columns.values() if c not in table.column_names]
     if missing:
-        raise BackendDataError(f"The source has no column {missing[0]!r}.{did_you_mean(missing[0], table.column_names)}")
+        raise BackendDataError(
+            f"The source has no column {missing[0]!r}.{did_you_mean(missing[0], table.column_names)}"
+        )
     return table.select(list(columns.values())).rename_columns(list(columns)).to_reader()

@@ -8,7 +8,13 @@ from typing import Any
 
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import FeatureService, Field
-from e2i_fs.errors import FeatureNameCollisionError, LabelRequestedError, RequestError, UnknownFeatureError, did_you_mean
+from e2i_fs.errors import (
+    FeatureNameCollisionError,
+    LabelRequestedError,
+    RequestError,
+    UnknownFeatureError,
+    did_you_mean,
+)
 from e2i_fs.on_demand import OnDemandFeatureView
 
 __all__ = ["Output", "Request", "resolve"]

@@ -138,7 +138,9 @@ def _check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) ->
             if can.feature_kinds is not None and f.dtype.kind not in can.feature_kinds:
                 raise UnsupportedError(f"View {name!r}: this backend cannot keep the field {f.name!r} as {f.dtype!r}.")
         if view.online and not can.online:
-            raise UnsupportedError(f"View {name!r}: this backend keeps nothing online; define the view with online=False.")
+            raise UnsupportedError(
+                f"View {name!r}: this backend keeps nothing online; define the view with online=False."
+            )
 
 
 def stored_kind(view: FeatureView) -> str | None:
@@ -187,7 +189,7 @@ class Single:
         """Ping the backend."""
         try:
             latency = self._backend.ping(deadline)
-            views = {view: "verified" for view in self._backend.definitions().views}
+            views = dict.fromkeys(self._backend.definitions().views, "verified")
         except BackendError as error:
             return [BackendHealth(self._name, "primary", False, None, str(error), "closed")]
         return [BackendHealth(self._name, "primary", True, latency, None, "closed", views)]

@@ -222,6 +222,7 @@ class PushSource(Source):
         Source.__post_init__(self)
 
     def canonical(self) -> dict[str, Any]:
+        """Return the JSON value that stands for this source in a fingerprint, its name included (R-2)."""
         return {**Source.canonical(self), "name": self.name}
 
 

@@ -11,7 +11,11 @@ from e2i_fs.errors import BackendUnavailableError, UnsupportedError
 
 __all__ = ["read_sql"]
 
-_DRIVERS = {"postgresql": "adbc_driver_postgresql", "postgres": "adbc_driver_postgresql", "sqlite": "adbc_driver_sqlite"}
+_DRIVERS = {
+    "postgresql": "adbc_driver_postgresql",
+    "postgres": "adbc_driver_postgresql",
+    "sqlite": "adbc_driver_sqlite",
+}
 
 
 def read_sql(connection: str, query: str) -> pa.RecordBatchReader:
@@ -28,7 +32,9 @@ def read_sql(connection: str, query: str) -> pa.RecordBatchReader:
     try:
         driver = importlib.import_module(f"{_DRIVERS[scheme]}.dbapi")
     except ImportError as error:
-        raise UnsupportedError(f'Reading {scheme} needs its driver: pip install "e2i-fs[postgres]" ({error}).') from error
+        raise UnsupportedError(
+            f'Reading {scheme} needs its driver: pip install "e2i-fs[postgres]" ({error}).'
+        ) from error
     try:
         with driver.connect(uri) as session, session.cursor() as cursor:
             cursor.execute(query)

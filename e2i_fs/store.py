@@ -130,9 +130,7 @@ class Store:
 
     # ---- registering --------------------------------------------------------------------------------------
 
-    def apply(
-        self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False
-    ) -> Plan:
+    def apply(self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False) -> Plan:
         """Register definitions, all or none, and return the plan (R-1); ``dry_run`` only plans.
 
         Sources that can be reached are checked first (R-3). Raises `DefinitionError`, `SchemaMismatchError`, or
@@ -219,7 +217,8 @@ class Store:
         ``as_of`` only if it was known by then (P-3). Raises `RequestError` and its kinds before any backend is
         asked, `BackendError`, or `FailoverError`.
         """
-        from e2i_fs.historical import EntityFrame, Retrieved as Columns, explain, retrieve
+        from e2i_fs.historical import EntityFrame, explain, retrieve
+        from e2i_fs.historical import Retrieved as Columns
         from e2i_fs.pit.engine import Knowledge
         from e2i_fs.pit.times import moment_to_us
         from e2i_fs.request import Request, resolve
@@ -241,7 +240,9 @@ class Store:
 
         answered = self._router.ask(Question("historical", prepare, _views_of, answer, strict=strict))
         result = answered.value
-        newest = max((_newest(column) for column in result.events.values()), default=None, key=lambda e: -1 if e is None else e)
+        newest = max(
+            (_newest(column) for column in result.events.values()), default=None, key=lambda e: -1 if e is None else e
+        )
         provenance = self._with_age(answered, newest)
 
         def explained(row: int) -> Mapping[str, Any]:
@@ -351,7 +352,9 @@ class Store:
                 reject_naive=self._config.reject_naive,
             )
         return {
-            view: self._write_checked(catalog, catalog.view(view), table, _target(catalog.view(view), to), idempotency_key)
+            view: self._write_checked(
+                catalog, catalog.view(view), table, _target(catalog.view(view), to), idempotency_key
+            )
             for view, table in checked.items()
         }
 
@@ -449,7 +452,13 @@ class Store:
                 run = outcome.value
                 if outcome.error is not None:
                     run = failed_run(
-                        outcome.backend, name, mode, start_us, end_us, self._clock.now(), outcome.error  # type: ignore[arg-type]
+                        outcome.backend,
+                        name,
+                        mode,
+                        start_us,
+                        end_us,
+                        self._clock.now(),
+                        outcome.error,  # type: ignore[arg-type]
                     )
                 runs.append(run)
                 self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
@@ -510,9 +519,8 @@ class Store:
     def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
         if views is None:
             return [name for name, view in sorted(catalog.views.items()) if view.online]
-        if isinstance(views, str):
-            views = [views]
-        return [catalog.view(view.name if isinstance(view, FeatureView) else view).name for view in views]
+        named = [views] if isinstance(views, str) else views
+        return [catalog.view(name).name for name in named]
 
 
 def _views_of(request: Any) -> list[str]:
@@ -539,7 +547,9 @@ def _target(view: FeatureView, to: str | None) -> Target:
     if to is None:
         return "both" if view.online else "offline"
     if to not in ("online", "offline", "both"):
-        raise RequestError(f"to={to!r}: use 'online', 'offline' or 'both'.{did_you_mean(str(to), ['online', 'offline', 'both'])}")
+        raise RequestError(
+            f"to={to!r}: use 'online', 'offline' or 'both'.{did_you_mean(str(to), ['online', 'offline', 'both'])}"
+        )
     if to != "offline" and not view.online:
         raise UnsupportedError(f"View {view.name!r} is not online (online=False); write it to 'offline'.")
     return to  # type: ignore[return-value]

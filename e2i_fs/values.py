@@ -19,7 +19,15 @@ import pyarrow.compute as pc
 from e2i_fs.clock import from_us, to_us
 from e2i_fs.dtypes import DType
 
-__all__ = ["LossyCastError", "arrow_type", "cast_column", "order_key", "python_value", "storage_value", "storage_values"]
+__all__ = [
+    "LossyCastError",
+    "arrow_type",
+    "cast_column",
+    "order_key",
+    "python_value",
+    "storage_value",
+    "storage_values",
+]
 
 _EPOCH_DAY = dt.date(1970, 1, 1)
 _SIMPLE: dict[str, pa.DataType] = {
@@ -113,7 +121,11 @@ def _may_cast(given: pa.DataType, target: pa.DataType) -> bool:
         (pa.types.is_timestamp, pa.types.is_timestamp),
     )
     if _is_list(given) and _is_list(target):
-        return pa.types.is_null(given.value_type) or given.value_type == target.value_type or _may_cast(given.value_type, target.value_type)
+        return (
+            pa.types.is_null(given.value_type)
+            or given.value_type == target.value_type
+            or _may_cast(given.value_type, target.value_type)
+        )
     if pa.types.is_struct(given) and pa.types.is_struct(target):
         names = [given.field(i).name for i in range(given.num_fields)]
         return sorted(names) == sorted(target.field(i).name for i in range(target.num_fields)) and all(
@@ -128,11 +140,18 @@ def _is_text(t: pa.DataType) -> bool:
 
 
 def _is_binary(t: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(t) or pa.types.is_large_binary(t) or pa.types.is_binary_view(t) or pa.types.is_fixed_size_binary(t))
+    return bool(
+        pa.types.is_binary(t)
+        or pa.types.is_large_binary(t)
+        or pa.types.is_binary_view(t)
+        or pa.types.is_fixed_size_binary(t)
+    )
 
 
 def _is_list(t: pa.DataType) -> bool:
-    return bool(pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t) or pa.types.is_list_view(t))
+    return bool(
+        pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t) or pa.types.is_list_view(t)
+    )
 
 
 def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray], object]) -> list[int]:

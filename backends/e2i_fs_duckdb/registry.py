@@ -57,7 +57,9 @@ class Registry:
     def _failed(self, error: sqlite3.Error) -> Exception:
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return BackendDataError(f"{self._file} is not a SQLite database; restore it, or use another path.")
-        return BackendUnavailableError(f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?")
+        return BackendUnavailableError(
+            f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?"
+        )
 
     def _refresh(self) -> None:
         if os.getpid() != self._pid:

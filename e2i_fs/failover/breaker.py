@@ -48,6 +48,7 @@ class Breaker:
         self._until = 0.0
         self._probing = False
         self._good_probes = 0
+        self._spell = 1  # grows with every move, so that a call of an earlier spell is told apart
 
     @property
     def state(self) -> Liveness:
@@ -62,64 +63,74 @@ class Breaker:
         with self._lock:
             return max(0.0, self._until - self._monotonic()) if self._state is Liveness.OPEN else 0.0
 
-    def allow(self) -> bool:
-        """Return whether a call may be made now. A True must be followed by `success`, `failure` or `release`."""
-        before = after = None
-        with self._lock:
-            if self._state in (Liveness.CLOSED, Liveness.OBSERVE_ONLY):
-                return True
-            if self._state is Liveness.ISOLATED:
-                return False
-            if self._state is Liveness.OPEN:
-                if self._monotonic() < self._until:
-                    return False
-                before, after = self._state, Liveness.HALF_OPEN
-                self._state, self._good_probes, self._probing = after, 0, False
-            allowed = not self._probing
-            self._probing = True
-        if before is not None and after is not None:
-            self._moved(before, after)
-        return allowed
+    def allow(self) -> int | None:
+        """Return a permit if a call may be made now, else None.
 
-    def release(self) -> None:
-        """Say that the allowed call ended in a way that tells nothing of liveness."""
-        with self._lock:
-            self._probing = False
-
-    def success(self) -> None:
-        """Say that the allowed call was answered."""
-        closed = False
-        with self._lock:
-            self._in_a_row = 0
-            self._probing = False
-            if self._state is Liveness.HALF_OPEN:
-                self._good_probes += 1
-                if self._good_probes >= self._config.successes:
-                    self._state, self._openings = Liveness.CLOSED, 0
-                    self._recent.clear()
-                    closed = True
-            else:
-                self._note(failed=False)
-        if closed:
-            self._moved(Liveness.HALF_OPEN, Liveness.CLOSED)
-
-    def failure(self) -> None:
-        """Say that the allowed call found the backend unavailable."""
+        A permit must be given back with `success`, `failure` or `release`; one of an earlier spell (the breaker moved
+        while the call was under way) says nothing of the present one and is ignored.
+        """
         before = None
         with self._lock:
+            if self._state in (Liveness.CLOSED, Liveness.OBSERVE_ONLY):
+                return self._spell
+            if self._state is Liveness.ISOLATED:
+                return None
+            if self._state is Liveness.OPEN:
+                if self._monotonic() < self._until:
+                    return None
+                before = self._state
+                self._move(Liveness.HALF_OPEN)
+            permit = None if self._probing else self._spell
+            self._probing = True
+        if before is not None:
+            self._moved(before, Liveness.HALF_OPEN)
+        return permit
+
+    def release(self, permit: int | None) -> None:
+        """Say that the allowed call ended in a way that tells nothing of liveness."""
+        with self._lock:
+            if permit == self._spell:
+                self._probing = False
+
+    def success(self, permit: int | None) -> None:
+        """Say that the allowed call was answered."""
+        with self._lock:
+            if permit != self._spell:
+                return
+            self._in_a_row = 0
             self._probing = False
+            if self._state is not Liveness.HALF_OPEN:
+                self._note(failed=False)
+                return
+            self._good_probes += 1
+            if self._good_probes < self._config.successes:
+                return
+            self._openings = 0
+            self._move(Liveness.CLOSED)
+        self._moved(Liveness.HALF_OPEN, Liveness.CLOSED)
+
+    def failure(self, permit: int | None) -> None:
+        """Say that the allowed call found the backend unavailable."""
+        with self._lock:
+            if permit != self._spell:
+                return
+            before = self._state
             self._in_a_row += 1
             self._note(failed=True)
-            if self._state is Liveness.HALF_OPEN or (self._state is Liveness.CLOSED and self._tripped()):
-                before = self._state
-                self._state = Liveness.OPEN
-                self._openings += 1
-                self._in_a_row = 0
-                self._recent.clear()
-                wait = min(self._config.open_for * self._openings, self._config.longest)
-                self._until = self._monotonic() + wait * (1 + self._config.jitter * (2 * self._chance() - 1))
-        if before is not None:
-            self._moved(before, Liveness.OPEN)
+            if before is not Liveness.HALF_OPEN and not (before is Liveness.CLOSED and self._tripped()):
+                return
+            self._openings += 1
+            self._move(Liveness.OPEN)
+            wait = min(self._config.open_for * self._openings, self._config.longest)
+            self._until = self._monotonic() + wait * (1 + self._config.jitter * (2 * self._chance() - 1))
+        self._moved(before, Liveness.OPEN)
+
+    def _move(self, state: Liveness) -> None:
+        self._state = state
+        self._spell += 1
+        self._in_a_row = self._good_probes = 0
+        self._probing = False
+        self._recent.clear()
 
     def _note(self, *, failed: bool) -> None:
         now = self._monotonic()
@@ -147,9 +158,8 @@ class Breaker:
 
     def _force(self, state: Liveness) -> None:
         with self._lock:
-            before, self._state = self._state, state
-            self._in_a_row = self._openings = 0
-            self._probing = False
-            self._recent.clear()
+            before = self._state
+            self._openings = 0
+            self._move(state)
         if before is not state:
             self._moved(before, state)

@@ -46,7 +46,7 @@ class DaemonPool:
             if future.set_running_or_notify_cancel():
                 try:
                     result = work()
-                except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
+                except BaseException as error:
                     self._release()
                     future.set_exception(error)
                 else:

@@ -67,10 +67,13 @@ class Failover:
     def open_all(self) -> None:
         """Open every backend now; one that is down is left for later, any other fault is raised (X-2)."""
         for member in self._members:
+            permit = member.breaker.allow()
             try:
                 member.call(lambda backend: None, None)
             except UNAVAILABLE:
-                member.breaker.failure()
+                member.breaker.failure(permit)
+            else:
+                member.breaker.release(permit)
 
     def _breaker(self, name: str) -> Breaker:
         def moved(before: Liveness, after: Liveness) -> None:
@@ -129,7 +132,8 @@ class Failover:
         degraded_because: str | None,
     ) -> Answered[Q, T]:
         """Ask one backend. Whatever happens is added to ``attempts`` and told to the breaker."""
-        if not member.breaker.allow():
+        permit = member.breaker.allow()
+        if permit is None:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
@@ -139,19 +143,19 @@ class Failover:
                 lambda backend: self._answer(member, backend, question, degraded=degraded_because is not None), left
             )
         except UNAVAILABLE as error:
-            member.breaker.failure()
+            member.breaker.failure(permit)
             attempts.append(
                 Attempt(member.name, "failed", self._clock.monotonic() - begun, f"{type(error).__name__}: {error}")
             )
             raise
         except _NotTheSame as reason:
-            member.breaker.success()
+            member.breaker.success(permit)
             attempts.append(Attempt(member.name, "not the same", self._clock.monotonic() - begun, reason.reason))
             raise
         except BaseException:
-            member.breaker.release()  # the caller's mistake, or a fault in the data: no sign of being down
+            member.breaker.release(permit)  # the caller's mistake, or a fault in the data: no sign of being down
             raise
-        member.breaker.success()
+        member.breaker.success(permit)
         attempts.append(Attempt(member.name, "answered", self._clock.monotonic() - begun))
         views = list(question.views(query))
         reason = degraded_because
@@ -181,7 +185,9 @@ class Failover:
         views = list(question.views(query))
         differ = _differing(own, authority, views)
         if differ:
-            raise _NotTheSame(f"its definitions of {', '.join(differ)} are not the expected ones; apply them", usable=False)
+            raise _NotTheSame(
+                f"its definitions of {', '.join(differ)} are not the expected ones; apply them", usable=False
+            )
         if not degraded:
             self._check_parity(member, views)
         return authority, query, question.answer(backend, authority, query)
@@ -200,14 +206,16 @@ class Failover:
         if member.role == "primary":
             self._remember(own)
             return own
-        if self._remembered is None:
-            kept = self._ledger.note("catalog")
-            self._remembered = own if kept is None else Catalog.from_json(kept)
+        revision = self._ledger.note("catalog revision")
+        if revision is None:
+            return own
+        if self._remembered is None or self._remembered.revision != revision:
+            self._remembered = Catalog.from_json(self._ledger.note("catalog"))
         return self._remembered
 
     def _remember(self, catalog: Catalog) -> None:
         if self._remembered is None or self._remembered.revision != catalog.revision:
-            self._ledger.set_note("catalog", catalog.to_json())
+            self._ledger.set_notes({"catalog": catalog.to_json(), "catalog revision": catalog.revision})
             self._remembered = catalog
 
     def catalog(self) -> Catalog:
@@ -253,27 +261,32 @@ class Failover:
             retry = min(m.breaker.retry_after() for m in self._members)
             raise NoEligibleBackendError(
                 f"No backend took the write to {view!r}, which is not acknowledged. {_listed(attempts)} Write it again, "
-                f"with the same idempotency key, in {retry:.1f} s.", attempts, retry
+                f"with the same idempotency key, in {retry:.1f} s.",
+                attempts,
+                retry,
             ) from outcomes[0].error
         return outcomes
 
     def _write_one(self, member: Member, work: Callable[[str, Backend], Any], *, first: bool) -> Outcome:
-        if not member.breaker.allow():
-            return Outcome(member.name, error=NoEligibleBackendError(f"Backend {member.name!r} is not called: breaker open."))
+        permit = member.breaker.allow()
+        if permit is None:
+            return Outcome(
+                member.name, error=NoEligibleBackendError(f"Backend {member.name!r} is not called: breaker open.")
+            )
         try:
             value = member.call(lambda backend: work(member.name, backend), None)
         except UNAVAILABLE as error:
-            member.breaker.failure()
+            member.breaker.failure(permit)
             return Outcome(member.name, error=error)
         except E2IError as error:
-            member.breaker.release()
+            member.breaker.release(permit)
             if first:
                 raise
             return Outcome(member.name, error=error)
         except BaseException:
-            member.breaker.release()
+            member.breaker.release(permit)
             raise
-        member.breaker.success()
+        member.breaker.success(permit)
         return Outcome(member.name, value)
 
     def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
@@ -309,9 +322,15 @@ class Failover:
                 latency, up, error, parity = None, False, f"{type(problem).__name__}: {problem}", {}
             found.append(
                 BackendHealth(
-                    member.name, member.role, up, latency, error, str(member.breaker.state), parity,
+                    member.name,
+                    member.role,
+                    up,
+                    latency,
+                    error,
+                    str(member.breaker.state),
+                    parity,
                     self._shadow.counts(member.name),
-                )  # fmt: skip
+                )
             )
         return found
 

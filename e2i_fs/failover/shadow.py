@@ -11,6 +11,7 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import E2IError, ThrottledError
+from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.pool import DaemonPool
 from e2i_fs.ops.ledger import Ledger
@@ -60,7 +61,9 @@ class Shadow:
         for other in self._members:
             if other is not served:
                 try:
-                    self._pool.submit(lambda other=other: self._compare(served, other, question, catalog, query, value, views))
+                    self._pool.submit(
+                        lambda other=other: self._compare(served, other, question, catalog, query, value, views)
+                    )
                 except ThrottledError:
                     return  # the last comparison is still running: this read is simply not sampled
                 return
@@ -75,10 +78,9 @@ class Shadow:
         value: Any,
         views: list[str],
     ) -> None:
-        if not other.breaker.allow():
+        if other.breaker.state is not Liveness.CLOSED:
             self._count(other, "incomparable")
             return
-        other.breaker.release()
         before = self._stand(served, other, views)
         try:
             theirs = question.answer(other.backend, catalog, query)

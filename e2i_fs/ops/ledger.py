@@ -98,7 +98,9 @@ class Ledger:
                 self._db.execute("COMMIT")
                 self._changes += 1
             except sqlite3.Error as error:
-                raise BackendUnavailableError(f"The store's records in {self._folder} cannot be written: {error}.") from error
+                raise BackendUnavailableError(
+                    f"The store's records in {self._folder} cannot be written: {error}."
+                ) from error
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
@@ -107,7 +109,9 @@ class Ledger:
             try:
                 return self._db.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise BackendUnavailableError(f"The store's records in {self._folder} cannot be read: {error}.") from error
+                raise BackendUnavailableError(
+                    f"The store's records in {self._folder} cannot be read: {error}."
+                ) from error
 
     # ---- notes: small named texts -------------------------------------------------------------------------
 
@@ -116,17 +120,19 @@ class Ledger:
         found = self._query("SELECT value FROM notes WHERE name = ?", (name,))
         return json.loads(found[0][0]) if found else None
 
-    def set_note(self, name: str, value: Any) -> None:
-        """Keep a JSON value under ``name``."""
+    def set_notes(self, notes: Mapping[str, Any]) -> None:
+        """Keep JSON values under their names, all at once."""
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
+            db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(n, json.dumps(v)) for n, v in notes.items()])
 
     # ---- materialisation runs (W-4) -----------------------------------------------------------------------
 
     @contextmanager
     def run_lock(self, backend: str, view: str, timeout: float) -> Iterator[None]:
         """Hold the right to materialise one view on one backend; raise `RunOverlapError` after ``timeout`` seconds."""
-        message = f"Another materialisation of view {view!r} has been running for over {timeout:g} s (W-4); try again later."
+        message = (
+            f"Another materialisation of view {view!r} has been running for over {timeout:g} s (W-4); try again later."
+        )
         name = f"{backend}-{view}"
         if self._folder is None:
             with self._lock:
@@ -155,14 +161,15 @@ class Ledger:
         names = ", ".join(run)
         marks = ", ".join("?" for _ in run)
         with self._transaction() as db:
-            db.execute(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({marks})", tuple(run.values()))  # noqa: S608
+            db.execute(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({marks})", tuple(run.values()))
 
     def runs(self, view: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs first, of one view or of all."""
         where, values = ("WHERE view = ?", (view,)) if view else ("", ())
         with self._lock:
             cursor = self._db.execute(
-                f"SELECT * FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}", values  # noqa: S608
+                f"SELECT * FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
+                values,
             )
             names = [c[0] for c in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -175,9 +182,15 @@ class Ledger:
         The same key again (a retry) is the same write.
         """
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO writes (view, key, kind, writer) VALUES (?, ?, ?, ?)", (view, key, kind, self._writer))
+            db.execute(
+                "INSERT OR IGNORE INTO writes (view, key, kind, writer) VALUES (?, ?, ?, ?)",
+                (view, key, kind, self._writer),
+            )
             (seq,) = db.execute("SELECT seq FROM writes WHERE view = ? AND key = ?", (view, key)).fetchone()
-            db.execute("INSERT INTO heads VALUES (?, ?) ON CONFLICT (view) DO UPDATE SET seq = max(seq, excluded.seq)", (view, seq))
+            db.execute(
+                "INSERT INTO heads VALUES (?, ?) ON CONFLICT (view) DO UPDATE SET seq = max(seq, excluded.seq)",
+                (view, seq),
+            )
             db.execute("DELETE FROM writes WHERE seq <= ? - ?", (seq, _KEPT_WRITES))
             db.executemany(
                 "INSERT OR REPLACE INTO missed VALUES (?, ?, ?, ?)", [(b, view, seq, self._writer) for b in backends]
@@ -242,7 +255,7 @@ class Ledger:
         """Forget what was missed of a deleted view."""
         with self._transaction() as db:
             for table in ("missed", "diverged", "writes", "heads"):
-                db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))  # noqa: S608
+                db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
 
     def _refresh(self) -> None:
         """Read the small tables again if any process changed them since."""

@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from e2i_fs.backend import Backend, ParquetRows, ScanPart
+from e2i_fs.backend import Backend, Key, OnlineRow, ParquetRows, ScanPart
 from e2i_fs.batch import online_rows
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, from_us, to_us
-from e2i_fs.definitions import fingerprint
+from e2i_fs.definitions import FeatureView, fingerprint
 from e2i_fs.errors import E2IError
+from e2i_fs.online import row_order
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.pit.engine import latest_rows
 
@@ -85,7 +86,8 @@ def materialize_view(
     """Materialise one view on one backend and return the run's record, which is kept whatever happens.
 
     Rows with ``start_us <= event time <= end_us`` count. Raises `RunOverlapError` while another run of the view
-    goes on. A run that failed is resumed after its last finished chunk if window and files are still the same.
+    goes on. When the last run failed on the same window and files, its finished chunks are looked up rather than
+    written again.
     """
     view, join_keys = catalog.view(view_name), catalog.join_keys(view_name)
     with ledger.run_lock(backend_name, view_name, lock_timeout):
@@ -106,10 +108,12 @@ def materialize_view(
             batch = _as_batch(winners, view, list(join_keys))
             for number, offset in enumerate(range(0, len(batch), CHUNK)):
                 chunk = batch.slice(offset, CHUNK)
-                if number >= done:
-                    keys, rows = online_rows(chunk, view, join_keys)
+                keys, rows = online_rows(chunk, view, join_keys)
+                if number < done:
+                    keys, rows = _not_there(backend, view, keys, rows, to_us(clock.now()))
+                if keys:
                     backend.online_write(view_name, keys, rows, at_us=to_us(clock.now()))
-                    record["rows_written"] += len(chunk)
+                    record["rows_written"] += len(keys)
                 record["chunks"] = number + 1
                 record["duration"] = clock.monotonic() - begun
                 if number + 1 < -(-len(batch) // CHUNK):
@@ -127,7 +131,9 @@ def materialize_view(
     return run_of(record)
 
 
-def failed_run(backend: str, view: str, mode: str, start_us: int | None, end_us: int, at: datetime, error: E2IError) -> MaterializationRun:
+def failed_run(
+    backend: str, view: str, mode: str, start_us: int | None, end_us: int, at: datetime, error: E2IError
+) -> MaterializationRun:
     """Return the record of a run that a backend could not do."""
     return MaterializationRun(
         "", backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed", 0, 0, None,
@@ -146,7 +152,7 @@ def run_of(record: dict[str, Any]) -> MaterializationRun:
     )  # fmt: skip
 
 
-def _as_batch(winners: pa.Table, view: Any, keys: list[str]) -> pa.Table:
+def _as_batch(winners: pa.Table, view: FeatureView, keys: list[str]) -> pa.Table:
     columns = {name: winners.column(f"k{i}") for i, name in enumerate(keys)}
     columns[view.event_column] = winners.column("e")
     if view.created_column:
@@ -167,6 +173,19 @@ def _snapshot(view: str, start_us: int | None, end_us: int, parts: Sequence[Scan
             state = os.stat(path)
             files.append([path, state.st_mtime_ns, state.st_size])
     return fingerprint([view, start_us, end_us, files])
+
+
+def _not_there(
+    backend: Backend, view: FeatureView, keys: Sequence[Key], rows: Sequence[OnlineRow], at_us: int
+) -> tuple[list[Key], list[OnlineRow]]:
+    """Return what of a finished chunk is not online after all: its store may have been emptied since."""
+    kept = backend.online_read(view.name, keys, at_us=at_us)
+    lost = [
+        (key, row)
+        for key, row, there in zip(keys, rows, kept, strict=True)
+        if there is None or row_order(there, view) < row_order(row, view)
+    ]
+    return [key for key, _ in lost], [row for _, row in lost]
 
 
 def _finished_chunks(ledger: Ledger, record: dict[str, Any]) -> int:

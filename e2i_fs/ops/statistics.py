@@ -55,7 +55,7 @@ def feature_statistics(
     connection = connect()
     try:
         history = history_sql(connection, view, join_keys, parts)
-        connection.execute(f"CREATE TEMP TABLE x AS SELECT v{position} AS v FROM ({history}) WHERE e IS NOT NULL")  # noqa: S608
+        connection.execute(f"CREATE TEMP TABLE x AS SELECT v{position} AS v FROM ({history}) WHERE e IS NOT NULL")
         nan = "count(*) FILTER (isnan(v))" if dtype.kind in ("float32", "float64") else "0"
         whole = "FILTER (NOT isnan(v))" if dtype.kind in ("float32", "float64") else ""
         numbers = ", ".join(
@@ -65,7 +65,7 @@ def feature_statistics(
         )  # fmt: skip
         ends = f"min(v) {whole}, max(v) {whole}" if dtype.kind in _ORDERED else "NULL, NULL"
         ((rows, missing, nans, unique, mean, std, p25, p50, p75, low, high),) = connection.execute(
-            f"SELECT count(*), count(*) - count(v), {nan}, count(DISTINCT v), {numbers}, {ends} FROM x"  # noqa: S608
+            f"SELECT count(*), count(*) - count(v), {nan}, count(DISTINCT v), {numbers}, {ends} FROM x"
         ).fetchall()
         common = connection.execute(
             "SELECT v, count(*) AS n FROM x WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT 1"

@@ -79,7 +79,7 @@ def point_in_time(
             LEFT JOIN ranked ON ranked.kid = hits.kid AND ranked.rank = hits.rank
             LEFT JOIN usable h ON h.rowid = ranked.id
             ORDER BY hits.row
-        """).to_arrow_table()  # noqa: S608 - built from positions, never from a caller's text
+        """).to_arrow_table()
     except duckdb.Error as error:
         raise _translated(error, view) from error
     finally:
@@ -107,16 +107,14 @@ def latest_rows(
     group = f"PARTITION BY {', '.join(keys)} " if keys else ""
     try:
         history = history_sql(connection, view, join_keys, parts)
-        connection.execute(
-            f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}"  # noqa: S608
-        )
+        connection.execute(f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}")
         order = ", ".join(f"{term}" for term in _all_order(view, descending=True))
         counted = connection.execute("SELECT count(*) FROM usable").fetchall()
         found = connection.sql(f"""
             SELECT * FROM usable
             QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
             {"ORDER BY " + ", ".join(keys) if keys else ""}
-        """).to_arrow_table()  # noqa: S608
+        """).to_arrow_table()
     except duckdb.Error as error:
         raise _translated(error, view) from error
     finally:
@@ -139,13 +137,11 @@ def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) 
         connection.execute("CREATE TEMP TABLE asked AS SELECT row, t, 1 AS kid FROM entities")
         return
     connection.execute(
-        f"CREATE TEMP TABLE keyed AS SELECT *, row_number() OVER () AS kid FROM "  # noqa: S608
+        f"CREATE TEMP TABLE keyed AS SELECT *, row_number() OVER () AS kid FROM "
         f"(SELECT {listed}, max(t) AS until FROM entities WHERE {known} GROUP BY {listed})"
     )
     same = " AND ".join(f"entities.{c} = keyed.{c}" for c in columns)
-    connection.execute(
-        f"CREATE TEMP TABLE asked AS SELECT row, t, keyed.kid FROM entities LEFT JOIN keyed ON {same}"  # noqa: S608
-    )
+    connection.execute(f"CREATE TEMP TABLE asked AS SELECT row, t, keyed.kid FROM entities LEFT JOIN keyed ON {same}")
 
 
 def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
@@ -159,7 +155,7 @@ def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
     if knowledge.filter_by_created:
         conditions.append("h.c <= keyed.until")
     return (
-        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.* FROM ({history}) h JOIN keyed ON {same} "  # noqa: S608
+        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.* FROM ({history}) h JOIN keyed ON {same} "
         f"WHERE {' AND '.join(conditions)}"
     )
 

@@ -75,7 +75,7 @@ def explain_row(
         same = " AND ".join(f"h.k{i} = entity.k{i}" for i in range(len(join_keys))) or "true"
         order = ", ".join(_all_order(view, descending=True))
         rows = connection.sql(
-            f"SELECT h.* FROM ({history}) h JOIN entity ON {same} ORDER BY (e IS NULL), {order}"  # noqa: S608
+            f"SELECT h.* FROM ({history}) h JOIN entity ON {same} ORDER BY (e IS NULL), {order}"
         ).to_arrow_table()
     except duckdb.Error as error:
         raise BackendDataError(f"The history of view {view.name!r} cannot be read: {error}.") from error

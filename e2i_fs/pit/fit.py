@@ -47,7 +47,11 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
     kind = dtype.kind
     whole, real = pa.types.is_integer(given), pa.types.is_floating(given)
     if kind in ("int32", "int64"):
-        return None if whole else ("a float would be cut; declare Float64, or store whole numbers" if real else "not a whole number")
+        return (
+            None
+            if whole
+            else ("a float would be cut; declare Float64, or store whole numbers" if real else "not a whole number")
+        )
     if kind in ("float32", "float64"):
         return None if whole or real else "not a number"
     if kind == "decimal":
@@ -56,7 +60,7 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
         if not pa.types.is_decimal(given):
             return "not a decimal"
         return None if given.scale <= dtype.numbers[1] else "it has more digits after the point"
-    if kind == "array" or kind == "vector":
+    if kind in {"array", "vector"}:
         if not (pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given)):
             return "not a list"
         return misfit(given.value_type, dtype.element or DType("float32"))

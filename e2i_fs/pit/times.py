@@ -52,7 +52,9 @@ def column_to_us(column: pa.ChunkedArray, name: str, *, reject_naive: bool, what
     try:
         return column.cast(unit).cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise InvalidTimestampError(f"Column {name!r} holds a time beyond what microseconds can count: {error}") from error
+        raise InvalidTimestampError(
+            f"Column {name!r} holds a time beyond what microseconds can count: {error}"
+        ) from error
 
 
 def moment_to_us(moment: Any, name: str, *, reject_naive: bool) -> int:
@@ -113,9 +115,7 @@ def checked_reader(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     """Return a stream whose nanosecond columns have become microseconds; one that is finer raises (T-2)."""
     if not any(needs_check(f.type) for f in reader.schema):
         return reader
-    fields = [
-        pa.field(f.name, pa.timestamp("us", f.type.tz)) if needs_check(f.type) else f for f in reader.schema
-    ]
+    fields = [pa.field(f.name, pa.timestamp("us", f.type.tz)) if needs_check(f.type) else f for f in reader.schema]
     schema = pa.schema(fields)
     seen = 0
     batches = []

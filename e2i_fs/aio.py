@@ -1,0 +1,210 @@
+"""The same store, awaited: every call runs in a worker thread, so that none blocks the event loop.
+
+Works on asyncio and on trio (through anyio). A cancelled call is abandoned: its thread ends when the call does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from e2i_fs.catalog import Definition, Plan
+from e2i_fs.clock import Clock
+from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.results import HistoricalResult, OnlineResult
+from e2i_fs.routing import BackendHealth
+from e2i_fs.store import Store, Target, WriteReceipt, connect
+
+__all__ = ["AsyncStore", "connect_async"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_THREADS = 16
+
+
+class AsyncStore:
+    """An `AsyncFeatureStore`: the methods of `Store`, with the same arguments and results, awaited.
+
+    At most 16 calls run at a time; more wait their turn without blocking the loop.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limiter = anyio.CapacityLimiter(_THREADS)
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        work = partial(call, *args, **kwargs)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def apply(
+        self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False
+    ) -> Plan:
+        """See `Store.apply`."""
+        return await self._run(self._store.apply, definitions, dry_run=dry_run, allow_breaking=allow_breaking)
+
+    async def delete(self, name: str) -> Plan:
+        """See `Store.delete`."""
+        return await self._run(self._store.delete, name)
+
+    async def list_entities(self) -> list[Entity]:
+        """See `Store.list_entities`."""
+        return await self._run(self._store.list_entities)
+
+    async def list_feature_views(self) -> list[FeatureView]:
+        """See `Store.list_feature_views`."""
+        return await self._run(self._store.list_feature_views)
+
+    async def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """See `Store.list_on_demand_feature_views`."""
+        return await self._run(self._store.list_on_demand_feature_views)
+
+    async def list_feature_services(self) -> list[FeatureService]:
+        """See `Store.list_feature_services`."""
+        return await self._run(self._store.list_feature_services)
+
+    async def get_feature_view(self, name: str) -> FeatureView:
+        """See `Store.get_feature_view`."""
+        return await self._run(self._store.get_feature_view, name)
+
+    async def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Sequence[str] | FeatureService | str,
+        *,
+        full_feature_names: bool = False,
+        labels: Sequence[str] = (),
+        filter_by_created_timestamp: bool = False,
+        as_of: datetime | None = None,
+        timestamp_column: str = "event_timestamp",
+        strict: bool = False,
+    ) -> HistoricalResult:
+        """See `Store.get_historical_features`."""
+        return await self._run(
+            self._store.get_historical_features,
+            entity_df,
+            features,
+            full_feature_names=full_feature_names,
+            labels=labels,
+            filter_by_created_timestamp=filter_by_created_timestamp,
+            as_of=as_of,
+            timestamp_column=timestamp_column,
+            strict=strict,
+        )
+
+    async def get_online_features(
+        self,
+        features: Sequence[str] | FeatureService | str,
+        entity_rows: Any,
+        *,
+        full_feature_names: bool = False,
+        strict: bool = False,
+    ) -> OnlineResult:
+        """See `Store.get_online_features`."""
+        return await self._run(
+            self._store.get_online_features,
+            features,
+            entity_rows,
+            full_feature_names=full_feature_names,
+            strict=strict,
+        )
+
+    async def write(
+        self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> WriteReceipt:
+        """See `Store.write`."""
+        return await self._run(self._store.write, view, frame, to, idempotency_key=idempotency_key)
+
+    async def push(
+        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, WriteReceipt]:
+        """See `Store.push`."""
+        return await self._run(self._store.push, push_source, frame, to, idempotency_key=idempotency_key)
+
+    async def materialize(
+        self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> Any:
+        """See `Store.materialize`."""
+        return await self._run(self._store.materialize, start, end, views)
+
+    async def materialize_incremental(self, end: datetime | None = None, views: Sequence[str] | None = None) -> Any:
+        """See `Store.materialize_incremental`."""
+        return await self._run(self._store.materialize_incremental, end, views)
+
+    async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[Any]:
+        """See `Store.materialization_runs`."""
+        return await self._run(self._store.materialization_runs, view, limit)
+
+    async def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:
+        """See `Store.freshness`."""
+        return await self._run(self._store.freshness, views)
+
+    async def statistics(self, feature: str) -> Any:
+        """See `Store.statistics`."""
+        return await self._run(self._store.statistics, feature)
+
+    async def health(self, deadline: float = 1.0) -> list[BackendHealth]:
+        """See `Store.health`."""
+        return await self._run(self._store.health, deadline)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._run(self._store.close)
+
+
+class _Connecting:
+    """What `connect_async` returns: ``async with`` it, or await it."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open = open_store
+        self._store: AsyncStore | None = None
+
+    async def _connect(self) -> AsyncStore:
+        # Not abandoned when cancelled: a store half opened would keep its files.
+        return AsyncStore(await anyio.to_thread.run_sync(self._open))
+
+    def __await__(self) -> Generator[Any, None, AsyncStore]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> AsyncStore:
+        self._store = await self._connect()
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+
+def connect_async(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    clock: Clock | Callable[[], datetime] | None = None,
+    plugins: Sequence[object] = (),
+) -> _Connecting:
+    """Open a feature store whose methods are awaited; the arguments are those of `e2i_fs.connect`.
+
+    >>> import anyio, tempfile
+    >>> async def names():
+    ...     async with connect_async({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+    ...         return await store.list_feature_views()
+    >>> anyio.run(names)
+    []
+    """
+    return _Connecting(partial(connect, config, clock=clock, plugins=plugins))

@@ -1,0 +1,214 @@
+"""What agents call: the one protocol that a single backend, failover, the async store and the test double satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from e2i_fs.catalog import Definition, Plan
+    from e2i_fs.definitions import Entity, FeatureService, FeatureView
+    from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.materialize import MaterializationReport
+    from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.results import HistoricalResult, OnlineResult
+    from e2i_fs.routing import BackendHealth
+    from e2i_fs.store import Target, WriteReceipt
+
+__all__ = ["AsyncFeatureStore", "FeatureStore"]
+
+
+@runtime_checkable
+class FeatureStore(Protocol):
+    """A feature store. Type your own code against this; `e2i_fs.connect` gives one.
+
+    `e2i_fs.store.Store` documents what each method takes, gives and raises.
+    """
+
+    def apply(self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False) -> Plan:
+        """Register definitions, all or none (R-1 to R-5)."""
+        ...
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Sequence[str] | FeatureService | str,
+        *,
+        full_feature_names: bool = False,
+        labels: Sequence[str] = (),
+        filter_by_created_timestamp: bool = False,
+        as_of: datetime | None = None,
+        timestamp_column: str = "event_timestamp",
+        strict: bool = False,
+    ) -> HistoricalResult:
+        """Return features as they were at each entity row's time (P-1 to P-12)."""
+        ...
+
+    def get_online_features(
+        self,
+        features: Sequence[str] | FeatureService | str,
+        entity_rows: Any,
+        *,
+        full_feature_names: bool = False,
+        strict: bool = False,
+    ) -> OnlineResult:
+        """Return features as they are now (O-2, O-3, O-5)."""
+        ...
+
+    def write(
+        self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> WriteReceipt:
+        """Write rows of one view (W-1, W-2)."""
+        ...
+
+    def push(
+        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> Mapping[str, WriteReceipt]:
+        """Write rows to every view that a push source feeds."""
+        ...
+
+    def materialize(
+        self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> MaterializationReport:
+        """Bring a window of history online (O-6, W-4)."""
+        ...
+
+    def materialize_incremental(
+        self, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> MaterializationReport:
+        """Bring online what arrived since the last run, late rows too (W-3)."""
+        ...
+
+    def list_entities(self) -> list[Entity]:
+        """Return the registered entities."""
+        ...
+
+    def list_feature_views(self) -> list[FeatureView]:
+        """Return the registered feature views."""
+        ...
+
+    def list_feature_services(self) -> list[FeatureService]:
+        """Return the registered feature services."""
+        ...
+
+    def get_feature_view(self, name: str) -> FeatureView:
+        """Return one feature view."""
+        ...
+
+    def delete(self, name: str) -> Plan:
+        """Remove one definition (R-4)."""
+        ...
+
+    def freshness(self, views: Sequence[str] | None = None) -> Mapping[str, FreshnessReport]:
+        """Return how old each view's newest row is (F-1 to F-3)."""
+        ...
+
+    def statistics(self, feature: str) -> FeatureStatistics:
+        """Return statistics of one feature over its history."""
+        ...
+
+    def health(self, deadline: float = 1.0) -> list[BackendHealth]:
+        """Return the health of every backend."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+@runtime_checkable
+class AsyncFeatureStore(Protocol):
+    """The same, awaited; `e2i_fs.connect_async` gives one."""
+
+    async def apply(
+        self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False
+    ) -> Plan:
+        """Register definitions, all or none (R-1 to R-5)."""
+        ...
+
+    async def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Sequence[str] | FeatureService | str,
+        *,
+        full_feature_names: bool = False,
+        labels: Sequence[str] = (),
+        filter_by_created_timestamp: bool = False,
+        as_of: datetime | None = None,
+        timestamp_column: str = "event_timestamp",
+        strict: bool = False,
+    ) -> HistoricalResult:
+        """Return features as they were at each entity row's time (P-1 to P-12)."""
+        ...
+
+    async def get_online_features(
+        self,
+        features: Sequence[str] | FeatureService | str,
+        entity_rows: Any,
+        *,
+        full_feature_names: bool = False,
+        strict: bool = False,
+    ) -> OnlineResult:
+        """Return features as they are now (O-2, O-3, O-5)."""
+        ...
+
+    async def write(
+        self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> WriteReceipt:
+        """Write rows of one view (W-1, W-2)."""
+        ...
+
+    async def push(
+        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+    ) -> Mapping[str, WriteReceipt]:
+        """Write rows to every view that a push source feeds."""
+        ...
+
+    async def materialize(
+        self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> MaterializationReport:
+        """Bring a window of history online (O-6, W-4)."""
+        ...
+
+    async def materialize_incremental(
+        self, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> MaterializationReport:
+        """Bring online what arrived since the last run, late rows too (W-3)."""
+        ...
+
+    async def list_entities(self) -> list[Entity]:
+        """Return the registered entities."""
+        ...
+
+    async def list_feature_views(self) -> list[FeatureView]:
+        """Return the registered feature views."""
+        ...
+
+    async def list_feature_services(self) -> list[FeatureService]:
+        """Return the registered feature services."""
+        ...
+
+    async def get_feature_view(self, name: str) -> FeatureView:
+        """Return one feature view."""
+        ...
+
+    async def delete(self, name: str) -> Plan:
+        """Remove one definition (R-4)."""
+        ...
+
+    async def freshness(self, views: Sequence[str] | None = None) -> Mapping[str, FreshnessReport]:
+        """Return how old each view's newest row is (F-1 to F-3)."""
+        ...
+
+    async def statistics(self, feature: str) -> FeatureStatistics:
+        """Return statistics of one feature over its history."""
+        ...
+
+    async def health(self, deadline: float = 1.0) -> list[BackendHealth]:
+        """Return the health of every backend."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
