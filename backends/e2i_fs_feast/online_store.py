@@ -1,0 +1,79 @@
+"""What this backend asks of a Feast online store: read keys as stored, and change keys as one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from e2i_fs.clock import from_us
+from e2i_fs_feast.rows import Stored
+
+__all__ = ["Decide", "OnlineStore", "Write", "feast_time"]
+
+_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
+
+
+class Write(NamedTuple):
+    """One key to write: its place among the keys asked, its messages by feature name, and Feast's event time."""
+
+    place: int
+    messages: dict[str, Any]
+    event_time: datetime
+
+
+Decide = Callable[[Sequence[Stored | None]], Sequence[Write]]
+"""Given what is stored of each key, say what to write. May be called again when another writer came between."""
+
+
+class OnlineStore(Protocol):
+    """A Feast online store in which a row is compared before it is written, against all writers (O-1).
+
+    ``table`` is a Feast feature view, ``keys`` are Feast entity keys, ``names`` the features to read.
+    """
+
+    local: bool
+    chunk: int
+    """How many keys one step may have."""
+
+    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None] | None:
+        """Return what is stored of each key, None where nothing is; None for all when there is no such table."""
+        ...
+
+    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
+        """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between."""
+        ...
+
+    def stamp(self, when: datetime) -> int:
+        """Return Feast's event time ``when`` as `read` will give it back."""
+        ...
+
+    def create(self, tables: Sequence[Any]) -> None:
+        """Make room for these feature views."""
+        ...
+
+    def remove(self, table: Any, keep: int | None) -> None:
+        """Remove the rows of a feature view, those of the generation ``keep`` excepted."""
+        ...
+
+    def extent(self, table: Any) -> tuple[int, int | None]:
+        """Return how many keys the feature view has online and Feast's newest event time of them (µs); (0, None) when
+        that cannot be had cheaply.
+        """
+        ...
+
+    def ping(self, deadline: float) -> None:
+        """Return when the store has answered; raise what its driver raises when it has not within ``deadline`` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+def feast_time(event_us: int) -> datetime:
+    """Return the event time that Feast's own readers see; the exact one is in the hidden value.
+
+    Times that Feast's arithmetic cannot hold are brought into its range.
+    """
+    return min(max(from_us(event_us), _FIRST), _LAST)

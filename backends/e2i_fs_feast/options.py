@@ -1,0 +1,112 @@
+"""The options of the Feast backend, checked before Feast is imported."""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2i_fs.errors import ConfigError, did_you_mean
+
+__all__ = ["Options", "read_options"]
+
+_KEYS = ("path", "repo", "offline_store", "online_store", "registry", "project", "feast_time_zone")
+_OF_PATH = ("offline_store", "online_store", "registry")
+OFFLINE = ("dask", "duckdb")
+ONLINE = ("sqlite", "redis")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Checked options.
+
+    ``folder`` is the Feast repository, ``adopted`` says that somebody else made it (``repo:``). ``time_zone`` is the
+    zone of the processes in which `feast materialize` fills a sqlite store: Feast shifts event times by it. The project
+    of an adopted repository is the one in its feature_store.yaml, whatever ``project`` says.
+    """
+
+    folder: Path
+    adopted: bool
+    project: str = "e2i_fs"
+    registry: str = "registry.db"
+    offline_store: Mapping[str, Any] = field(default_factory=dict)
+    online_store: Mapping[str, Any] = field(default_factory=dict)
+    time_zone: zoneinfo.ZoneInfo = field(default_factory=lambda: zoneinfo.ZoneInfo("UTC"))
+
+
+def read_options(options: Mapping[str, Any], base: str) -> Options:
+    """Return ``options`` checked, its folder absolute (relative to ``base``), or raise `ConfigError`.
+
+    >>> read_options({"path": "fs"}, "/data").folder
+    PosixPath('/data/fs')
+    """
+    for key in options:
+        if key not in _KEYS:
+            raise ConfigError(f"feast backend: unknown option {key!r}.{did_you_mean(str(key), _KEYS)}")
+    path, repo = options.get("path"), options.get("repo")
+    if (path is None) == (repo is None):
+        raise ConfigError(
+            "feast backend: give either path= (a folder for a repository of e2i_fs) or repo= (the folder of an existing "
+            "Feast repository, where its feature_store.yaml is)."
+        )
+    given = repo if path is None else path
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ConfigError(f"feast backend: {'repo' if path is None else 'path'} is {given!r}; give a folder.")
+    folder = Path(base, os.path.expanduser(os.fspath(given))).absolute()
+    zone = _zone(options.get("feast_time_zone", "UTC"))
+    if path is None:
+        extra = next((k for k in _OF_PATH if k in options), None)
+        if extra:
+            raise ConfigError(f"feast backend: {extra} belongs in {folder / 'feature_store.yaml'}, not beside repo=; remove it here.")
+        return Options(folder, adopted=True, time_zone=zone)
+    return Options(
+        folder,
+        adopted=False,
+        project=_project(options.get("project", "e2i_fs")),
+        registry=_registry(options.get("registry", "registry.db")),
+        offline_store=_store(options.get("offline_store"), "offline_store", "dask", OFFLINE),
+        online_store=_store(options.get("online_store"), "online_store", "sqlite", ONLINE),
+        time_zone=zone,
+    )
+
+
+def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+    if given is None:
+        return {"type": default}
+    if isinstance(given, str):
+        given = {"type": given}
+    if not isinstance(given, Mapping) or not isinstance(given.get("type"), str):
+        raise ConfigError(f"feast backend: {key} is {given!r}; give a mapping with a type, e.g. {{type: {default}}}.")
+    if given["type"] not in known:
+        hint = did_you_mean(given["type"], known)
+        raise ConfigError(
+            f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on {' and '.join(known)} only.{hint}"
+        )
+    return dict(given)
+
+
+def _project(given: object) -> str:
+    plain = isinstance(given, str) and given.replace("_", "").replace("-", "").isalnum() and given.isascii()
+    if not plain or str(given)[0] in "_-":
+        raise ConfigError(f"feast backend: project is {given!r}; use letters, digits, _ and -, beginning with one of the first two.")
+    return str(given)
+
+
+def _registry(given: object) -> str:
+    if isinstance(given, Mapping) and given.get("registry_type", "file") == "file":
+        given = given.get("path")
+    if not isinstance(given, str) or not given or "://" in given:
+        raise ConfigError(
+            f"feast backend: registry is {given!r}; give the path of a file. (Only a file can be replaced atomically here, R-1.)"
+        )
+    return given
+
+
+def _zone(given: object) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(given if isinstance(given, str) else "")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"feast backend: feast_time_zone is {given!r}; give a name such as 'Europe/Berlin' or 'UTC'.") from None

@@ -1,0 +1,203 @@
+"""Feast's redis online store, with what it lacks: compare-and-write against all writers, on whatever machine.
+
+Feast compares by its own time alone and in two steps. Here the keys are watched, read, decided on and written in one
+transaction, which Redis refuses when anybody touched them in between; then it is done again.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key_prefix
+from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
+from feast.infra.online_stores.redis import RedisOnlineStore
+from feast.protos.feast.types.Value_pb2 import Value
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import WatchError
+
+from e2i_fs.clock import to_us
+from e2i_fs.errors import ThrottledError
+from e2i_fs_feast.online_store import Decide
+from e2i_fs_feast.rows import HIDDEN, Stored
+
+__all__ = ["RedisStore", "hash_field"]
+
+_ATTEMPTS = 300
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def hash_field(view: str, feature: str) -> bytes:
+    """Return the 4 bytes under which Feast keeps a feature in the hash of its key."""
+    field: bytes = _mmh3(f"{view}:{feature}")
+    return field
+
+
+class RedisStore:
+    """The redis online store of a repository. Its client is shared by all threads."""
+
+    local = False
+    chunk = 500
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._store: Any = RedisOnlineStore()
+        self._client: Any = self._store._get_client(config.online_store)
+        self._writing = copy.copy(config)
+        # Feast's own comparison ignores a correction that has the event time of the row before.
+        self._writing._online_store = config.online_store.model_copy(update={"skip_dedup": True})
+        self._turn = threading.Lock()
+
+    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None]:
+        """Return what is stored of each key. Feast says the epoch, and no values, of a key that is not there."""
+        if not keys:
+            return []
+        found = self._store.online_read(self._config, table, list(keys), [*names, HIDDEN])
+        return [self._stored(*row) for row in found]
+
+    def _stored(self, when: datetime | None, values: dict[str, Any] | None) -> Stored | None:
+        if values is None or when is None:
+            return None
+        if when == _EPOCH and not any(value.WhichOneof("val") for value in values.values()):
+            return None
+        return Stored(values, to_us(when), to_us(when))
+
+    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
+        """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
+        redis_keys = self._store._generate_redis_keys_for_entities(self._config, list(keys))
+        with self._turn:  # the threads of this process need not race each other
+            for _ in range(_ATTEMPTS):
+                try:
+                    self._attempt(table, keys, redis_keys, names, decide)
+                except WatchError as error:
+                    # redis-py says this of a lost connection too.
+                    if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
+                        raise error.__context__ from error
+                else:
+                    return
+        raise ThrottledError(f"View {table.name!r}: other writers changed the same keys {_ATTEMPTS} times over; try again.")
+
+    def _attempt(self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide) -> None:
+        pipe = self._client.pipeline(transaction=True)
+        try:
+            pipe.watch(*redis_keys)
+            writes = decide(self.read(table, keys, names))
+            if writes:
+                pipe.multi()
+                store: Any = RedisOnlineStore()
+                store._client = _Prepared(pipe)
+                store.online_write_batch(self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None)
+        except (RedisConnectionError, RedisTimeoutError):
+            _give_up(pipe)
+            raise
+        finally:
+            pipe.reset()
+
+    def stamp(self, when: datetime) -> int:
+        """Return ``when`` as Feast reads it back: by way of a float."""
+        us = to_us(when)
+        return to_us(datetime.fromtimestamp(us // 1_000_000 + us % 1_000_000 * 1000 / 1_000_000_000.0, tz=UTC))
+
+    def create(self, tables: Sequence[Any]) -> None:
+        """Nothing: Redis needs no room made."""
+
+    def remove(self, table: Any, keep: int | None) -> None:
+        """Delete the view's fields from every key that is exactly of its join keys and of this project.
+
+        Feast's own delete_table takes the rows of another project too when its name ends in this one's.
+        """
+        project = self._config.project.encode()
+        name = compute_versioned_name(table, self._config.registry.enable_online_feature_view_versioning)
+        hidden = hash_field(name, HIDDEN)
+        fields = [*(hash_field(name, f.name) for f in table.features), hidden, f"_ts:{name}".encode()]
+        prefix = serialize_entity_key_prefix(table.join_keys)
+        pattern = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\^-" else bytes([c]) for c in prefix) + b"*"
+        batch: list[bytes] = []
+        for key in self._client.scan_iter(match=pattern, count=1000):
+            if key.endswith(project) and _is_entity_key(key[: -len(project)], sorted(table.join_keys)):
+                batch.append(key)
+            if len(batch) == self.chunk:
+                self._delete(batch, fields, hidden, keep)
+                batch = []
+        self._delete(batch, fields, hidden, keep)
+
+    def _delete(self, keys: list[bytes], fields: list[bytes], hidden: bytes, keep: int | None) -> None:
+        for _ in range(_ATTEMPTS):
+            if not keys:
+                return
+            pipe = self._client.pipeline(transaction=True)
+            try:
+                pipe.watch(*keys)
+                with self._client.pipeline(transaction=False) as reading:
+                    for key in keys:
+                        reading.hget(key, hidden)
+                    contents = reading.execute()
+                pipe.multi()
+                for key, content in zip(keys, contents, strict=True):
+                    if keep is None or not _is_of(content, keep):
+                        pipe.hdel(key, *fields)
+                pipe.execute()
+            except WatchError as error:
+                if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
+                    raise error.__context__ from error
+            else:
+                return
+            finally:
+                pipe.reset()
+        raise ThrottledError(f"Other writers changed the same keys {_ATTEMPTS} times over; try again.")
+
+    def extent(self, table: Any) -> tuple[int, int | None]:
+        """Return nothing: it would take a walk through the whole of Redis."""
+        return 0, None
+
+    def ping(self, deadline: float) -> None:
+        """Ask over a new connection whose timeouts are ``deadline``."""
+        given = self._config.online_store
+        parts = [p for p in given.connection_string.split(",") if not p.startswith(("socket_timeout=", "socket_connect_timeout="))]
+        parts += [f"socket_timeout={deadline}", f"socket_connect_timeout={deadline}"]
+        client: Any = RedisOnlineStore()._get_client(given.model_copy(update={"connection_string": ",".join(parts)}))
+        try:
+            client.ping()
+        finally:
+            client.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close()
+
+
+class _Prepared:
+    """A client whose only pipeline is the one given: Feast fills and executes it as if it were its own."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+
+    def pipeline(self, *, transaction: bool) -> Any:
+        return self._pipe
+
+
+def _give_up(pipe: Any) -> None:
+    """Drop the connection of ``pipe``, so that its reset does not wait for a frozen server once more."""
+    if pipe.connection is not None:
+        pipe.connection.disconnect()
+    pipe.watching = False
+
+
+def _is_of(content: bytes | None, generation: int) -> bool:
+    import msgpack
+
+    if not content:
+        return False
+    return bool(msgpack.unpackb(Value.FromString(content).bytes_val, strict_map_key=False)[1] == generation)
+
+
+def _is_entity_key(content: bytes, join_keys: list[str]) -> bool:
+    try:
+        key = deserialize_entity_key(content)
+    except (ValueError, UnicodeDecodeError, ArithmeticError):
+        return False
+    return list(key.join_keys) == join_keys and len(key.entity_values) == len(join_keys)

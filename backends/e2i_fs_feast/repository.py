@@ -1,0 +1,184 @@
+"""A Feast repository on disk: its configuration, its registry file, and the locks that serialise changes (R-1).
+
+The registry is replaced, never rewritten: a reader sees the old file or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.repo_config import RepoConfig, load_repo_config
+from filelock import FileLock
+from google.protobuf.message import DecodeError
+
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnsupportedError
+from e2i_fs_feast.options import Options
+from e2i_fs_feast.timeouts import with_timeouts, without_secrets
+
+__all__ = ["Repository", "Signature"]
+
+Signature = tuple[int, int, int]
+"""What tells one state of the registry file from another: mtime in ns, size, inode."""
+
+LOCK_SECONDS = 30.0
+_TORN_READS = 200
+
+
+@dataclass
+class Repository:
+    """A repository folder with its Feast configuration.
+
+    ``own`` is the sub-folder for what Feast has no place for: history, positions, locks.
+    """
+
+    folder: Path
+    config: Any  # feast.RepoConfig; Any, for Feast types its members loosely
+    registry: Path
+    own: Path
+    adopted: bool
+    _threads: dict[str, threading.Lock] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, options: Options) -> Repository:
+        """Open the repository of ``options``; one of ours is made if it is not there."""
+        try:
+            config = _load(options) if options.adopted else _configure(options)
+            registry = _registry_path(options.folder, config)
+            repository = cls(options.folder, config, registry, options.folder / ".e2i_fs", options.adopted)
+            repository.own.mkdir(exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailableError(
+                f"The Feast repository {options.folder} cannot be used: {error}. Make the folder exist and writable."
+            ) from error
+        return repository
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock ``name`` against all threads and processes that share the folder."""
+        ours = self._threads.setdefault(name, threading.Lock())
+        with ours, FileLock(self.own / f"{name}.lock", timeout=LOCK_SECONDS, poll_interval=0.002, thread_local=False):
+            yield
+
+    def signature(self) -> Signature | None:
+        """Return what tells the present state of the registry file; None when there is no file."""
+        try:
+            state = os.stat(self.registry)
+        except FileNotFoundError:
+            return None
+        return (state.st_mtime_ns, state.st_size, state.st_ino)
+
+    def read(self) -> tuple[Signature | None, Any]:
+        """Return the registry as Feast's own message, and the state of the file that it was read from.
+
+        The `feast` command rewrites the file in place, so a reader may find it empty: it is then read again.
+        """
+        for _ in range(_TORN_READS):
+            before = self.signature()
+            if before is None:
+                return None, RegistryProto()
+            content = self.registry.read_bytes()
+            if content and len(content) == before[1] and self.signature() == before:
+                try:
+                    return before, RegistryProto.FromString(content)
+                except DecodeError as error:
+                    raise BackendDataError(
+                        f"The Feast registry {self.registry} cannot be read ({error}); restore it, or run `feast apply`."
+                    ) from error
+            time.sleep(0.005)  # another process is in the middle of writing
+        raise BackendDataError(f"The Feast registry {self.registry} stays empty; restore it, or run `feast apply`.")
+
+    def replace(self, registry: Any, stamp: Any) -> None:
+        """Put ``registry`` in the place of the registry file, at once and durably. Call it under the lock ``apply``."""
+        registry.version_id = str(uuid.uuid4())
+        registry.last_updated.FromDatetime(stamp)
+        registry.registry_schema_version = registry.registry_schema_version or "1"
+        _write(self.registry, registry.SerializeToString())
+
+    def clear_leftovers(self) -> None:
+        """Remove what a process that died in the middle of a `replace` left. Call it under the lock ``apply``."""
+        for leftover in self.registry.parent.glob(f".{self.registry.name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _configure(options: Options) -> Any:
+    """Write feature_store.yaml if it is not there or says something else, and return the configuration in memory."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    online = {"path": "online.db", **options.online_store} if options.online_store["type"] == "sqlite" else dict(options.online_store)
+    form = {
+        "project": options.project,
+        "provider": "local",
+        "registry": options.registry,
+        "offline_store": dict(options.offline_store),
+        "online_store": online,
+        "entity_key_serialization_version": 3,
+    }
+    text = "# Written by e2i_fs. Definitions are applied through e2i_fs; the feast command reads them.\n"
+    text += yaml.safe_dump({**form, "online_store": without_secrets(online)}, sort_keys=False)
+    path = options.folder / "feature_store.yaml"
+    if not path.is_file() or path.read_text() != text:
+        _write(path, text.encode())
+    return _checked(RepoConfig, {**form, "repo_path": options.folder, "online_store": with_timeouts(online)}, options.folder)
+
+
+def _load(options: Options) -> Any:
+    path = options.folder / "feature_store.yaml"
+    if not path.is_file():
+        raise ConfigError(f"feast backend: there is no {path}. Give repo= the folder that holds it, or use path= to make a new one.")
+    try:
+        config: Any = load_repo_config(options.folder, path)
+        online = config.online_store.model_dump() if config.online_store is not None else {}
+    except OSError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"feast backend: Feast cannot use {path}: {error}") from error
+    if online.get("type") == "redis":
+        config.online_store.connection_string = with_timeouts(online)["connection_string"]
+    return config
+
+
+def _checked(make: Any, form: dict[str, Any], folder: Path) -> Any:
+    try:
+        config = make(**form)
+        _ = config.online_store  # Feast checks this part only when it is asked for
+    except OSError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"feast backend: Feast cannot use the options for {folder}: {error}") from error
+    return config
+
+
+def _registry_path(folder: Path, config: Any) -> Path:
+    kind, path = config.registry.registry_type, config.registry.path
+    if kind != "file" or "://" in path or config.registry.registry_store_type:
+        raise UnsupportedError(
+            f"feast backend: the registry of {folder} is of type {kind!r} at {path!r}; e2i_fs serialises changes to a registry "
+            "file only (R-1). Point it at a file."
+        )
+    return Path(folder, path).absolute()

@@ -1,0 +1,107 @@
+"""What is kept beside Feast's own stores: how far each view's online state is, and what is left to clean up.
+
+A small SQLite file in WAL mode. Feast registers adapters for times in all of sqlite3, so only integers and text go in.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from e2i_fs.backend import Position
+
+__all__ = ["Leftover", "State"]
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS position (view TEXT NOT NULL, generation INTEGER NOT NULL, sequence INTEGER NOT NULL, "
+    "newest_us INTEGER, rows INTEGER NOT NULL, PRIMARY KEY (view, generation)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS leftover (view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL, "
+    "PRIMARY KEY (view, generation)) WITHOUT ROWID",
+)
+
+
+class Leftover(NamedTuple):
+    """Online rows of a view as it was, to be removed: its name, generation and its Feast object in hex."""
+
+    view: str
+    generation: int
+    form: dict[str, Any]
+
+
+class State:
+    """The file ``path``, opened for each call: threads and processes share nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._made = False
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            if not self._made:
+                connection.execute("PRAGMA journal_mode=WAL")
+                for statement in _TABLES:
+                    connection.execute(statement)
+                self._made = True
+            yield connection
+        finally:
+            connection.close()
+
+    def position(self, view: str, generation: int) -> Position | None:
+        """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
+        if not self._path.exists():
+            return None
+        with self._open() as connection:
+            found = connection.execute(
+                "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
+            ).fetchone()
+        return Position(*found) if found else None
+
+    def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
+        """Record what Feast itself has put online, if nothing is on record of this generation."""
+        with self._open() as connection:
+            connection.execute("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows))
+
+    def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
+        """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE position SET sequence = sequence + ?3, rows = rows + ?4, "
+                "newest_us = CASE WHEN newest_us IS NULL OR ?5 > newest_us THEN ?5 ELSE newest_us END "
+                "WHERE view = ?1 AND generation = ?2",
+                (view, generation, writes, added, newest_us),
+            )
+
+    def leave(self, leftovers: list[Leftover]) -> None:
+        """Record what is to be removed, before the registry says that it is gone."""
+        with self._open() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)", [(v, g, json.dumps(form)) for v, g, form in leftovers]
+            )
+
+    def leftovers(self) -> list[Leftover]:
+        """Return what is still to be removed."""
+        if not self._path.exists():
+            return []
+        with self._open() as connection:
+            found = connection.execute("SELECT view, generation, form FROM leftover ORDER BY view").fetchall()
+        return [Leftover(view, generation, json.loads(form)) for view, generation, form in found]
+
+    def removed(self, leftover: Leftover) -> None:
+        """Record that the rows are gone, and forget how far they were."""
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table in ("leftover", "position"):
+                connection.execute(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
+            connection.execute("COMMIT")
+
+    def forget(self, leftover: Leftover) -> None:
+        """Record that there is nothing to remove after all."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM leftover WHERE view = ? AND generation = ?", leftover[:2])
