@@ -1,0 +1,235 @@
+"""The demo from end to end. Read `run_demo`: it is the story in order."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import e2i_fs as fs
+from e2i_fs.cli.demo.claims import Claims
+from e2i_fs.cli.demo.primary import Primary
+from e2i_fs.cli.demo.repository import feature_repo
+from e2i_fs.cli.demo.serving import Request, Service, outage
+from e2i_fs.cli.demo.training import FEATURES, Proof, prove, questions
+
+__all__ = ["Story", "Teller", "run_demo"]
+
+OUTCOME_DAYS = 28
+DAYS_BACK = 60
+"""The training set is built as of so many days before the end of the data."""
+PAIRS = 6
+
+
+class Teller:
+    """Where the demo is told while it runs. This one says nothing."""
+
+    def chapter(self, title: str, about: str) -> None:
+        """A new chapter begins."""
+
+    def step(self, what: str) -> None:
+        """Something longer is being done."""
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """What came of it."""
+
+    def plan(self, plan: Any) -> None:
+        """What was registered."""
+
+
+@dataclass(slots=True)
+class Story:
+    """All that happened, for the report and for ``--json``."""
+
+    backends: str
+    failover: str
+    scale: float
+    seed: int
+    now: datetime
+    as_of: datetime
+    claims: Claims
+    rows: Mapping[str, int] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    proof: Proof | None = None
+    judged: Any = None
+    freshness: list[Any] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_demo(
+    out: Path, *, scale: float, seed: int, primary: Primary | None, why_alone: str, claims: Claims, teller: Teller
+) -> Story:
+    """Run the demo in the empty folder ``out``. Without a ``primary`` DuckDB is alone, and nothing fails over."""
+    generator = feature_repo("generate")
+    now: datetime = generator.DEFAULT_UNTIL
+    began = time.monotonic()
+
+    def clock() -> datetime:
+        return now + timedelta(seconds=time.monotonic() - began)
+
+    story = Story(
+        backends=f"{primary.about} (primary) and DuckDB (standby)" if primary else "DuckDB alone",
+        failover="shown" if primary else f"not shown: {why_alone}, so there is one backend only",
+        scale=scale, seed=seed, now=now, as_of=now - timedelta(days=DAYS_BACK), claims=claims,
+    )  # fmt: skip
+
+    with _timed(story, "data"):
+        teller.chapter("Data", "18 months of E2I, with late rows, corrections, ties and gaps")
+        made = generator.generate(out / "data", scale=scale, seed=seed, progress=teller.step)
+        story.rows = made.rows
+        teller.facts({name: f"{count:,} rows" for name, count in made.rows.items()})
+
+    try:
+        config = _config(out, primary)
+        _told(story, config, made, primary, clock, teller)
+    finally:
+        if primary is not None:
+            primary.stop()
+    return story
+
+
+def _told(
+    story: Story, config: Mapping[str, Any], made: Any, primary: Primary | None, clock: Callable[[], datetime], teller: Teller
+) -> None:
+    from e2i_fs.cli.demo.model import train
+
+    out = made.folder.parent
+    definitions = feature_repo().definitions
+    claims = story.claims
+    with _timed(story, "register"):
+        teller.chapter("Register", story.backends)
+        teller.step("opening the backends" + (" (importing Feast takes some seconds)" if primary else ""))
+        with fs.connect(config, clock=clock) as store:
+            plan = store.apply(definitions(made.folder.resolve()))
+            teller.plan(plan)
+    store = fs.connect(config, clock=clock)
+    try:
+        views = [v.name for v in store.list_feature_views()]
+        claims.check("A store opened anew has all that was registered", len(views) == 9, f"{len(views)} views, {len(plan.created)} definitions")
+
+        with _timed(story, "training set"):
+            teller.chapter("Training set", f"HCP conversion, as it could be built on {story.as_of:%Y-%m-%d}")
+            asked = questions(made.outcomes, story.as_of, OUTCOME_DAYS)
+            teller.step(f"joining {asked.num_rows:,} questions")
+            result = store.get_historical_features(asked, FEATURES, filter_by_created_timestamp=True, as_of=story.as_of)
+            training = result.to_arrow()
+            story.training = _about(training, result)
+            teller.facts(
+                {
+                    "questions": f"{training.num_rows:,} (HCP, brand, time), outcome known",
+                    "features": f"{len(result.feature_names)} of service {FEATURES}",
+                    "converted": f"{story.training['rate']:.1%}",
+                    "answered by": f"{result.provenance.served_by} ({result.provenance.role})",
+                }
+            )
+
+        with _timed(story, "proof"):
+            teller.chapter("Proof", "the same question, with rows of later taken away and harmful ones added")
+            story.proof = prove(
+                result, asked, as_of=story.as_of, data=made.folder, work=out / "proof",
+                kinds=[*([primary.kind] if primary else []), "duckdb"], definitions=definitions,
+                clock=clock, claims=claims, progress=teller.step,
+            )  # fmt: skip
+
+        with _timed(story, "model"):
+            teller.chapter("Model", "gradient boosting on the earlier questions, judged on the later")
+            story.judged = train(training, result.feature_names, OUTCOME_DAYS, claims, story.seed)
+
+        with _timed(story, "materialise"):
+            teller.chapter("Materialise", "the newest row of each key, ready to serve")
+            report = store.materialize(None, progress=lambda view, done, total: teller.step(f"{view} {done:,}/{total:,}"))
+            story.freshness = list(store.freshness().values())
+            claims.check(
+                "Every view is online in every backend",
+                not report.failed and all(r.rows > 0 for r in story.freshness),
+                f"{len(report.runs)} runs, {report.rows_written:,} rows, {len(report.failed)} failed",
+            )
+            teller.facts({r.view: f"{r.status.value}, newest row {_hours(r.age)} old" for r in story.freshness})
+
+        with _timed(story, "serve"):
+            pairs = _pairs(training)
+            service = Service(pairs, story.judged.model.predict)
+            teller.chapter("Serve", story.failover if primary is None else "predictions, while the primary is taken away and brought back")
+            service.learn_truth(store, clock(), claims)
+            if primary is not None:
+                outage(service, primary, config=config, store=store, clock=clock, claims=claims, progress=teller.step)
+            else:
+                alone = service.ask(store, "alone", 30)
+                claims.check(
+                    "DuckDB serves every request, right and unmarked",
+                    all(r.right and not r.degraded for r in alone),
+                    f"{len(alone)} requests, slowest {max(r.milliseconds for r in alone):.1f} ms",
+                )
+            story.requests = service.requests
+    finally:
+        store.close()
+
+
+def _config(out: Path, primary: Primary | None) -> dict[str, Any]:
+    standby = {"backend": "duckdb", "path": str((out / "standby").resolve())}
+    if primary is None:
+        return {"project": "e2i", **standby}
+    return {
+        "project": "e2i",
+        "state": str((out / "state").resolve()),
+        "backends": [{"name": "primary", **primary.start()}, {"name": "standby", **standby}],
+        # Short times, so that the story is; the defaults are for production.
+        "failover": {
+            "deadline": 2.0,
+            "shadow_rate": 0.0,
+            "breaker": {"failures": 3, "open_for": 0.5, "jitter": 0.0, "successes": 1},
+        },
+    }
+
+
+def _about(training: Any, result: Any) -> dict[str, Any]:
+    months: dict[str, list[bool]] = {}
+    for at, converted in zip(training["event_timestamp"].to_pylist(), training["converted"].to_pylist(), strict=True):
+        months.setdefault(f"{at:%Y-%m}", []).append(converted)
+    missing = {
+        ref: {status.value: each.count(status) for status in fs.FeatureStatus} for ref, each in result.statuses.items()
+    }
+    outcomes = training["converted"].to_pylist()
+    return {
+        "rows": training.num_rows,
+        "rate": sum(outcomes) / len(outcomes),
+        "months": {month: {"questions": len(each), "converted": sum(each)} for month, each in sorted(months.items())},
+        "statuses": missing,
+        "served_by": result.provenance.served_by,
+    }
+
+
+def _pairs(training: Any) -> list[dict[str, str]]:
+    """Return the pairs asked about last, among them no two alike."""
+    found: dict[tuple[str, str], None] = {}
+    rows = training.sort_by([("event_timestamp", "descending")]).select(["hcp_id", "brand_id"]).to_pylist()
+    for row in rows:
+        found.setdefault((row["hcp_id"], row["brand_id"]))
+    return [{"hcp_id": hcp, "brand_id": brand} for hcp, brand in list(found)[:PAIRS]]
+
+
+def _hours(age: timedelta | None) -> str:
+    return "—" if age is None else f"{age.total_seconds() / 3600:.1f} h"
+
+
+@contextmanager
+def _timed(story: Story, name: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    story.seconds[name] = round(time.perf_counter() - begun, 3)
+
+
+def clear(out: Path) -> None:
+    """Remove what an earlier demo left in ``out``."""
+    for name in ("data", "primary", "primary.away", "redis", "standby", "standby.away", "state", "proof", "report.html"):
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
