@@ -289,6 +289,8 @@ def _grouped(definitions: Iterable[Definition]) -> dict[str, dict[str, Any]]:
     """Sort definitions by kind and name; entities given inside views come along."""
     if isinstance(definitions, Entity | FeatureView | FeatureService | OnDemandFeatureView):
         raise DefinitionError(f"apply takes a list of definitions; write apply([{definitions.name}]).")
+    if isinstance(definitions, str) or not isinstance(definitions, Iterable):
+        raise DefinitionError(f"apply takes a list of definitions, not {definitions!r}.")
     groups: dict[str, dict[str, Any]] = {k: {} for k in ("entity", "view", "service", "on-demand view", "source")}
 
     def put(kind: str, name: str, definition: Any) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import kit
 import pytest
 
 import e2i_fs as fs
 from e2i_fs.testing.clock import FakeClock
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule(*ids): the rules of the contract that the test tests")
+from tests import kit
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def _feast_sqlite(offline: str) -> Callable[[Path, FakeClock], Any]:
 def _feast_redis(offline: str) -> Callable[[Path, FakeClock], Any]:
     @contextmanager
     def opener(path: Path, clock: FakeClock) -> Iterator[Opened]:
-        import servers
+        from tests import servers
 
         with servers.redis_server() as address:
             config = feast_config(path, offline, {"type": "redis", "connection_string": address})
@@ -112,7 +112,7 @@ class BreakablePlugin:
 
     @hookimpl
     def e2i_fs_backends(self) -> list[BackendSpec]:
-        return [BackendSpec(name="breakable", api=1, factory="setups:open_breakable")]
+        return [BackendSpec(name="breakable", api=1, factory="tests.properties.setups:open_breakable")]
 
 
 OPENED: list[Breakable] = []

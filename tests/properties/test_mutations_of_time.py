@@ -14,13 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import setups
 
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.files import batch_table, definitions, entity_table
 from e2i_fs.testing.oracle import Row
 from e2i_fs.testing.values import draw_value
 from e2i_fs.testing.worlds import Request, ViewWorld, World, laid_out, make_world
+from tests.properties import setups
 
 US = timedelta(microseconds=1)
 SETUPS = [s for s in setups.ALL if s.name in ("memory", "duckdb")]
@@ -171,7 +171,7 @@ _SCRIPT = """
 import sys, hashlib
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_mutations_of_time as tests, setups
+from tests.properties import setups, test_mutations_of_time as tests
 from e2i_fs.testing import FakeClock, make_world
 said = []
 clock = FakeClock()
@@ -189,13 +189,12 @@ print(hashlib.sha256(repr(said).encode()).hexdigest())
 @pytest.mark.parametrize("setup", ["duckdb", "memory"])
 def test_zone_hash_seed_locale_and_folder_of_the_process_do_not_matter(setup: str, tmp_path: Path) -> None:
     said = set()
-    here = str(Path(__file__).parent)
+    root = str(Path(__file__).parents[2])
     for number, zone in enumerate(["America/New_York", "Asia/Kolkata", "UTC"]):
         folder = tmp_path / f"run{number}"
         folder.mkdir()
-        paths = os.pathsep.join([here, str(Path(here).parent)])
-        env = {**os.environ, "TZ": zone, "PYTHONHASHSEED": str(number), "LC_ALL": ["C", "C.UTF-8", "POSIX"][number], "PYTHONPATH": paths}
-        command = [sys.executable, "-c", _SCRIPT, str(folder), here, setup]
+        env = {**os.environ, "TZ": zone, "PYTHONHASHSEED": str(number), "LC_ALL": ["C", "C.UTF-8", "POSIX"][number]}
+        command = [sys.executable, "-c", _SCRIPT, str(folder), root, setup]
         done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         said.add(done.stdout)

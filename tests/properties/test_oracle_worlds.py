@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 
 import pytest
-import setups
 
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.compare import historical_difference, online_difference
 from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_rows
 from e2i_fs.testing.oracle import Row
-from e2i_fs.testing.worlds import ViewWorld, World, make_world
+from e2i_fs.testing.worlds import ViewWorld, World
+from tests.properties import setups
 
 WORLDS, CHUNK = 200, 20
 

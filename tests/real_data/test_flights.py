@@ -9,11 +9,11 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import real
 
 import e2i_fs as fs
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.oracle import Row, by_key, historical, online
+from tests.real_data import real
 
 STAMP = pa.timestamp("us", "UTC")
 KEYS = {"origin": fs.String, "destination": fs.String}

@@ -7,11 +7,11 @@ import sys
 import textwrap
 
 import pytest
-from kit import NOW, at, batch, config, view
 
 import e2i_fs as fs
 from e2i_fs.backend import Capabilities
 from e2i_fs.plugins import BackendSpec, Plugins, hookimpl
+from tests.kit import NOW, at, batch, config, view
 
 
 def _python(code: str, *args: str, **env: str) -> str:
@@ -117,7 +117,7 @@ class _Limited:
 
     @hookimpl
     def e2i_fs_backends(self):
-        return [BackendSpec(name="limited", api=1, factory="test_rules_plugins:open_limited")]
+        return [BackendSpec(name="limited", api=1, factory="tests.unit.test_rules_plugins:open_limited")]
 
 
 def open_limited(*, name, options, clock, base):

@@ -9,9 +9,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from kit import NOW, STAMP, US, ask, at, statuses, table, values, view
+from polars.testing import assert_frame_equal as assert_polars_equal
 
 import e2i_fs as fs
+from tests.kit import NOW, STAMP, US, ask, at, statuses, table, values, view
 
 REF = "hcp_stats:trx_count"
 
@@ -193,7 +194,7 @@ def test_every_row_and_column_of_the_input_comes_back_as_it_was(store, tmp_path,
     if kind == "pandas":
         pd.testing.assert_frame_equal(native[list(frame.columns)], frame)
     elif kind == "polars":
-        pl.testing.assert_frame_equal(native.select(frame.columns), frame)
+        assert_polars_equal(native.select(frame.columns), frame)
     else:
         assert repr(native.select(frame.column_names).to_pydict()) == repr(frame.to_pydict())
         assert native.select(frame.column_names).schema == frame.schema

@@ -12,9 +12,9 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from kit import NOW, STAMP, ask, at, batch, config, online, values, view
 
 import e2i_fs as fs
+from tests.kit import NOW, STAMP, ask, at, batch, config, online, values, view
 
 
 @pytest.mark.rule("R-1")

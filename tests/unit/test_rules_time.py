@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pyarrow as pa
 import pytest
-from kit import NOW, US, ask, at, config, statuses, values, view
 
 import e2i_fs as fs
 from e2i_fs.testing import FakeClock
+from tests.kit import NOW, US, ask, at, config, statuses, values, view
 
 
 @pytest.mark.rule("T-1")

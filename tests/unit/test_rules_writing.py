@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from kit import NOW, STAMP, US, ask, at, batch, config, online, values, view
 
 import e2i_fs as fs
 from e2i_fs.plugins import BackendSpec, hookimpl
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.values import arrow_type
+from tests.kit import NOW, STAMP, US, ask, at, batch, config, online, values, view
 
 REF = "hcp_stats:trx_count"
 
@@ -180,7 +180,7 @@ class _Plugin:
 
     @hookimpl
     def e2i_fs_backends(self):
-        return [BackendSpec(name="switched", api=1, factory="test_rules_writing:open_switched")]
+        return [BackendSpec(name="switched", api=1, factory="tests.unit.test_rules_writing:open_switched")]
 
 
 OPENED: list[Breakable] = []
