@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -100,6 +101,10 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
             raise ConfigError(f"{where}: backends is {entries!r}; give a list with at least one backend.")
     elif "backend" in raw:
         own = {k: v for k, v in raw.items() if k not in common_keys}
+        for key in own:  # what is no key of ours is the backend's own, unless it looks like a slip of the pen
+            near = difflib.get_close_matches(str(key), common_keys, n=1, cutoff=0.8)
+            if near:
+                raise ConfigError(f"{where}: unknown key {key!r}. Did you mean {near[0]!r}?")
         if "failover" in own:
             raise ConfigError(f"{where}: failover needs several backends; list them under 'backends'.")
         entries = [{"name": raw["backend"], **own}]

@@ -90,6 +90,8 @@ def cast_column(column: pa.ChunkedArray, dtype: DType) -> pa.ChunkedArray:
         raise LossyCastError(f"is {given}, which is not {dtype!r}")
     try:
         return _checked_content(_cast(column, target), dtype)
+    except pa.ArrowNotImplementedError:
+        raise LossyCastError(f"is {given}, which cannot become {dtype!r}") from None
     except pa.ArrowInvalid:
         rows = _rows_that_fail(column, lambda part: _cast(part, target))
         raise LossyCastError(f"is {given} and holds a value that does not fit {dtype!r}", rows) from None
@@ -107,6 +109,8 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
         if pc.any(overflow).as_py():
             raise pa.ArrowInvalid("overflow")
         return cast
+    if pa.types.is_integer(given) and pa.types.is_decimal(target):
+        column = column.cast(pa.decimal128(38, 0))
     return column.cast(target)
 
 

@@ -21,9 +21,9 @@ from e2i_fs.errors import BackendDataError, InvalidTimestampError
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import history_sql
-from e2i_fs.values import arrow_type
+from e2i_fs.values import LossyCastError, cast_column
 
-__all__ = ["Knowledge", "latest_rows", "point_in_time"]
+__all__ = ["Knowledge", "latest_rows", "point_in_time", "typed_column", "winner_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def point_in_time(
         raise _translated(error, view) from error
     finally:
         connection.close()
-    return _typed(matched, ["e"], view, features)
+    columns = [typed_column(matched.column(1 + i), view.features[n].dtype, view, n) for i, n in enumerate(features)]
+    return pa.table([matched.column(0).cast(pa.int64()), *columns], names=["e", *features])
 
 
 def latest_rows(
@@ -108,7 +109,7 @@ def latest_rows(
     try:
         history = history_sql(connection, view, join_keys, parts)
         connection.execute(f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}")
-        order = ", ".join(f"{term}" for term in _all_order(view, descending=True))
+        order = ", ".join(f"{term}" for term in winner_order(view, descending=True))
         counted = connection.execute("SELECT count(*) FROM usable").fetchall()
         found = connection.sql(f"""
             SELECT * FROM usable
@@ -119,9 +120,9 @@ def latest_rows(
         raise _translated(error, view) from error
     finally:
         connection.close()
-    columns = [found.column(i).cast(arrow_type(t)) for i, t in enumerate(join_keys.values())]
+    columns = [typed_column(found.column(i), t, view, n) for i, (n, t) in enumerate(join_keys.items())]
     columns += [found.column("e"), found.column("c")]
-    columns += [found.column(f"v{i}").cast(arrow_type(f.dtype)) for i, f in enumerate(view.schema)]
+    columns += [typed_column(found.column(f"v{i}"), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
     names = [*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
     return pa.table(columns, names=names), counted[0][0]
 
@@ -163,10 +164,11 @@ def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
 def _rank_order(connection: duckdb.DuckDBPyConnection, view: FeatureView) -> str:
     """Return the ORDER BY of P-4; the values are compared only if two rows tie on key, event and created time."""
     tie = connection.execute("SELECT 1 FROM usable GROUP BY kid, e, c HAVING count(*) > 1 LIMIT 1").fetchall()
-    return ", ".join(_all_order(view)) if tie else "e, c ASC NULLS FIRST"
+    return ", ".join(winner_order(view)) if tie else "e, c ASC NULLS FIRST"
 
 
-def _all_order(view: FeatureView, *, descending: bool = False) -> list[str]:
+def winner_order(view: FeatureView, *, descending: bool = False) -> list[str]:
+    """Return the ORDER BY terms of P-4: event time, created time, then every value in schema order."""
     terms = ["e ASC", "c ASC NULLS FIRST"]
     terms += [term for i, f in enumerate(view.schema) for term in sort_sql(f"v{i}", f.dtype)]
     if not descending:
@@ -175,11 +177,14 @@ def _all_order(view: FeatureView, *, descending: bool = False) -> list[str]:
     return [t if " DESC" in t else f"{t} DESC" for t in turned]
 
 
-def _typed(table: pa.Table, times: Sequence[str], view: FeatureView, features: Sequence[str]) -> pa.Table:
-    fields = view.features
-    columns = [table.column(i).cast(pa.int64()) for i in range(len(times))]
-    columns += [table.column(len(times) + i).cast(arrow_type(fields[n].dtype)) for i, n in enumerate(features)]
-    return pa.table(columns, names=[*times, *features])
+def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name: str) -> pa.ChunkedArray:
+    """Return a column of the engine in the Arrow type of its dtype, or raise `BackendDataError`."""
+    try:
+        return cast_column(column, dtype)
+    except LossyCastError as error:
+        raise BackendDataError(
+            f"The history of view {view.name!r} does not fit: {name!r} {error}. Write the source again as declared."
+        ) from error
 
 
 def _translated(error: duckdb.Error, view: FeatureView) -> Exception:

@@ -16,9 +16,8 @@ from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.engine import Knowledge, _all_order
+from e2i_fs.pit.engine import Knowledge, typed_column, winner_order
 from e2i_fs.pit.history import history_sql
-from e2i_fs.values import arrow_type
 
 __all__ = ["Candidate", "Explanation", "Verdict", "explain_row"]
 
@@ -73,7 +72,7 @@ def explain_row(
         connection.register("entity", entity)
         history = history_sql(connection, view, join_keys, parts)
         same = " AND ".join(f"h.k{i} = entity.k{i}" for i in range(len(join_keys))) or "true"
-        order = ", ".join(_all_order(view, descending=True))
+        order = ", ".join(winner_order(view, descending=True))
         rows = connection.sql(
             f"SELECT h.* FROM ({history}) h JOIN entity ON {same} ORDER BY (e IS NULL), {order}"
         ).to_arrow_table()
@@ -82,7 +81,9 @@ def explain_row(
     finally:
         connection.close()
     offset = len(join_keys)
-    columns = [rows.column(offset + 2 + i).cast(arrow_type(f.dtype)).to_pylist() for i, f in enumerate(view.schema)]
+    columns = [
+        typed_column(rows.column(offset + 2 + i), f.dtype, view, f.name).to_pylist() for i, f in enumerate(view.schema)
+    ]
     t = entity.column("t")[0].as_py()
     won = False
     candidates = []
