@@ -71,25 +71,26 @@ def arrow_type(dtype: DType) -> pa.DataType:
     return _SIMPLE[dtype.kind]
 
 
-def cast_column(column: pa.ChunkedArray, dtype: DType) -> pa.ChunkedArray:
+def cast_column(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool = True) -> pa.ChunkedArray:
     """Return ``column`` in the Arrow type of ``dtype``, or raise `LossyCastError` naming the rows that do not fit.
 
     A whole number may change its width; a float may become a whole number when it is one, and a Float32 by
     rounding (that is the precision declared), not by overflow; a whole number may become a float that holds it
-    exactly. A naive time is read as UTC. Text is never parsed, and nothing becomes text.
+    exactly. A naive time is read as UTC. Text is never parsed into
+    another dtype, and nothing becomes text; with ``parse_json`` Json text is checked to be JSON.
     """
     target = arrow_type(dtype)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     given = column.type
     if given == target:
-        return _checked_content(column, dtype)
+        return _checked_content(column, dtype, parse_json=parse_json)
     if pa.types.is_null(given):
         return pa.chunked_array([pa.nulls(len(column), target)])
     if not _may_cast(given, target):
         raise LossyCastError(f"is {given}, which is not {dtype!r}")
     try:
-        return _checked_content(_cast(column, target), dtype)
+        return _checked_content(_cast(column, target), dtype, parse_json=parse_json)
     except pa.ArrowNotImplementedError:
         raise LossyCastError(f"is {given}, which cannot become {dtype!r}") from None
     except pa.ArrowInvalid:
@@ -175,13 +176,13 @@ def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray]
     return found
 
 
-def _checked_content(column: pa.ChunkedArray, dtype: DType) -> pa.ChunkedArray:
+def _checked_content(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool) -> pa.ChunkedArray:
     """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number."""
-    if dtype.kind == "json":
+    if dtype.kind == "json" and parse_json:
         bad = [row for row, text in enumerate(column.to_pylist()) if text is not None and not _is_json(text)]
         if bad:
             raise LossyCastError("holds text that is not JSON", bad[:20])
-    if dtype.kind == "vector":
+    if dtype.kind == "vector" and any(chunk.flatten().null_count for chunk in column.chunks):
         bad = [row for row, value in enumerate(column.to_pylist()) if value is not None and None in value]
         if bad:
             raise LossyCastError("holds a vector with a missing number", bad[:20])

@@ -180,7 +180,7 @@ def winner_order(view: FeatureView, *, descending: bool = False) -> list[str]:
 def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name: str) -> pa.ChunkedArray:
     """Return a column of the engine in the Arrow type of its dtype, or raise `BackendDataError`."""
     try:
-        return cast_column(column, dtype)
+        return cast_column(column, dtype, parse_json=False)
     except LossyCastError as error:
         raise BackendDataError(
             f"The history of view {view.name!r} does not fit: {name!r} {error}. Write the source again as declared."
