@@ -75,13 +75,17 @@ class FeastBackend:
         """Return the registry as it is now; it is read again only when the file is another."""
         self._check_open()
         with driver_errors(f"feast backend {self._name!r}: reading {self.repository.registry}"):
-            seen = self._seen
-            if seen is not None and seen[0] == self.repository.signature():
+            seen, there = self._seen, self.repository.signature()
+            if seen is not None and seen[0] == there:
                 return seen[1]
+            if seen is not None and there is None:
+                # It was there: a folder that was moved or unmounted is no empty store.
+                raise BackendUnavailableError(f"The Feast registry {self.repository.registry} is gone; restore it.")
             with self._reading:
                 signature, registry = self.repository.read()
                 if self._seen is None or self._seen[0] != signature:
-                    made = snapshot(registry, self.repository.config.project, self._adopt)
+                    previous = self._seen[1] if self._seen is not None else None
+                    made = snapshot(registry, self.repository.config.project, self._adopt, previous)
                     if made.skipped and (self._seen is None or self._seen[1].skipped != made.skipped):
                         _log.warning("%s has what e2i_fs cannot serve:\n  - %s", self.repository.folder, "\n  - ".join(made.skipped))
                     self._seen = (signature, made)
@@ -168,7 +172,8 @@ class FeastBackend:
 
     def forget(self) -> None:
         """Read the registry anew the next time, whatever its file looks like."""
-        self._seen = None
+        if self._seen is not None:
+            self._seen = ((0, 0, 0), self._seen[1])
 
     def clean_up(self) -> None:
         """Remove online rows that a crash or an unreachable store left behind."""

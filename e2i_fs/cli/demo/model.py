@@ -12,6 +12,7 @@ import pyarrow as pa
 from sklearn.calibration import calibration_curve
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score, roc_curve
+from threadpoolctl import threadpool_limits
 
 from e2i_fs.cli.demo.claims import Claims
 
@@ -37,7 +38,8 @@ class Model:
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
         """Return the probability of conversion of each row."""
-        return [float(p) for p in self.classifier.predict_proba(self.matrix(columns))[:, 1]]
+        with threadpool_limits(limits=1):
+            return [float(p) for p in self.classifier.predict_proba(self.matrix(columns))[:, 1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def train(training: pa.Table, features: Sequence[str], outcome_days: int, claims
         max_iter=150, learning_rate=0.05, max_leaf_nodes=8, categorical_features=categorical, random_state=seed
     )
     model = Model(tuple(features), words, classifier)
-    classifier.fit(model.matrix(past.to_pydict()), past["converted"].to_pylist())
+    with threadpool_limits(limits=1):  # so little data goes slower with more threads, much slower on a busy machine
+        classifier.fit(model.matrix(past.to_pydict()), past["converted"].to_pylist())
 
     truth = later["converted"].to_pylist()
     told = model.predict(later.to_pydict())
