@@ -109,6 +109,12 @@ def cast_sql(column: str, given: pa.DataType, dtype: DType) -> str:
             f"CASE WHEN {column} IS NULL OR CAST(CAST({column} AS {target}) AS HUGEINT) = CAST({column} AS HUGEINT) "
             f"THEN CAST({column} AS {target}) ELSE CAST(error('{message}') AS {target}) END"
         )
+    if dtype.kind == "vector":
+        message = f"a vector in {column.replace(chr(39), '')} has not {dtype.numbers[0]} numbers"
+        return (
+            f"CASE WHEN {column} IS NULL OR len({column}) = {dtype.numbers[0]} "
+            f"THEN CAST({column} AS {target}) ELSE CAST(error('{message}') AS {target}) END"
+        )
     return f"CAST({column} AS {target})"
 
 
