@@ -34,6 +34,13 @@ class _Shared:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], tuple[lmdb.Environment, int]] = {}
 
+    def forget(self, path: str) -> None:
+        """Close what other processes' numbers hold of ``path``: a fork copied it here."""
+        with self.lock:
+            for pid, name in [key for key in self.open if key[1] == path and key[0] != os.getpid()]:
+                env, _ = self.open.pop((pid, name))
+                env.close()
+
 
 _shared = _Shared()
 
@@ -50,6 +57,9 @@ class OnlineRows:
 
     def _open(self) -> None:
         """Take the process's one environment of this folder; a forked child takes a new one."""
+        if self._pid != -1:
+            # The parent's environment, seen from a forked child: closing it here only lets its file be opened again.
+            _shared.forget(self._path)
         self._pid = os.getpid()
         with _shared.lock:
             env, users = _shared.open.get((self._pid, self._path), (None, 0))
@@ -139,7 +149,9 @@ class OnlineRows:
             return
         self._closed = True
         with _shared.lock:
-            env, users = _shared.open.pop((self._pid, self._path))
+            env, users = _shared.open.pop((self._pid, self._path), (None, 0))
+            if env is None:
+                return
             if users > 1:
                 _shared.open[self._pid, self._path] = (env, users - 1)
             elif os.getpid() == self._pid:

@@ -1,0 +1,140 @@
+"""The embedded backend with several processes, real kills and real forks on one folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import e2i_fs as fs
+from tests.integration import two_processes as pair
+
+SECONDS = 30
+
+
+def run(role: str, folder: Path, until: float) -> subprocess.Popen[str]:
+    command = [sys.executable, pair.__file__, role, str(folder), str(until)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.rule("O-7")
+def test_one_process_materialises_while_another_reads_and_no_row_is_torn(tmp_path: Path) -> None:
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+        store.apply([pair.view()])
+    until = time.time() + SECONDS
+    writer, reader = run("materialize", tmp_path, until), run("read", tmp_path, until)
+    written, problems = writer.communicate(timeout=SECONDS + 60)
+    read, more = reader.communicate(timeout=60)
+    assert (writer.returncode, reader.returncode) == (0, 0), problems + more
+    batches, _, last = map(int, written.split())
+    reads, torn, seen = map(int, read.split())
+    assert torn == 0
+    assert batches >= 10
+    assert reads >= 100
+    assert 0 < seen <= last  # the reader saw the writer's work while both ran
+
+
+def hammer(folder: str, start: int) -> None:
+    with fs.connect({"backend": "duckdb", "path": folder}) as store:
+        for number in range(start, start + 1_000_000):
+            store.write("v", pair.batch(number), idempotency_key=str(number))
+
+
+@pytest.mark.rule("O-7")
+def test_a_process_killed_while_it_writes_leaves_each_row_old_or_new(tmp_path: Path) -> None:
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+        store.apply([pair.view()])
+    chance = random.Random(7)
+    spawn = multiprocessing.get_context("spawn")
+    start = newest = 0
+    for _ in range(4):
+        process = spawn.Process(target=hammer, args=(str(tmp_path), start))
+        process.start()
+        with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+            ask = [{"hcp_id": k} for k in pair.KEYS]
+            deadline = time.time() + 60
+            moved = chance.randrange(3, 12)
+            while time.time() < deadline:  # until it has written a few batches, whatever the machine's speed
+                rows = store.get_online_features(["v:*"], ask).to_dict()["f0"]
+                if rows[0] is not None and rows[0] >= start + moved:
+                    break
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+            answer = store.get_online_features(["v:*"], ask).to_dict()
+            rows = set(zip(*(answer[f"f{i}"] for i in range(pair.WIDTH)), strict=True))
+            assert len(rows) == 1, "rows of two batches"
+            (row,) = rows
+            assert len(set(row)) == 1, "a row of two batches"
+            assert row[0] >= newest, "an acknowledged batch was lost"
+            newest = row[0]
+            # History holds whole batches only, and every batch that is online: it is appended first.
+            asked = pa.table({"hcp_id": pair.KEYS, "event_timestamp": [fs_now()] * len(pair.KEYS)})
+            past = store.get_historical_features(asked, ["v:*"]).to_arrow().to_pydict()
+            offline = set(zip(*(past[f"f{i}"] for i in range(pair.WIDTH)), strict=True))
+            assert len(offline) == 1
+            assert next(iter(offline))[0] in (newest, newest + 1)
+            start = newest + 2
+
+
+def fs_now() -> object:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def in_a_child(store: fs.FeatureStore, queue: multiprocessing.Queue[object]) -> None:
+    store.write("v", pair.batch(5))
+    queue.put(store.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_uses_the_store_without_harming_its_parent(tmp_path: Path) -> None:
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+        store.apply([pair.view()])
+        store.write("v", pair.batch(1))
+        fork = multiprocessing.get_context("fork")
+        queue = fork.Queue()
+        child = fork.Process(target=in_a_child, args=(store, queue))
+        child.start()
+        assert queue.get(timeout=60) == [5]
+        child.join()
+        store.write("v", pair.batch(7))
+        assert store.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"] == [7]
+
+
+def test_two_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
+    config = {"backend": "duckdb", "path": str(tmp_path)}
+    with fs.connect(config) as one, fs.connect(config) as two:
+        one.apply([pair.view()])
+        two.write("v", pair.batch(3))
+        assert one.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"] == [3]
+        two.close()
+        assert one.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"] == [3]
+
+
+def apply_one(folder: str, number: int) -> None:
+    with fs.connect({"backend": "duckdb", "path": folder}) as store:
+        store.apply([fs.FeatureView(f"v{number}", entities=[fs.Entity("e")], schema=[fs.Field("x", fs.Int64)])])
+
+
+@pytest.mark.rule("R-1")
+def test_eight_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=apply_one, args=(str(tmp_path), n)) for n in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
+        assert [v.name for v in store.list_feature_views()] == [f"v{n}" for n in range(8)]
