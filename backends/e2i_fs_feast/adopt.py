@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -248,7 +247,8 @@ def parquet_path(batch: Any) -> str | None:
     """Return the path of a Feast source that is local Parquet, else None."""
     if not isinstance(batch, FileSource) or isinstance(batch.file_format, DeltaFormat) or "://" in batch.path:
         return None
-    return os.fspath(batch.path)
+    path: str = batch.path
+    return path
 
 
 def _neutral(theirs: Any, in_file: pa.DataType | None, name: str) -> DType:

@@ -44,13 +44,14 @@ def prepare(backend: FeastBackend, options: Options) -> None:
             if repository.signature() is None:
                 _, empty = repository.read()
                 now = backend.clock.now().astimezone(UTC)
-                new, _ = rewritten(empty, snapshot(empty, options.project, _nothing), Catalog(), options.project, repository.own, now)
-                repository.replace(new, now)
+                nothing = snapshot(empty, options.project, _nothing)
+                new = rewritten(empty, nothing, Catalog(), options.project, repository.own, now)
+                repository.replace(new.registry, now)
     if backend.state.leftovers() and (backend.store is None or backend.store.local):
         backend.clean_up()
 
 
-def _nothing(registry: Any, ours: Catalog) -> tuple[Catalog, dict[str, Any], tuple[str, ...]]:
+def _nothing(_: Any, ours: Catalog) -> tuple[Catalog, dict[str, Any], tuple[str, ...]]:
     return ours, {}, ()
 
 
@@ -66,12 +67,12 @@ def apply_catalog(backend: FeastBackend, after: Catalog, expected: str) -> bool:
             return False
         _, registry = repository.read()
         now = backend.clock.now().astimezone(UTC)
-        new, gone = rewritten(registry, before, after, repository.config.project, repository.own, now)
+        new, tables, gone = rewritten(registry, before, after, repository.config.project, repository.own, now)
         _check_names(backend, after, new)
-        backend.state.leave([_leftover(r) for r in gone])
-        created = [FeastFeatureView.from_proto(m) for m in new.feature_views if m.spec.project == repository.config.project]
+        if gone:
+            backend.state.leave([_leftover(r) for r in gone])
         if backend.store is not None:
-            backend.store.create([t for t in created if t.name not in before.views and t.online])
+            backend.store.create([table for name, table in tables.items() if name not in before.views and table.online])
         if new != registry:
             repository.replace(new, now)
         backend.forget()

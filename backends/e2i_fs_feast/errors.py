@@ -22,7 +22,7 @@ from e2i_fs.errors import (
 
 __all__ = ["driver_errors"]
 
-_THROTTLED = ("OOM", "BUSY", "LOADING", "TRYAGAIN", "max number of clients", "database is locked", "database table is locked")
+_THROTTLED = ("OOM", "OutOfMemory", "BUSY", "LOADING", "TRYAGAIN", "max number of clients", "database is locked", "database table is locked")
 _GONE = ("unable to open", "readonly", "disk I/O", "disk is full", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF")
 
 
@@ -41,7 +41,8 @@ def driver_errors(what: str) -> Iterator[None]:
 
 
 def _translated(error: Exception, what: str) -> BackendError:
-    said = f"{type(error).__name__}: {error}"
+    # redis-py quotes the command, and with it keys and values that belong to no message.
+    said = f"{type(error).__name__}: {str(error).rpartition('of pipeline caused error: ')[2]}"
     redis: Any = sys.modules.get("redis")  # an extra: if it was never imported, this is none of its errors
     if isinstance(error, filelock.Timeout):
         return ThrottledError(f"{what}: another writer holds {error.lock_file}; try again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import threading
@@ -28,10 +29,9 @@ def import_feast(install_hint: str) -> None:
         try:
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                import prometheus_client  # noqa: F401 - before feast, see above
-
-                import feast
-                import feast.infra.online_stores.sqlite  # noqa: F401 - so that no later call pays for it
+                importlib.import_module("prometheus_client")
+                feast = importlib.import_module("feast")
+                importlib.import_module("feast.infra.online_stores.sqlite")  # so that no later call pays for it
         except ImportError as error:
             raise PluginLoadError(f"The feast backend needs Feast 0.67 ({error}). Install it: {install_hint}") from error
         finally:

@@ -107,11 +107,11 @@ class Online:
 
     def _kept(self, stored: Stored | None, registered: Registered) -> Kept:
         kept = decode(stored, registered.view, registered.generation)
-        if kept.by_feast and stored is not None and generation_of(stored, registered.view) is None:
-            # Rows that Feast wrote carry no generation: while those of a former view are still there, none counts.
-            if any(left.view == registered.view.name for left in self._state.leftovers()):
-                return Kept(())
-        return kept
+        if not kept.by_feast or stored is None or generation_of(stored, registered.view) is not None:
+            return kept
+        # Rows that Feast wrote carry no generation: while those of a former view are still there, none counts.
+        unclean = any(left.view == registered.view.name for left in self._state.leftovers())
+        return Kept(()) if unclean else kept
 
     def _check_not_lost(self, registered: Registered) -> None:
         known = self._state.position(registered.view.name, registered.generation)

@@ -57,9 +57,7 @@ class OnlineStore(Protocol):
         ...
 
     def extent(self, table: Any) -> tuple[int, int | None]:
-        """Return how many keys the feature view has online and Feast's newest event time of them (µs); (0, None) when
-        that cannot be had cheaply.
-        """
+        """Return how many keys the view has online and Feast's newest event time (µs); (0, None) if that is dear."""
         ...
 
     def ping(self, deadline: float) -> None:

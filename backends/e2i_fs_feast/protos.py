@@ -65,7 +65,7 @@ def to_message(value: Any, dtype: DType) -> Any:
     if kind == "vector":
         message.float_list_val.val.extend(value)
         return message
-    assert kind == "array" and dtype.element is not None
+    assert dtype.element is not None
     element = dtype.element
     if element.kind in _MANY:
         if None in value:
@@ -134,13 +134,13 @@ def _simple(which: str, held: Any, dtype: DType) -> Any:
     return held
 
 
-def _float(which: str, held: Any, dtype: DType) -> float:
+def _float(which: str, held: Any, _: DType) -> float:
     if which not in ("float_val", "double_val", *_WHOLE):
         raise TypeError("not a number")
     return float(held)
 
 
-def _json(which: str, held: Any, dtype: DType) -> str:
+def _json(which: str, held: Any, _: DType) -> str:
     if which not in ("json_val", "string_val"):
         raise TypeError("not JSON text")
     json.loads(held)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from feast.feature_view import FeatureView as FeastFeatureView
 from feast.project import Project
@@ -22,7 +22,7 @@ from e2i_fs.frozen import FrozenMap
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs_feast.translate import TAG, entity_objects, service_object, view_object
 
-__all__ = ["Registered", "Snapshot", "rewritten", "snapshot"]
+__all__ = ["Registered", "Rewritten", "Snapshot", "rewritten", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ class Snapshot:
     catalog: Catalog
     views: Mapping[str, Registered]
     skipped: tuple[str, ...] = ()
-    ours: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
 
 Adopt = Callable[[Any, Catalog], "tuple[Catalog, Mapping[str, Any], tuple[str, ...]]"]
@@ -76,8 +75,9 @@ def _definition(spec: Any, what: str) -> dict[str, Any] | None:
     return form
 
 
-def snapshot(registry: Any, project: str, adopt: Adopt) -> Snapshot:
-    """Return what ``registry`` says of ``project``."""
+def snapshot(registry: Any, project: str, adopt: Adopt, previous: Snapshot | None = None) -> Snapshot:
+    """Return what ``registry`` says of ``project``; what is the same in ``previous`` is taken from there."""
+    seen = previous.views if previous is not None else {}
     entities: dict[str, Entity] = {}
     views: dict[str, FeatureView] = {}
     services: dict[str, FeatureService] = {}
@@ -91,7 +91,8 @@ def snapshot(registry: Any, project: str, adopt: Adopt) -> Snapshot:
     for message in _of(registry.feature_views, project):
         form = _definition(message.spec, f"feature view {message.spec.name}")
         if form:
-            view = FeatureView.from_json(form["definition"])
+            old = seen.get(message.spec.name)
+            view = old.view if old and old.message.spec == message.spec else FeatureView.from_json(form["definition"])
             views[view.name], bases[view.name] = view, form["base"]
             found[view.name] = (message, form["generation"])
     for message in _of(registry.feature_services, project):
@@ -105,12 +106,11 @@ def snapshot(registry: Any, project: str, adopt: Adopt) -> Snapshot:
     )
     catalog, theirs, skipped = adopt(registry, ours)
     found.update({name: (message, 0) for name, message in theirs.items()})
-    registered = {
-        name: Registered(catalog.view(name), catalog.join_keys(name), generation, message, catalog.bases.get(name, ""), name in views)
-        for name, (message, generation) in found.items()
-    }
-    kinds = (("entity", entities), ("view", views), ("service", services))
-    return Snapshot(catalog, registered, skipped, frozenset((kind, name) for kind, named in kinds for name in named))
+    registered = {}
+    for name, (message, generation) in found.items():
+        now = Registered(catalog.view(name), catalog.join_keys(name), generation, message, catalog.bases.get(name, ""), name in views)
+        registered[name] = seen[name] if seen.get(name) == now else now
+    return Snapshot(catalog, registered, skipped)
 
 
 def _of(messages: Iterable[Any], project: str) -> list[Any]:
@@ -124,10 +124,16 @@ def _project_form(registry: Any, project: str) -> dict[str, Any]:
     return {}
 
 
-def rewritten(
-    registry: Any, before: Snapshot, after: Catalog, project: str, own: Path, now: Any
-) -> tuple[Any, list[Registered]]:
-    """Return a registry that says ``after``, and the views whose online rows are to go.
+class Rewritten(NamedTuple):
+    """A registry as it shall be, the Feast views that are new in it, and the views whose rows are to go."""
+
+    registry: Any
+    tables: Mapping[str, Any]
+    gone: Sequence[Registered]
+
+
+def rewritten(registry: Any, before: Snapshot, after: Catalog, project: str, own: Path, now: Any) -> Rewritten:
+    """Return a registry that says ``after``.
 
     What e2i_fs did not make and ``after`` does not change stays as it is; so do Feast's records of materialisation.
     """
@@ -140,15 +146,11 @@ def rewritten(
     }
     gone = [r for name, r in before.views.items() if name not in after.views or name in broken]
 
-    def touched(kind: str, was: Mapping[str, Any], now_: Mapping[str, Any]) -> set[str]:
-        changed = {name for name in {*was, *now_} if name not in was or name not in now_ or was[name].to_json() != now_[name].to_json()}
-        return changed | {name for of, name in before.ours if of == kind}
-
-    entities = touched("entity", before.catalog.entities, after.entities)
-    keyed = {n for n, v in after.views.items() if entities & set(v.entities) and n in before.views and not before.views[n].ours}
+    entities = _changed(before.catalog.entities, after.entities)
     moved = {n for n in after.views if after.bases.get(n) != before.catalog.bases.get(n)}
-    views = touched("view", before.catalog.views, after.views) | (keyed & broken) | moved
-    services = touched("service", before.catalog.services, after.services)
+    views = _changed(before.catalog.views, after.views) | broken | moved
+    services = _changed(before.catalog.services, after.services)
+    services |= {n for n, s in after.services.items() if views & {str(ref).partition(":")[0] for ref in s.features}}
 
     _replace(new.entities, project, _names_of_entities(before.catalog, entities), _entity_messages(after, entities), now)
     tables = {
@@ -160,12 +162,17 @@ def rewritten(
     _replace(new.feature_views, project, views, [t.to_proto() for t in tables.values()], now, same_rows=kept)
     for name in views:
         _discard(new.stream_feature_views, project, name)
-    known = {**{n: r.table for n, r in before.views.items() if n in after.views}, **tables}
+    needed = {str(ref).partition(":")[0] for n in services if n in after.services for ref in after.services[n].features}
+    known = {**{n: r.table for n, r in before.views.items() if n in needed}, **tables}
     made = [service_object(after, after.services[n], known).to_proto() for n in sorted(services) if n in after.services]
     _replace(new.feature_services, project, services, made, now)
     _replace_sources(new, project, tables)
     _replace_project(new, project, after, now)
-    return new, gone
+    return Rewritten(new, tables, gone)
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    return {n for n in {*was, *now} if n not in was or n not in now or (was[n] is not now[n] and was[n].to_json() != now[n].to_json())}
 
 
 def _names_of_entities(catalog: Catalog, names: set[str]) -> set[str]:
@@ -185,7 +192,7 @@ def _entity_messages(catalog: Catalog, names: set[str]) -> list[Any]:
 
 
 def _replace(
-    messages: Any, project: str, gone: set[str], made: list[Any], now: Any, *, same_rows: set[str] = frozenset()  # type: ignore[assignment]
+    messages: Any, project: str, gone: set[str], made: list[Any], now: Any, *, same_rows: Collection[str] = ()
 ) -> None:
     """Take out the messages named in ``gone`` and put in ``made``; one that says the same stays as it was."""
     was = {m.spec.name: m for m in _of(messages, project)}
@@ -225,20 +232,15 @@ def _replace_sources(registry: Any, project: str, tables: Mapping[str, Any]) -> 
                 message.project = project
                 message.data_source_class_type = f"{type(source).__module__}.{type(source).__name__}"
                 made[source.name] = message
+    specs = [m.spec for m in _of(registry.feature_views, project)]
+    used = {source.name for spec in specs for source in (spec.batch_source, spec.stream_source)}
     kept = [
         type(m).FromString(m.SerializeToString())
         for m in registry.data_sources
-        if m.project != project or (m.name not in made and not _of_gone_view(m, registry, project))
+        if m.project != project or (m.name not in made and (TAG not in m.tags or m.name in used))
     ]
     del registry.data_sources[:]
     registry.data_sources.extend(sorted([*kept, *made.values()], key=lambda m: m.name))
-
-
-def _of_gone_view(message: Any, registry: Any, project: str) -> bool:
-    text = message.tags.get(TAG)
-    if text is None:
-        return False
-    return json.loads(text).get("source_of") not in {m.spec.name for m in _of(registry.feature_views, project)}
 
 
 def _replace_project(registry: Any, project: str, catalog: Catalog, now: Any) -> None:

@@ -58,7 +58,8 @@ class SqliteStore:
 
     def _name(self, table: Any) -> str:
         versions = self._config.registry.enable_online_feature_view_versioning
-        return '"' + compute_table_id(self._config.project, table, versions).replace('"', '""') + '"'
+        name: str = compute_table_id(self._config.project, table, versions)
+        return '"' + name.replace('"', '""') + '"'
 
     def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None] | None:
         """Return what is stored of each key, None where nothing is; None for all when there is no such table."""
@@ -85,7 +86,7 @@ class SqliteStore:
         for start in range(0, len(keys), 900):  # sqlite takes no more than 999 variables where it is old
             part = keys[start : start + 900]
             query = (
-                f"SELECT entity_key, feature_name, value, CAST(event_ts AS INTEGER) FROM {self._name(table)} "  # noqa: S608
+                f"SELECT entity_key, feature_name, value, CAST(event_ts AS INTEGER) FROM {self._name(table)} "
                 f"WHERE entity_key IN ({','.join('?' * len(part))})"
             )
             rows += self._connection().execute(query, part).fetchall()
@@ -129,7 +130,7 @@ class SqliteStore:
     def extent(self, table: Any) -> tuple[int, int | None]:
         """Count the keys of the table, and find the newest time in it."""
         try:
-            query = f"SELECT COUNT(DISTINCT entity_key), MAX(CAST(event_ts AS INTEGER)) FROM {self._name(table)}"  # noqa: S608
+            query = f"SELECT COUNT(DISTINCT entity_key), MAX(CAST(event_ts AS INTEGER)) FROM {self._name(table)}"
             rows, newest = self._connection().execute(query).fetchone()
             return int(rows), None if newest is None else self._event_us(newest)
         except sqlite3.OperationalError as error:

@@ -17,10 +17,12 @@ from e2i_fs.backend import Position
 __all__ = ["Leftover", "State"]
 
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS position (view TEXT NOT NULL, generation INTEGER NOT NULL, sequence INTEGER NOT NULL, "
-    "newest_us INTEGER, rows INTEGER NOT NULL, PRIMARY KEY (view, generation)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS leftover (view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL, "
-    "PRIMARY KEY (view, generation)) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS position (
+           view TEXT NOT NULL, generation INTEGER NOT NULL, sequence INTEGER NOT NULL, newest_us INTEGER,
+           rows INTEGER NOT NULL, PRIMARY KEY (view, generation)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS leftover (
+           view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL,
+           PRIMARY KEY (view, generation)) WITHOUT ROWID""",
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import feast
 from feast.data_format import ParquetFormat
+from feast.feature_view import DUMMY_ENTITY_FIELD
 
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import Entity, FeatureService
@@ -80,8 +81,10 @@ def view_object(catalog: Catalog, name: str, generation: int, history: str, own:
     form = {"definition": view.to_json(), "base": base, "generation": generation}
     try:
         batch = _batch_source(catalog, name, history, own)
-        source = feast.PushSource(name=view.source.name, batch_source=batch) if isinstance(view.source, PushSource) else batch
-        return feast.FeatureView(
+        source: Any = batch
+        if isinstance(view.source, PushSource):
+            source = feast.PushSource(name=view.source.name, batch_source=batch, tags={TAG: "source"})
+        table = feast.FeatureView(
             name=name,
             entities=entities,
             schema=schema,
@@ -92,8 +95,11 @@ def view_object(catalog: Catalog, name: str, generation: int, history: str, own:
             tags=_tagged(view.tags, form),
             owner=view.owner,
         )
+        if not keys:
+            table.entity_columns = [DUMMY_ENTITY_FIELD]  # Feast's key of a view that is about nothing in particular
     except (ValueError, AssertionError) as error:
         raise UnsupportedError(f"FeatureView {name!r}: Feast cannot hold it: {error}") from error
+    return table
 
 
 def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
@@ -116,7 +122,7 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
         created_timestamp_column=created or "",
         field_mapping=mapping,
         file_format=ParquetFormat(),
-        tags={TAG: json.dumps({"source_of": name})},
+        tags={TAG: "source"},
     )
 
 

@@ -1,0 +1,59 @@
+"""What the tests of the Feast backend share: one Redis for all of them, and a backend on each online store."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2i_fs.testing.clock import FakeClock
+from tests import servers
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    with servers.redis_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def online_store(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    if request.param == "sqlite":
+        return {"type": "sqlite"}
+    return {"type": "redis", "connection_string": request.getfixturevalue("redis_address")}
+
+
+@pytest.fixture
+def options(online_store: Mapping[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Options of a repository of its own; the project keeps its rows apart in the one Redis."""
+    project = f"p{os.getpid()}_{abs(hash(tmp_path))}"
+    return {"path": str(tmp_path / "repository"), "online_store": dict(online_store), "project": project}
+
+
+@pytest.fixture
+def open_feast(clock: FakeClock) -> Iterator[Open]:
+    """Open Feast backends that are closed when the test ends."""
+    if importlib.util.find_spec("feast") is None:
+        pytest.skip('needs Feast: pip install "e2i-fs[feast]"')
+    from e2i_fs_feast import open_backend
+
+    with ExitStack() as stack:
+
+        def opener(options: Mapping[str, Any], **more: Any) -> Any:
+            backend = open_backend(name="feast", options={**options, **more}, clock=clock, base=os.getcwd())
+            stack.callback(backend.close)
+            return backend
+
+        yield opener
+
+
+@pytest.fixture
+def feast(open_feast: Open, options: Mapping[str, Any]) -> Any:
+    return open_feast(options)

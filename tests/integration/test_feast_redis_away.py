@@ -1,0 +1,114 @@
+"""Redis dead, frozen, full and back again: each costs little and has its own error (X-8, G-4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import e2i_fs as fs
+from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
+from tests import servers
+from tests.integration.feast_words import NOW, apply, read, remove, row, view, write
+
+
+@pytest.fixture
+def redis() -> Iterator[servers.RedisServer]:
+    with servers.running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def feast(redis: servers.RedisServer, open_feast: Any, tmp_path: Path) -> Any:
+    backend = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    apply(backend, view())
+    write(backend, row(NOW - 5, 1))
+    return backend
+
+
+def seconds(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def fails(expected: type[Exception], call: Any) -> float:
+    """Return how long ``call`` takes to raise ``expected`` with the driver's error as its cause."""
+
+    def attempt() -> None:
+        with pytest.raises(expected) as raised:
+            call()
+        assert raised.value.__cause__ is not None
+
+    return seconds(attempt)
+
+
+@pytest.mark.rule("G-4", "X-2", "X-8")
+def test_a_dead_redis_is_unavailable_at_once_and_served_from_when_it_is_back(feast: Any, redis: servers.RedisServer) -> None:
+    redis.kill()
+    assert fails(BackendUnavailableError, lambda: read(feast)) < 0.5
+    assert fails(BackendUnavailableError, lambda: write(feast, row(NOW, 2))) < 0.5
+    assert fails(BackendUnavailableError, lambda: feast.ping(0.2)) < 0.5
+    redis.start()
+    assert read(feast) == row(NOW - 5, 1)
+    assert write(feast, row(NOW, 2)) == 1
+    feast.ping(1.0)
+
+
+@pytest.mark.rule("G-4", "X-2", "X-8")
+def test_a_frozen_redis_costs_its_timeout_and_no_more(feast: Any, redis: servers.RedisServer) -> None:
+    redis.freeze()
+    try:
+        assert fails(DeadlineExceededError, lambda: feast.ping(0.2)) < 0.7
+        assert fails(DeadlineExceededError, lambda: read(feast)) < 1.2
+        assert fails(DeadlineExceededError, lambda: write(feast, row(NOW, 2))) < 1.7
+    finally:
+        redis.thaw()
+    assert read(feast).values["trips"] in (1, 2)
+
+
+@pytest.mark.rule("G-4", "X-2")
+def test_a_full_redis_throttles_and_keeps_what_it_has(feast: Any, redis: servers.RedisServer) -> None:
+    feast.store._client.config_set("maxmemory", "1")
+    assert fails(ThrottledError, lambda: write(feast, row(NOW, 2))) < 1
+    assert read(feast) == row(NOW - 5, 1)
+    feast.store._client.config_set("maxmemory", "0")
+    assert write(feast, row(NOW, 2)) == 1
+
+
+@pytest.mark.rule("R-4")
+def test_rows_of_a_view_deleted_while_redis_was_away_never_come_back(feast: Any, redis: servers.RedisServer) -> None:
+    redis.kill()
+    remove(feast, "stats")
+    assert [left.view for left in feast.state.leftovers()] == ["stats"]
+    redis.start()
+    apply(feast, view())
+    assert read(feast) is None
+    assert feast.state.leftovers() == []
+
+
+@pytest.mark.rule("R-1")
+def test_definitions_are_applied_and_history_is_read_without_redis(feast: Any, redis: servers.RedisServer) -> None:
+    redis.kill()
+    apply(feast, view("other", fs.Field("trips", fs.Int64)))
+    assert set(feast.definitions().views) == {"stats", "other"}
+    assert list(feast.scan("other", ["trips"])) == []
+
+
+def test_only_the_views_own_fields_are_deleted_and_only_in_its_own_project(
+    feast: Any, redis: servers.RedisServer, open_feast: Any, tmp_path: Path
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    neighbour = open_feast({"path": str(tmp_path / "n"), "online_store": online, "project": "my_e2i_fs"})
+    for backend in (feast, neighbour):
+        apply(backend, view(), view("other", fs.Field("trips", fs.Int64)))
+        write(backend, row(NOW, 3))
+        write(backend, row(NOW, 4), name="other")
+    remove(feast, "stats")
+    assert read(feast, name="other") == row(NOW, 4)
+    assert read(neighbour) == row(NOW, 3)
+    remove(feast, "other")
+    assert len(feast.store._client.keys("*")) == 1  # the neighbour's
