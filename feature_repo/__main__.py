@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from .generate import generate
 
@@ -15,7 +16,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     for name, rows in generate(given.folder, scale=given.scale, seed=given.seed).rows.items():
-        print(f"{name:32} {rows:>12,} rows")
+        sys.stdout.write(f"{name:32} {rows:>12,} rows\n")
 
 
 main()

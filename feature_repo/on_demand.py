@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import e2i_fs as fs
 
 from .sources import hcp_request_source
@@ -15,7 +18,7 @@ __all__ = ["hcp_request_features"]
     tags={"use_case": "hcp_conversion", "owner": "commercial-analytics", "criticality": "low", "pii_category": "none"},
     owner="commercial-analytics",
 )
-def hcp_request_features(columns):  # type: ignore[no-untyped-def]
+def hcp_request_features(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """When an HCP is asked about: the hour of day (UTC, 0 to 23), and whether it is Saturday or Sunday."""
     times = columns["request_timestamp"]
     return {

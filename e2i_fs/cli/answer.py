@@ -7,7 +7,8 @@ import datetime as dt
 import decimal
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any
@@ -41,7 +42,9 @@ def as_json(value: Any) -> Any:
         case Enum():
             return value.value
         case float():
-            return value if math.isfinite(value) else "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+            return (
+                value if math.isfinite(value) else "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+            )
         case dt.timedelta():
             return value.total_seconds()
         case dt.datetime() | dt.date():
@@ -54,7 +57,7 @@ def as_json(value: Any) -> Any:
             return f"{type(value).__name__}: {value}"
         case Mapping():
             return {str(k): as_json(v) for k, v in value.items()}
-        case Set():
+        case AbstractSet():
             return sorted(as_json(v) for v in value)
         case Sequence():
             return [as_json(v) for v in value]

@@ -35,7 +35,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        print(version("e2i-fs"))
+        typer.echo(version("e2i-fs"))
         raise typer.Exit
 
 

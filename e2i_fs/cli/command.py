@@ -19,18 +19,24 @@ __all__ = ["ConfigOption", "DefinitionsOption", "JsonOption", "command"]
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", help="The configuration; $E2I_FS_CONFIG or e2i_fs.yaml unless given.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="The configuration; $E2I_FS_CONFIG or e2i_fs.yaml unless given.", show_default=False
+    ),
 ]
 DefinitionsOption = Annotated[
     str | None,
-    typer.Option("--definitions", help="A file or package of definitions; features.py unless given.", show_default=False),
+    typer.Option(
+        "--definitions", help="A file or package of definitions; features.py unless given.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", show_default=False)]
 
 _SHARED = {"config": ConfigOption, "definitions": DefinitionsOption, "json": JsonOption}
 
 
-def command(app: typer.Typer, name: str, *, example: str, panel: str) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+def command(
+    app: typer.Typer, name: str, *, example: str, panel: str
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Register a function ``(session, ...) -> Answer`` as the command ``name``.
 
     Its parameters after ``session`` become the command's own; ``--config``, ``--definitions`` and ``--json``

@@ -1,11 +1,106 @@
-"""``e2i-fs demo``."""
+"""``e2i-fs demo``: the whole road on E2I data, every claim checked."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from e2i_fs.cli.answer import Answer
+from e2i_fs.cli.command import command
+from e2i_fs.cli.exits import NO, OK
+from e2i_fs.cli.session import Session
+from e2i_fs.errors import RequestError, UnsupportedError
+
 __all__ = ["add_to"]
+
+_MARK = ".e2i_fs_demo"
+
+
+class Primary(StrEnum):
+    """What may be the primary."""
+
+    REDIS = "redis"
+    SQLITE = "sqlite"
+    NONE = "none"
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    command(app, "demo", example="e2i-fs demo --scale 0.3", panel="Start")(demo)
+
+
+def demo(
+    session: Session,
+    scale: Annotated[float, typer.Option(help="Size of the data; 1 is 240 HCPs.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Another seed makes other data.")] = 7,
+    out: Annotated[Path, typer.Option(help="The folder for data, stores and the report.")] = Path("demo-out"),
+    primary: Annotated[
+        Primary | None,
+        typer.Option(
+            help="Online store of the Feast primary: redis, sqlite; none for DuckDB alone. Redis where there is one unless given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> Answer:
+    """Training set, proof, model, online serving through an outage, and a report, on generated E2I data.
+
+    Feast is the primary and DuckDB the standby; without Feast it runs on DuckDB alone and says so. Exits with 0
+    only if every claim that it prints held when it was checked, with 1 if one did not.
+    """
+    if not scale > 0:
+        raise RequestError(f"--scale {scale}: give a positive number; 1 is 240 HCPs, 0.1 a quick look.")
+    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise UnsupportedError(f'The demo needs {" and ".join(missing)}: pip install "e2i-fs[demo]"')
+    _prepare(out)
+
+    from e2i_fs.cli.demo.claims import Claims
+    from e2i_fs.cli.demo.primary import choose_primary, missing_feast
+    from e2i_fs.cli.demo.report import html_report
+    from e2i_fs.cli.demo.run import run_demo
+    from e2i_fs.cli.demo.telling import TerminalTeller, summary
+
+    why_alone = missing_feast() or ("asked for with --primary none" if primary is Primary.NONE else "")
+    if why_alone and primary in (Primary.REDIS, Primary.SQLITE):
+        raise UnsupportedError(f"--primary {primary}: {why_alone}.")
+    chosen = None if why_alone else choose_primary(out, None if primary is None else primary.value)
+    with TerminalTeller(None if session.json else session.console, session.stderr) as teller:
+        claims = Claims(teller.claim)
+        story = run_demo(out, scale=scale, seed=seed, primary=chosen, why_alone=why_alone, claims=claims, teller=teller)
+        teller.step("drawing the report")
+        report = out / "report.html"
+        options = "" if primary is None else f" --primary {primary}"
+        report.write_text(html_report(story, f"e2i-fs demo --scale {scale:g} --seed {seed}{options}"), encoding="utf-8")
+    document = {
+        "all_hold": claims.all_hold,
+        "claims": claims.made,
+        "backends": story.backends,
+        "failover": story.failover,
+        "rows": story.rows,
+        "auc": story.judged.auc,
+        "proof": story.proof,
+        "requests": story.requests,
+        "seconds": story.seconds,
+        "report": str(report.resolve()),
+    }
+    return Answer(document, ["", summary(story, str(report))], OK if claims.all_hold else NO)
+
+
+_NEEDED = {"numpy": "numpy", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+
+
+def _prepare(out: Path) -> None:
+    """Make ``out``, or empty it if an earlier demo made it; anything else in it is somebody's own."""
+    from e2i_fs.cli.demo.run import clear
+
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
+        raise RequestError(f"--out {out}: the folder holds something that no demo made; name a new or an empty one.")
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file; name a folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    clear(out)
+    (out / _MARK).touch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import tempfile
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from e2i_fs.cli.exits import NO, OK
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
 from e2i_fs.clock import SystemClock
-from e2i_fs.errors import E2IError, PluginLoadError
+from e2i_fs.errors import DuplicateBackendError, E2IError, PluginLoadError
 
 if TYPE_CHECKING:
     from e2i_fs.plugins import FoundBackend, Plugins
@@ -45,7 +45,7 @@ def doctor(
         loaded = []
         for found in plugins.found:
             bars.update(task, description=f"Loading {found.name}")
-            loaded.append(_plugin(found))
+            loaded.append(_plugin(plugins, found))
             bars.advance(task)
         configured = _configured(session, plugins, deadline)
     document = {"plugins": loaded, "configuration": configured}
@@ -55,7 +55,10 @@ def doctor(
         table(
             "Backends installed",
             ["name", "distribution", "version", "state", "why, and what to do"],
-            [(p["name"], p["distribution"], p["version"], _state(p["state"]), p["why"] or p["summary"]) for p in loaded],
+            [
+                (p["name"], p["distribution"], p["version"], _state(p["state"]), p["why"] or p["summary"])
+                for p in loaded
+            ],
         )
     ]
     if configured is None:
@@ -64,7 +67,13 @@ def doctor(
         shown.append(Text(f"{configured['file']}: {configured['error']['message']}", style="red"))
     else:
         rows = [
-            (b["name"], b["backend"], _state("reachable" if b["reachable"] else "down"), _milliseconds(b["seconds"]), b["why"])
+            (
+                b["name"],
+                b["backend"],
+                _state("reachable" if b["reachable"] else "down"),
+                _milliseconds(b["seconds"]),
+                b["why"],
+            )
             for b in configured["backends"]
         ]
         title = f"Backends of {configured['file']}"
@@ -72,7 +81,7 @@ def doctor(
     return Answer(document, shown, NO if broken or down else OK)
 
 
-def _plugin(found: FoundBackend) -> dict[str, Any]:
+def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": found.name,
         "distribution": found.distribution,
@@ -80,37 +89,26 @@ def _plugin(found: FoundBackend) -> dict[str, Any]:
         "state": "loads",
         "why": None,
         "summary": "",
-        "install_hint": "",
         "seconds": None,
     }
     if found.spec is None:
         error = found.error
-        return about | {"state": "broken", "why": f"{type(error).__name__}: {error}. Reinstall or remove {found.distribution}."}
-    about |= {"summary": found.spec.summary, "install_hint": found.spec.install_hint}
-    module, _, function = found.spec.factory.partition(":")
+        why = f"{type(error).__name__}: {error}. Reinstall or remove {found.distribution}."
+        return about | {"state": "broken", "why": why}
+    about["summary"] = found.spec.summary
     begun = time.perf_counter()
-    # A plugin is a stranger's code and may fail to import in any way; that is the finding to report.
-    try:
-        if not callable(getattr(importlib.import_module(module), function)):
-            raise TypeError(f"{found.spec.factory} cannot be called")
-        _needs(found.name)
-    except PluginLoadError as error:
-        return about | {"state": "not installed", "why": str(error)}
-    except ImportError as error:
-        hint = f" {found.spec.install_hint}" if found.spec.install_hint else ""
-        return about | {"state": "not installed", "why": f"{error}.{hint}"}
-    except Exception as error:  # noqa: BLE001
-        return about | {"state": "broken", "why": f"{type(error).__name__}: {error}"}
+    with tempfile.TemporaryDirectory(prefix="e2i_fs_doctor_") as folder:
+        options = {"path": folder, "project": "doctor"}
+        try:
+            plugins.open(found.name, name=found.name, options=options, clock=SystemClock(), base=folder).close()
+        except PluginLoadError as error:
+            missing = isinstance(error.__cause__, ImportError)
+            return about | {"state": "not installed" if missing else "broken", "why": str(error)}
+        except DuplicateBackendError as error:
+            return about | {"state": "broken", "why": str(error)}
+        except E2IError:
+            about["summary"] += " (It wants more options than a folder.)"
     return about | {"seconds": round(time.perf_counter() - begun, 3)}
-
-
-def _needs(name: str) -> None:
-    """Import what a first-party backend imports only when it is opened."""
-    if name == "feast":
-        from e2i_fs_feast.importing import import_feast
-        from e2i_fs_feast.plugin import INSTALL
-
-        import_feast(INSTALL)
 
 
 def _configured(session: Session, plugins: Plugins, deadline: float) -> dict[str, Any] | None:
@@ -125,7 +123,13 @@ def _configured(session: Session, plugins: Plugins, deadline: float) -> dict[str
         return {"file": str(path), "error": {"type": type(error).__name__, "message": str(error)}}
     backends = []
     for one in config.backends:
-        about: dict[str, Any] = {"name": one.name, "backend": one.kind, "reachable": False, "seconds": None, "why": None}
+        about: dict[str, Any] = {
+            "name": one.name,
+            "backend": one.kind,
+            "reachable": False,
+            "seconds": None,
+            "why": None,
+        }
         try:
             backend = plugins.open(one.kind, name=one.name, options=one.options, clock=SystemClock(), base=config.base)
             try:

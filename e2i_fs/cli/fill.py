@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from e2i_fs.ops.materialize import MaterializationReport, Progress
-    from e2i_fs.protocol import FeatureStore
+    from e2i_fs.store import Store
 
 __all__ = ["add_to"]
 
 _PANEL = "Serving"
 Views = Annotated[
-    list[str] | None, typer.Option("--view", "-v", help="Only this view; repeat for more. All unless given.", show_default=False)
+    list[str] | None,
+    typer.Option("--view", "-v", help="Only this view; repeat for more. All unless given.", show_default=False),
 ]
 _TO = ("online", "offline", "both")
 
@@ -35,7 +36,9 @@ def add_to(app: typer.Typer) -> None:
     command(app, "materialize", example="e2i-fs materialize 2026-06-01 2026-07-01 --view hcp_engagement", panel=_PANEL)(
         materialize
     )
-    command(app, "materialize-incremental", example="e2i-fs materialize-incremental", panel=_PANEL)(materialize_incremental)
+    command(app, "materialize-incremental", example="e2i-fs materialize-incremental", panel=_PANEL)(
+        materialize_incremental
+    )
     command(app, "push", example="e2i-fs push engagement_push rows.csv", panel=_PANEL)(push)
 
 
@@ -55,7 +58,9 @@ def materialize(
 
 def materialize_incremental(
     session: Session,
-    end: Annotated[str | None, typer.Option("--end", help="Last event time; now unless given.", show_default=False)] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", help="Last event time; now unless given.", show_default=False)
+    ] = None,
     view: Views = None,
 ) -> Answer:
     """Put online what arrived since the last run, late rows included.
@@ -66,7 +71,7 @@ def materialize_incremental(
     return _run(session, lambda store, progress: store.materialize_incremental(last, view or None, progress=progress))
 
 
-def _run(session: Session, work: Callable[[FeatureStore, Progress], MaterializationReport]) -> Answer:
+def _run(session: Session, work: Callable[[Store, Progress], MaterializationReport]) -> Answer:
     with session.store() as store, session.progress() as bars:
         tasks: dict[str, Any] = {}
 
@@ -78,7 +83,8 @@ def _run(session: Session, work: Callable[[FeatureStore, Progress], Materializat
         runs = work(store, progress).runs
     failed = [r for r in runs if r.outcome != "succeeded"]
     rows: list[tuple[Any, ...]] = [
-        (r.view, r.backend, r.outcome, r.rows_read, r.rows_written, r.newest_event_timestamp, r.duration, r.error) for r in runs
+        (r.view, r.backend, r.outcome, r.rows_read, r.rows_written, r.newest_event_timestamp, r.duration, r.error)
+        for r in runs
     ]
     columns = ["view", "backend", "outcome", "read", "written", "newest event", "took", "why not"]
     if not failed:
@@ -101,9 +107,7 @@ def push(
     if to is not None and to not in _TO:
         raise RequestError(f"--to {to}: use one of {', '.join(_TO)}.")
     with session.store() as store:
-        feeds = [
-            v for v in store.list_feature_views() if isinstance(v.source, PushSource) and v.source.name == source
-        ]
+        feeds = [v for v in store.list_feature_views() if isinstance(v.source, PushSource) and v.source.name == source]
         batch = read_rows(rows, column_dtypes(store, feeds))
         receipts = store.push(source, batch, to, idempotency_key=idempotency_key)  # type: ignore[arg-type]
     rows_shown = [

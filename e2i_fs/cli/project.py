@@ -56,7 +56,9 @@ def init(
         "e2i-fs materialize-incremental",
         "e2i-fs online --service hcp_conversion -e hcp_id=hcp_1,brand_id=alvexa",
     ]
-    told = f"{rows:,} rows of history and {questions} questions.\n\n[bold]Next:[/]\n" + "\n".join(f"  {s}" for s in steps)
+    told = f"{rows:,} rows of history and {questions} questions.\n\n[bold]Next:[/]\n" + "\n".join(
+        f"  {s}" for s in steps
+    )
     return Answer(
         {"folder": str(folder.resolve()), "written": written, "rows": rows, "next": steps},
         [Panel(told, title=f"A feature store in {folder.resolve().name}/", title_align="left", border_style="green")],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from e2i_fs.catalog import Plan
-    from e2i_fs.protocol import FeatureStore
+    from e2i_fs.store import Store
 
 __all__ = ["add_to"]
 
@@ -41,7 +41,9 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     session: Session,
     allow_breaking: AllowBreaking = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there is something to apply.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 when there is something to apply.")
+    ] = False,
 ) -> Answer:
     """Show what `apply` would do, and do nothing."""
     definitions = session.load_definitions()
@@ -110,7 +112,7 @@ def list_(
             computed = store.list_on_demand_feature_views()
             document["views"] = [v.to_json() for v in views]
             document["on_demand_views"] = [v.to_json() for v in computed]
-            rows = [_view_row(v) for v in (*views, *computed)]
+            rows = [*map(_view_row, views), *map(_view_row, computed)]
             shown.append(table("Feature views", ["name", "entities", "fields", "ttl", "about"], rows))
         if kind in (None, Kind.SERVICES):
             services = store.list_feature_services()
@@ -125,7 +127,13 @@ def _view_row(view: FeatureView | OnDemandFeatureView) -> tuple[Any, ...]:
     fields = f"{len(view.schema) - labels}" + (f" + {labels} label{'s' if labels > 1 else ''}" if labels else "")
     if isinstance(view, OnDemandFeatureView):
         return (view.name, "on demand", fields, "", view.description)
-    return (view.name, ", ".join(view.entities), fields, "no limit" if view.ttl is None else duration(view.ttl), view.description)
+    return (
+        view.name,
+        ", ".join(map(str, view.entities)),
+        fields,
+        "no limit" if view.ttl is None else duration(view.ttl),
+        view.description,
+    )
 
 
 def describe(session: Session, name: Annotated[str, typer.Argument(help="An entity, a view or a service.")]) -> Answer:
@@ -133,7 +141,11 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
     with session.store() as store:
         kind, definition = _find(store, name)
     document = {"kind": kind, **definition.to_json()}
-    about: dict[str, Any] = {kind: definition.name, "about": definition.description or None, "owner": definition.owner or None}
+    about: dict[str, Any] = {
+        kind: definition.name,
+        "about": definition.description or None,
+        "owner": definition.owner or None,
+    }
     shown: list[RenderableType] = []
     if kind == "entity":
         about["join keys"] = ", ".join(f"{k}: {t!r}" for k, t in definition.keys.items())
@@ -141,7 +153,7 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
         shown.append(table(None, ["features"], [(ref,) for ref in definition.features]))
     else:
         if isinstance(definition, FeatureView):
-            about["entities"] = ", ".join(definition.entities)
+            about["entities"] = ", ".join(map(str, definition.entities))
             about["source"] = _source(definition.source)
             about["ttl"] = "no limit" if definition.ttl is None else definition.ttl
             about["max staleness"] = definition.max_staleness
@@ -154,7 +166,7 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
     return Answer(document, [key_values({k: v for k, v in about.items() if v is not None}), *shown])
 
 
-def _find(store: FeatureStore, name: str) -> tuple[str, Any]:
+def _find(store: Store, name: str) -> tuple[str, Any]:
     groups: dict[str, list[Any]] = {
         "view": [*store.list_feature_views(), *store.list_on_demand_feature_views()],
         "service": store.list_feature_services(),
@@ -172,4 +184,6 @@ def _source(source: Source | None) -> str:
     if source is None:
         return "only what is written"
     own = f"{type(source).__name__} {source.where()}"
-    return f"{own} over {_source(source.batch_source)}" if isinstance(source, PushSource) and source.batch_source else own
+    return (
+        f"{own} over {_source(source.batch_source)}" if isinstance(source, PushSource) and source.batch_source else own
+    )

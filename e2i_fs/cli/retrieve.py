@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,10 +17,8 @@ from e2i_fs.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pyarrow as pa
-
     from e2i_fs.dtypes import DType
-    from e2i_fs.protocol import FeatureStore
+    from e2i_fs.store import Store
 
 __all__ = ["add_to"]
 
@@ -39,11 +36,14 @@ FullNames = Annotated[bool, typer.Option("--full-feature-names", help="Name the 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(
-        app, "historical", example="e2i-fs historical questions.csv --service hcp_conversion --out training.parquet", panel=_PANEL
+        app,
+        "historical",
+        example="e2i-fs historical questions.csv --service hcp_conversion --out training.parquet",
+        panel=_PANEL,
     )(historical)
-    command(app, "online", example="e2i-fs online --service hcp_conversion -e hcp_id=hcp_1,brand_id=alvexa", panel=_PANEL)(
-        online
-    )
+    command(
+        app, "online", example="e2i-fs online --service hcp_conversion -e hcp_id=hcp_1,brand_id=alvexa", panel=_PANEL
+    )(online)
 
 
 def historical(
@@ -52,7 +52,8 @@ def historical(
     feature: Features = None,
     service: Service = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", help="A label to add as a target; repeat for more.", show_default=False)
+        list[str] | None,
+        typer.Option("--label", "-l", help="A label to add as a target; repeat for more.", show_default=False),
     ] = None,
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="Forget all that became known after this time.", show_default=False)
@@ -116,7 +117,8 @@ def online(
         typer.Option("--entity", "-e", help="key=value,key=value; repeat for more rows.", show_default=False),
     ] = None,
     entities: Annotated[
-        str | None, typer.Option("--entities", help="Entity rows: .csv or .parquet, - for CSV on stdin.", show_default=False)
+        str | None,
+        typer.Option("--entities", help="Entity rows: .csv or .parquet, - for CSV on stdin.", show_default=False),
     ] = None,
     feature: Features = None,
     service: Service = None,
@@ -149,11 +151,13 @@ def online(
 
 def _wanted(features: list[str] | None, service: str | None) -> list[str] | str:
     if bool(features) == bool(service):
-        raise RequestError("Say what to retrieve: either --service NAME, or --feature view:feature (repeat it for more).")
-    return service if service else list(features or ())
+        raise RequestError(
+            "Say what to retrieve: either --service NAME, or --feature view:feature (repeat it for more)."
+        )
+    return service or list(features or ())
 
 
-def _online_dtypes(store: FeatureStore) -> dict[str, DType]:
+def _online_dtypes(store: Store) -> dict[str, DType]:
     """Join keys, and what on-demand views take from the request."""
     dtypes: dict[str, DType] = {}
     for view in store.list_on_demand_feature_views():
@@ -182,5 +186,3 @@ def _sideways(names: list[str], rows: list[list[Any]]) -> Any:
     if len(rows) <= 4:
         return table(None, columns, [[name, *(row[i] for row in rows)] for i, name in enumerate(names)])
     return table(None, names, rows)
-
-

@@ -15,7 +15,7 @@ from e2i_fs.errors import InvalidEntityFrameError, RequestError, UnsupportedErro
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from e2i_fs.protocol import FeatureStore
+    from e2i_fs.store import Store
 
 __all__ = ["column_dtypes", "parse_entity", "parse_time", "read_rows", "write_rows"]
 
@@ -23,7 +23,7 @@ __all__ = ["column_dtypes", "parse_entity", "parse_time", "read_rows", "write_ro
 _TOLD = frozenset({"string", "json", "int32", "int64", "float32", "float64", "bool", "date"})
 
 
-def column_dtypes(store: FeatureStore, views: Iterable[FeatureView] | None = None) -> dict[str, DType]:
+def column_dtypes(store: Store, views: Iterable[FeatureView] | None = None) -> dict[str, DType]:
     """Return the dtype of every join key of the store, and of every field of ``views``, by column name."""
     dtypes = {key: dtype for entity in store.list_entities() for key, dtype in entity.keys.items()}
     for view in views or ():
@@ -74,7 +74,8 @@ def write_rows(table: pa.Table, path: str | None) -> None:
         raise RequestError(f"--out {path}: the ending says the format; use .parquet or .csv, or - for CSV on stdout.")
     nested = [f.name for f in table.schema if f.type.num_fields]
     if nested:
-        raise UnsupportedError(f"CSV cannot hold the column {nested[0]!r} ({table.schema.field(nested[0]).type}); use --out x.parquet.")
+        kind = table.schema.field(nested[0]).type
+        raise UnsupportedError(f"CSV cannot hold the column {nested[0]!r} ({kind}); use --out x.parquet.")
     csv.write_csv(table, sys.stdout.buffer if path in (None, "-") else path)
 
 
@@ -126,5 +127,7 @@ def parse_time(text: str | None, option: str) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise RequestError(f"{option} {text!r} is not a time; write it like 2026-03-01 or 2026-03-01T12:30:00+01:00.") from error
+        raise RequestError(
+            f"{option} {text!r} is not a time; write it like 2026-03-01 or 2026-03-01T12:30:00+01:00."
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

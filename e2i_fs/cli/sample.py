@@ -30,19 +30,20 @@ def write_rows(path: Path, now: datetime) -> int:
                     continue
                 event = now - timedelta(days=back, hours=2)
                 late = timedelta(days=draw.randint(1, 9)) if back > 9 and draw.random() < 0.05 else timedelta(hours=1)
+                trx = max(0, round(6 + 3 * lean + draw.gauss(0, 1)))
                 row = {
                     "hcp_id": hcp,
                     "brand_id": brand,
                     "event_timestamp": event,
                     "created_at": event + late,
-                    "trx_count": max(0, round(6 + 3 * lean + draw.gauss(0, 1))),
+                    "trx_count": trx,
                     "engagement_score": 1 / (1 + math.exp(-lean)),
                     "call_frequency": None if draw.random() < 0.05 else max(0.0, 3 + lean + draw.gauss(0, 1)),
                     "converted": draw.random() < 1 / (1 + math.exp(1 - 1.5 * lean)),
                 }
                 rows.append(row)
                 if back > 9 and draw.random() < 0.03:
-                    rows.append({**row, "created_at": row["created_at"] + timedelta(days=3), "trx_count": row["trx_count"] + 1})
+                    rows.append({**row, "created_at": event + late + timedelta(days=3), "trx_count": trx + 1})
     time = pa.timestamp("us", "UTC")
     schema = pa.schema(
         [

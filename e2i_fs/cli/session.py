@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from e2i_fs.protocol import FeatureStore
+    from e2i_fs.store import Store
 
 __all__ = ["DEFAULT_CONFIG", "DEFAULT_DEFINITIONS", "Session"]
 
@@ -40,7 +40,7 @@ class Session:
         return Path(self.definitions) if self.definitions else self.config_path.parent / DEFAULT_DEFINITIONS
 
     @contextmanager
-    def store(self) -> Iterator[FeatureStore]:
+    def store(self) -> Iterator[Store]:
         """Open the store of the configuration, and close it in the end."""
         import e2i_fs as fs
 

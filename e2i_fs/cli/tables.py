@@ -29,7 +29,9 @@ STATUS_STYLE = {
 }
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()) -> Table:
+def table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()
+) -> Table:
     """Return a table of cells; the columns numbered in ``right`` are right-aligned."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
     aligned = set(right)
@@ -71,13 +73,13 @@ def duration(span: dt.timedelta | None) -> str:
     seconds = span.total_seconds()
     if abs(seconds) < 60:
         return f"{seconds:.3g} s"
-    parts = []
+    counts: list[tuple[int, str]] = []
     left = round(abs(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return ("-" if seconds < 0 else "") + " ".join(parts[:2])
+        if count or counts:
+            counts.append((count, unit))
+    return ("-" if seconds < 0 else "") + " ".join(f"{count} {unit}" for count, unit in counts[:2] if count)
 
 
 def provenance_line(provenance: Any) -> str:

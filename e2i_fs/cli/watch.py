@@ -62,4 +62,6 @@ def health(
         latency = None if b.latency is None else f"{b.latency * 1000:.1f} ms"
         rows.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, parity, b.error))
     columns = ["backend", "role", "state", "answered in", "breaker", "views", "why"]
-    return Answer({"backends": backends}, [table(None, columns, rows, right=[3])], OK if all(b.up for b in backends) else NO)
+    return Answer(
+        {"backends": backends}, [table(None, columns, rows, right=[3])], OK if all(b.up for b in backends) else NO
+    )

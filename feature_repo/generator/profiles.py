@@ -24,7 +24,7 @@ def hcp_profiles(seed: int, world: World, days: Days) -> pa.Table:
     snapshots = (days.count - 1) // _EVERY + 1
     day = offset[:, None] + _EVERY * np.arange(snapshots)
     made = (day < days.count) & (random.random(day.shape) > 0.04)
-    hcp, nth = np.nonzero(made)
+    hcp, _ = np.nonzero(made)
     day = day[made]
 
     moved = np.where(random.random(n) < 0.15, random.integers(0, days.count, size=n), days.count)

@@ -95,7 +95,12 @@ def run_demo(
 
 
 def _told(
-    story: Story, config: Mapping[str, Any], made: Any, primary: Primary | None, clock: Callable[[], datetime], teller: Teller
+    story: Story,
+    config: Mapping[str, Any],
+    made: Any,
+    primary: Primary | None,
+    clock: Callable[[], datetime],
+    teller: Teller,
 ) -> None:
     from e2i_fs.cli.demo.model import train
 
@@ -111,7 +116,11 @@ def _told(
     store = fs.connect(config, clock=clock)
     try:
         views = [v.name for v in store.list_feature_views()]
-        claims.check("A store opened anew has all that was registered", len(views) == 9, f"{len(views)} views, {len(plan.created)} definitions")
+        claims.check(
+            "A store opened anew has all that was registered",
+            len(views) == 9,
+            f"{len(views)} views, {len(plan.created)} definitions",
+        )
 
         with _timed(story, "training set"):
             teller.chapter("Training set", f"HCP conversion, as it could be built on {story.as_of:%Y-%m-%d}")
@@ -130,7 +139,7 @@ def _told(
             )
 
         with _timed(story, "proof"):
-            teller.chapter("Proof", "the same question, with rows of later taken away and harmful ones added")
+            teller.chapter("Proof", "the same question, rows of later taken away and harmful ones added")
             story.proof = prove(
                 result, asked, as_of=story.as_of, data=made.folder, work=out / "proof",
                 kinds=[*([primary.kind] if primary else []), "duckdb"], definitions=definitions,
@@ -143,11 +152,15 @@ def _told(
 
         with _timed(story, "materialise"):
             teller.chapter("Materialise", "the newest row of each key, ready to serve")
-            report = store.materialize(None, progress=lambda view, done, total: teller.step(f"{view} {done:,}/{total:,}"))
+            report = store.materialize(
+                None, progress=lambda view, done, total: teller.step(f"{view} {done:,}/{total:,}")
+            )
             story.freshness = list(store.freshness().values())
             claims.check(
                 "Every view is online in every backend",
-                not report.failed and all(r.rows > 0 for r in story.freshness),
+                not report.failed
+                and len(report.runs) == len(views) * (2 if primary else 1)
+                and all(r.rows > 0 for r in story.freshness),
                 f"{len(report.runs)} runs, {report.rows_written:,} rows, {len(report.failed)} failed",
             )
             teller.facts({r.view: f"{r.status.value}, newest row {_hours(r.age)} old" for r in story.freshness})
@@ -155,7 +168,10 @@ def _told(
         with _timed(story, "serve"):
             pairs = _pairs(training)
             service = Service(pairs, story.judged.model.predict)
-            teller.chapter("Serve", story.failover if primary is None else "predictions, while the primary is taken away and brought back")
+            teller.chapter(
+                "Serve",
+                story.failover if primary is None else "predictions, while the primary is taken away and brought back",
+            )
             service.learn_truth(store, clock(), claims)
             if primary is not None:
                 outage(service, primary, config=config, store=store, clock=clock, claims=claims, progress=teller.step)
@@ -227,7 +243,17 @@ def _timed(story: Story, name: str) -> Iterator[None]:
 
 def clear(out: Path) -> None:
     """Remove what an earlier demo left in ``out``."""
-    for name in ("data", "primary", "primary.away", "redis", "standby", "standby.away", "state", "proof", "report.html"):
+    for name in (
+        "data",
+        "primary",
+        "primary.away",
+        "redis",
+        "standby",
+        "standby.away",
+        "state",
+        "proof",
+        "report.html",
+    ):
         path = out / name
         if path.is_dir():
             shutil.rmtree(path)

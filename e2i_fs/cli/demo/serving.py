@@ -40,7 +40,9 @@ class Request:
 class Service:
     """Asks for features, predicts, and keeps account of every request."""
 
-    def __init__(self, rows: Sequence[Mapping[str, str]], predict: Callable[[Mapping[str, Sequence[Any]]], list[float]]) -> None:
+    def __init__(
+        self, rows: Sequence[Mapping[str, str]], predict: Callable[[Mapping[str, Sequence[Any]]], list[float]]
+    ) -> None:
         self.rows = list(rows)
         self.requests: list[Request] = []
         self.truth: dict[str, list[Any]] = {}
@@ -55,11 +57,21 @@ class Service:
             answer = store.get_online_features(FEATURES, self.rows)
             took = time.perf_counter() - begun
             values, p = answer.to_dict(), answer.provenance
-            why = p.reason or "; ".join(f"{a.backend}: {a.error or a.outcome}" for a in p.attempts if a.outcome != "answered")
+            passed = (
+                f"{a.backend}: {a.error or f'breaker {a.outcome}'}" for a in p.attempts if a.outcome != "answered"
+            )
+            why = p.reason or "; ".join(passed)
             right = all(values[name] == self.truth[name] for name in answer.feature_names)
             self.requests.append(
                 Request(
-                    begun - self._began, phase, p.served_by, p.degraded, why, took * 1000, self._predict(values)[0], right
+                    begun - self._began,
+                    phase,
+                    p.served_by,
+                    p.degraded,
+                    why,
+                    took * 1000,
+                    self._predict(values)[0],
+                    right,
                 )
             )
             time.sleep(PACE)
@@ -76,7 +88,7 @@ class Service:
         claims.check(
             "After materialising, online and historical-at-now agree",
             apart == 0,
-            f"{len(self.rows)} HCP-brand pairs × {len(self.truth)} features, {apart} columns differ",
+            f"{len(self.rows)} HCP-brand pairs, {len(self.truth)} features, {apart} columns differ",
         )
 
 
@@ -192,7 +204,7 @@ def _healed(
     receipt = _write(store, service, clock())
     last = service.ask(store, "healed", 12)
     claims.check(
-        "Written again under the same key, it is one batch; the primary has it, and serves again, right and unmarked",
+        "Written again under the same key, the primary has it too, and serves again, right and unmarked",
         "primary" in receipt.applied and all(r.served_by == "primary" and r.right and not r.degraded for r in last),
         _counted(last),
     )

@@ -82,12 +82,12 @@ def prove(
 ) -> Proof:
     """Ask the same question of stores that hold less and more than was known at ``as_of``, and compare every cell.
 
-    ``training`` is the answer to check. *As it was* has only the rows that had arrived by ``as_of``; *tampered*
+    ``training`` is the answer to check. *Of then* has only the rows that had arrived by ``as_of``; *tampered*
     has all of today's and, for every key, rows made up to do harm: events of later, events of just before a
     question that arrive afterwards, and corrections that arrive afterwards.
     """
-    folders = {"as it was": work / "as_it_was", "today": data, "tampered": work / "tampered"}
-    removed = _write_past(data, folders["as it was"], as_of)
+    folders = {"of then": work / "of_then", "today": data, "tampered": work / "tampered"}
+    removed = _write_past(data, folders["of then"], as_of)
     added = _write_tampered(data, folders["tampered"], entity_rows, as_of)
     ours, plain = [], {}
     example = ""
@@ -104,9 +104,9 @@ def prove(
                     plain[rows] = store.get_historical_features(entity_rows, FEATURES)
                     if rows == "tampered":
                         example = _example(answer)
-    changed = cells_apart(plain["as it was"], plain["tampered"])
+    changed = cells_apart(plain["of then"], plain["tampered"])
     naive = [Retrieval("event time alone", kinds[-1], "tampered", changed)]
-    latest = _latest_apart(folders["as it was"], folders["tampered"], entity_rows)
+    latest = _latest_apart(folders["of then"], folders["tampered"], entity_rows)
     naive.append(Retrieval("latest value", "SQL", "tampered", latest))
     statuses = [s for each in training.statuses.values() for s in each]
     present = sum(s is fs.FeatureStatus.PRESENT for s in statuses)
@@ -156,8 +156,8 @@ def _write_tampered(data: Path, to: Path, entity_rows: pa.Table, as_of: datetime
         table = pq.read_table(data / f"{name}.parquet")
         keys = [key for key in ("hcp_id", "brand_id") if key in table.column_names]
         asked: dict[tuple[str, ...], datetime] = {}
-        for *key, at in zip(*(entity_rows[k].to_pylist() for k in (*keys, "event_timestamp")), strict=True):
-            asked[tuple(key)] = max(at, asked.get(tuple(key), at))
+        for *named, at in zip(*(entity_rows[k].to_pylist() for k in (*keys, "event_timestamp")), strict=True):
+            asked[tuple(named)] = max(at, asked.get(tuple(named), at))
         rows = []
         for i, (key, at) in enumerate(sorted(asked.items())):
             arrived = as_of + timedelta(hours=1, minutes=i)
@@ -168,7 +168,9 @@ def _write_tampered(data: Path, to: Path, entity_rows: pa.Table, as_of: datetime
             ):
                 times = {"event_timestamp": event, "created_at": created}
                 rows.append({**_harmful(table.schema), **dict(zip(keys, key, strict=True)), **times})
-        pq.write_table(pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)]), to / f"{name}.parquet")
+        pq.write_table(
+            pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)]), to / f"{name}.parquet"
+        )
         added += len(rows)
     return added
 
@@ -188,16 +190,24 @@ def _harmful(schema: pa.Schema) -> dict[str, Any]:
 
 def _latest_apart(before: Path, after: Path, entity_rows: pa.Table) -> int:
     """Return how many cells differ when each entity row simply gets its key's latest row of business_metrics."""
-    features = ["trx_count", "nrx_count", "total_rx_count", "market_share", "conversion_rate", "engagement_score", "call_frequency"]
+    features = [
+        "trx_count",
+        "nrx_count",
+        "total_rx_count",
+        "market_share",
+        "conversion_rate",
+        "engagement_score",
+        "call_frequency",
+    ]
     newest = ", ".join(f"arg_max(COALESCE({f}, -1), (event_timestamp, created_at)) AS {f}" for f in features)
     apart = " + ".join(f"count_if(a.{f} IS DISTINCT FROM b.{f})" for f in features)
     with duckdb.connect() as connection:
         connection.register("asked", entity_rows)
         for name, folder in (("a", before), ("b", after)):
             connection.read_parquet(str(folder / "business_metrics.parquet")).create_view(f"all_{name}")
-            connection.execute(f"CREATE TABLE {name} AS SELECT hcp_id, brand_id, {newest} FROM all_{name} GROUP BY ALL")  # noqa: S608
+            connection.execute(f"CREATE TABLE {name} AS SELECT hcp_id, brand_id, {newest} FROM all_{name} GROUP BY ALL")
         found = connection.execute(
-            f"SELECT {apart} FROM asked LEFT JOIN a USING (hcp_id, brand_id) LEFT JOIN b USING (hcp_id, brand_id)"  # noqa: S608
+            f"SELECT {apart} FROM asked LEFT JOIN a USING (hcp_id, brand_id) LEFT JOIN b USING (hcp_id, brand_id)"
         ).fetchone()
     assert found is not None
     return int(found[0])
@@ -207,12 +217,13 @@ def _example(answer: Any) -> str:
     """Return why the last question got its answer: the rows about the winner, harmful ones among them."""
     explanation = answer.explain(row=len(answer) - 1)[_FEATURE_VIEWS[0]]
     chosen = next((i for i, c in enumerate(explanation.candidates) if c.verdict in ("chosen", "expired")), 0)
+    key = ", ".join(f"{k}={v}" for k, v in explanation.key.items())
     lines = [
-        f"{explanation.view}, {', '.join(f'{k}={v}' for k, v in explanation.key.items())}, "
-        f"asked as of {explanation.timestamp:%Y-%m-%d %H:%M:%S}"
+        f"{explanation.view} of {key}, asked as of {explanation.timestamp:%Y-%m-%d %H:%M:%S}",
+        "",
+        f"{'verdict':>13}  {'event':16}  {'known':16}  {'trx_count':>9}  why",
     ]
     for c in explanation.candidates[max(0, chosen - 3) : chosen + 3]:
-        event = "—" if c.event_timestamp is None else f"{c.event_timestamp:%Y-%m-%d %H:%M}"
-        created = "—" if c.created_timestamp is None else f"{c.created_timestamp:%Y-%m-%d %H:%M}"
-        lines.append(f"{c.verdict:>14}  event {event}  known {created}  trx {c.values['trx_count']!s:>7}  {c.reason}")
+        event, created = (f"{t:%Y-%m-%d %H:%M}" if t else "—" for t in (c.event_timestamp, c.created_timestamp))
+        lines.append(f"{c.verdict:>13}  {event:16}  {created:16}  {c.values['trx_count']!s:>9}  {c.reason}")
     return "\n".join(lines)
