@@ -58,9 +58,9 @@ class AsyncStore:
         """See `Store.apply`."""
         return await self._run(self._store.apply, definitions, dry_run=dry_run, allow_breaking=allow_breaking)
 
-    async def delete(self, name: str) -> Plan:
+    async def delete(self, name: str, *, kind: str | None = None) -> Plan:
         """See `Store.delete`."""
-        return await self._run(self._store.delete, name)
+        return await self._run(self._store.delete, name, kind=kind)
 
     async def list_entities(self) -> list[Entity]:
         """See `Store.list_entities`."""

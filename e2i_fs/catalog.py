@@ -16,6 +16,8 @@ from e2i_fs.sources import PushSource, RequestSource, Source
 
 __all__ = ["Catalog", "Plan"]
 
+_ATTRIBUTES = {"entity": "entities", "view": "views", "on-demand view": "on_demand", "service": "services"}
+
 Definition = Entity | FeatureView | FeatureService | OnDemandFeatureView | Source | RequestSource
 
 
@@ -129,8 +131,9 @@ class Catalog:
         )
         after._check(given["source"])
         created, updated, unchanged, breaking = [], [], [], []
-        for kind, before, now in self._pairs(after):
-            for name, definition in now.items():
+        for kind, attribute in _ATTRIBUTES.items():
+            before = getattr(self, attribute)
+            for name, definition in getattr(after, attribute).items():
                 if name not in given[kind]:
                     continue
                 label = f"{kind} {name}"
@@ -161,28 +164,38 @@ class Catalog:
             bases=FrozenMap({**self.bases, **other.bases}),
         )
 
-    def dropping(self, name: str | None) -> Catalog:
-        """Return this catalogue without the definition called ``name``, if there is one."""
-        kinds = [(a, getattr(self, a)) for a in ("entities", "views", "services", "on_demand", "bases")]
-        return Catalog(**{a: FrozenMap({n: d for n, d in kept.items() if n != name}) for a, kept in kinds})
+    def dropping(self, kind: str, name: str) -> Catalog:
+        """Return this catalogue without the definition of this kind and name, if there is one."""
+        attribute = _ATTRIBUTES[kind]
 
-    def without(self, name: str) -> tuple[Catalog, Plan]:
+        def rest(kept: Mapping[str, Any]) -> FrozenMap[Any]:
+            return FrozenMap({n: d for n, d in kept.items() if n != name})
+
+        after = replace(self, **{attribute: rest(getattr(self, attribute))})
+        return replace(after, bases=rest(self.bases)) if kind == "view" else after
+
+    def kind_of(self, name: str, kind: str | None = None) -> str:
+        """Return the kind of the one definition called ``name``: entity, view, on-demand view or service.
+
+        Raises `UnknownFeatureError` when there is none, `DefinitionError` when several kinds have one and ``kind``
+        does not say which.
+        """
+        if kind is not None and kind not in _ATTRIBUTES:
+            raise DefinitionError(f"kind={kind!r}: use one of {', '.join(repr(k) for k in _ATTRIBUTES)}.")
+        kinds = [k for k, a in _ATTRIBUTES.items() if name in getattr(self, a) and kind in (None, k)]
+        if not kinds:
+            known = [n for a in _ATTRIBUTES.values() for n in getattr(self, a)]
+            raise UnknownFeatureError(f"No {kind or 'definition'} is called {name!r}.{did_you_mean(name, known)}")
+        if len(kinds) > 1:
+            raise DefinitionError(f"{name!r} names {' and '.join(kinds)}; say which with kind={kinds[1]!r}.")
+        return kinds[0]
+
+    def without(self, name: str, kind: str | None = None) -> tuple[Catalog, Plan]:
         """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
-        kind = next((kind for kind, before, _ in self._pairs(self) if name in before), None)
-        if kind is None:
-            known = [n for _, before, _ in self._pairs(self) for n in before]
-            raise UnknownFeatureError(f"Nothing called {name!r} is registered.{did_you_mean(name, known)}")
-        after = self.dropping(name)
+        kind = self.kind_of(name, kind)
+        after = self.dropping(kind, name)
         after._check({})
         return after, Plan(removed=(f"{kind} {name}",))
-
-    def _pairs(self, after: Catalog) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-        return [
-            ("entity", self.entities, after.entities),
-            ("view", self.views, after.views),
-            ("on-demand view", self.on_demand, after.on_demand),
-            ("service", self.services, after.services),
-        ]
 
     def _check(self, sources: Mapping[str, Source | RequestSource]) -> None:
         for name in self.views:

@@ -96,7 +96,7 @@ class FeatureStore(Protocol):
         """Return one feature view."""
         ...
 
-    def delete(self, name: str) -> Plan:
+    def delete(self, name: str, *, kind: str | None = None) -> Plan:
         """Remove one definition (R-4)."""
         ...
 
@@ -193,7 +193,7 @@ class AsyncFeatureStore(Protocol):
         """Return one feature view."""
         ...
 
-    async def delete(self, name: str) -> Plan:
+    async def delete(self, name: str, *, kind: str | None = None) -> Plan:
         """Remove one definition (R-4)."""
         ...
 

@@ -145,7 +145,9 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
             schemas[file] = parquet_schema(file) if suffix == ".parquet" else _csv_header(file, source)
     elif isinstance(source, DuckDBSource | SQLSource):
         try:
-            reader = _query_duckdb(source, base) if isinstance(source, DuckDBSource) else _query_adbc(source)
+            reader = (
+                _query_duckdb(source, base, rows=0) if isinstance(source, DuckDBSource) else _query_adbc(source, rows=0)
+            )
         except BackendUnavailableError:
             return  # R-3 asks for the sources that can be reached
         schemas[source.where()] = reader.schema
@@ -201,7 +203,8 @@ def _read_csv(
     )
     try:
         # The text of each column is cast as its dtype asks; what cannot be cast fails and is never guessed.
-        table = _connection().execute(query, {"files": list(files), "delimiter": source.delimiter}).to_arrow_table()
+        given = {"files": list(files), "delimiter": source.delimiter}
+        table = _connection().sql(query, params=given).to_arrow_table()
     except duckdb.Error as error:
         raise BackendDataError(f"{source.where()} cannot be read as the view declares it: {error}") from error
     return table.to_reader()
@@ -222,7 +225,12 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _query_duckdb(source: DuckDBSource, base: str) -> pa.RecordBatchReader:
+def _query(source: DuckDBSource | SQLSource, rows: int | None) -> str:
+    query = source.query or f"SELECT * FROM {source.table}"
+    return query if rows is None else f"SELECT * FROM ({query}) AS source LIMIT {rows}"
+
+
+def _query_duckdb(source: DuckDBSource, base: str, rows: int | None = None) -> pa.RecordBatchReader:
     import duckdb
 
     path = os.path.join(base, os.path.expanduser(source.path))
@@ -230,18 +238,17 @@ def _query_duckdb(source: DuckDBSource, base: str) -> pa.RecordBatchReader:
         connection = _connection()
         connection.execute(f"ATTACH '{path.replace(chr(39), chr(39) * 2)}' AS source_db (READ_ONLY)")
         connection.execute("USE source_db")
-        query = source.query or f"SELECT * FROM {source.table}"
-        return connection.sql(query).to_arrow_table().to_reader()
+        return connection.sql(_query(source, rows)).to_arrow_table().to_reader()
     except duckdb.IOException as error:
         raise BackendUnavailableError(f"The DuckDB file {path} cannot be opened: {error}") from error
     except duckdb.Error as error:
         raise BackendDataError(f"The DuckDB source {source.where()!r} in {path} cannot be read: {error}") from error
 
 
-def _query_adbc(source: SQLSource) -> pa.RecordBatchReader:
+def _query_adbc(source: SQLSource, rows: int | None = None) -> pa.RecordBatchReader:
     from e2i_fs.sql import read_sql
 
-    return read_sql(source.connection, source.query or f"SELECT * FROM {source.table}")
+    return read_sql(source.connection, _query(source, rows))
 
 
 def _renamed(reader: pa.RecordBatchReader, columns: Mapping[str, str]) -> pa.RecordBatchReader:

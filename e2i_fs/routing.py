@@ -8,9 +8,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from e2i_fs.backend import Backend, Capabilities
 from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import BackendError, UnsupportedError
-from e2i_fs.results import Provenance
+from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
 
 __all__ = ["Answered", "BackendHealth", "Outcome", "Question", "Router", "Single"]
@@ -92,8 +93,8 @@ class Router(Protocol):
         """Do one write wherever it can be done; raise if nobody took it."""
         ...
 
-    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
-        """Change the catalogue of every backend, each atomically; ``removed`` is the name of what is deleted."""
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
+        """Change the catalogue of every backend, each atomically; ``removed`` is the kind and name of what is deleted."""
         ...
 
     def backend(self, name: str) -> Backend:
@@ -152,9 +153,10 @@ def stored_kind(view: FeatureView) -> str | None:
 class Single:
     """The router of a store with one backend: straight to it."""
 
-    def __init__(self, name: str, backend: Backend) -> None:
+    def __init__(self, name: str, backend: Backend, clock: Clock) -> None:
         self._name = name
         self._backend = backend
+        self._clock = clock
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,17 +169,24 @@ class Single:
 
     def ask(self, question: Question[Q, T]) -> Answered[Q, T]:
         """Ask the backend."""
+        begun = self._clock.monotonic()
         catalog = self._backend.definitions()
         query = question.prepare(catalog)
         value = question.answer(self._backend, catalog, query)
-        fingerprints = {view: catalog.fingerprint(view) for view in question.views(query)}
-        return Answered(value, query, catalog, self._name, Provenance(self._name, fingerprints=fingerprints))
+        views = list(question.views(query))
+        provenance = Provenance(
+            self._name,
+            attempts=(Attempt(self._name, "answered", self._clock.monotonic() - begun),),
+            fingerprints={view: catalog.fingerprint(view) for view in views},
+            position={view: self._backend.position(view).sequence for view in views if view in catalog.views},
+        )
+        return Answered(value, query, catalog, self._name, provenance)
 
     def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
         """Write to the backend."""
         return [Outcome(self._name, work(self._name, self._backend))]
 
-    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
         """Change the backend's catalogue."""
         change_catalog(self._backend, to)
 

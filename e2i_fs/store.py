@@ -84,7 +84,7 @@ def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> R
 
     if len(config.backends) == 1:
         (only,) = config.backends
-        return Single(only.name, opener(only)())
+        return Single(only.name, opener(only)(), clock)
     from e2i_fs.failover.router import Failover
 
     router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
@@ -157,20 +157,21 @@ class Store:
         self._emit(lambda at: Applied(at, plan))
         return plan
 
-    def delete(self, name: str) -> Plan:
-        """Remove the entity, view or service called ``name``, a view with what is online of it (R-4).
+    def delete(self, name: str, *, kind: str | None = None) -> Plan:
+        """Remove the entity, view or service called ``name``, a view with what was written to it (R-4).
 
-        The user's own source files stay. Raises `UnknownFeatureError`, or `DefinitionError` while something else
+        ``kind`` (``"entity"``, ``"view"``, ``"on-demand view"``, ``"service"``) is needed only when two kinds share the
+        name. The user's own source files stay. Raises `UnknownFeatureError`, or `DefinitionError` while something else
         needs it.
         """
         plan = Plan()
 
         def change(current: Catalog) -> Catalog:
             nonlocal plan
-            changed, plan = current.without(name)
+            changed, plan = current.without(name, kind)
             return changed
 
-        self._router.change(change, removed=name)
+        self._router.change(change, removed=(self._router.catalog().kind_of(name, kind), name))
         self._emit(lambda at: Applied(at, plan))
         return plan
 

@@ -289,7 +289,7 @@ class Failover:
         member.breaker.success(permit)
         return Outcome(member.name, value)
 
-    def change(self, to: Callable[[Catalog], Catalog], *, removed: str | None = None) -> None:
+    def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
         """Change the catalogue of every backend. All must be up, else nothing is changed."""
         with self._apply_lock:
             for member in self._members:
@@ -298,10 +298,10 @@ class Failover:
             change_catalog(primary, to)
             wanted = primary.definitions()
             for member in self._members[1:]:
-                change_catalog(member.backend, lambda own: own.dropping(removed).holding(wanted))
+                change_catalog(member.backend, lambda own: (own.dropping(*removed) if removed else own).holding(wanted))
             self._remember(wanted)
-            if removed is not None:
-                self._ledger.forget_view(removed)
+            if removed is not None and removed[0] == "view":
+                self._ledger.forget_view(removed[1])
 
     # ---- the rest -----------------------------------------------------------------------------------------
 
