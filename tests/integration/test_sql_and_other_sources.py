@@ -1,0 +1,143 @@
+"""Sources other than Parquet, read in place: PostgreSQL (a real server), DuckDB files, CSV."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+import e2i_fs as fs
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+BIG = 2**53 + 1
+ROWS = [("a", T0, T0, 1), ("a", T0 + timedelta(days=2), T0 + timedelta(days=4), BIG), ("b", T0 + timedelta(days=1), None, None)]
+
+
+def expected(store: fs.FeatureStore, source: object) -> None:
+    view = fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("trx", fs.Int64)], source=source)
+    store.apply([view])
+    times = [T0 + timedelta(days=3)] * 3
+    asked = pa.table({"hcp_id": ["b", "a", "c"], "event_timestamp": pa.array(times, pa.timestamp("us", "UTC"))})
+    result = store.get_historical_features(asked, ["v:trx"])
+    assert result.to_arrow()["trx"].to_pylist() == [None, BIG, None]
+    assert [str(s) for s in result.statuses["v:trx"]] == ["NULL_VALUE", "PRESENT", "NOT_FOUND"]
+    known = store.get_historical_features(asked, ["v:trx"], filter_by_created_timestamp=True)
+    assert known.to_arrow()["trx"].to_pylist() == [None, 1, None]
+    store.materialize(None)
+    assert store.get_online_features(["v:trx"], [{"hcp_id": "a"}]).to_dict()["trx"] == [BIG]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[fs.FeatureStore]:
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path / "store")}) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of this test's own on a free port; its address as a URI."""
+    pytest.importorskip("adbc_driver_postgresql", reason='needs the driver: pip install "e2i-fs[postgres]"')
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if found is None:
+        pytest.skip("needs PostgreSQL's server programs: apt-get install postgresql")
+    programs = Path(found).resolve().parent
+    as_user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}  # PostgreSQL refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="e2i-pg-"))
+    if as_user:
+        os.chown(folder, 65534, 65534)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
+    subprocess.run([programs / "initdb", "-D", folder / "data", "-U", "e2i", "-A", "trust"], **run)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "start"], **run)
+    try:
+        yield f"postgresql://e2i@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **run)
+        shutil.rmtree(folder)
+
+
+def test_a_postgresql_table_is_read_in_place(store: fs.FeatureStore, postgres: str, monkeypatch) -> None:
+    import adbc_driver_postgresql.dbapi as dbapi
+
+    with dbapi.connect(postgres) as session, session.cursor() as cursor:
+        cursor.execute("CREATE TABLE metrics (hcp_id text, event_timestamp timestamptz, created_at timestamptz, trx bigint)")
+        cursor.executemany("INSERT INTO metrics VALUES ($1, $2, $3, $4)", ROWS)
+        session.commit()
+    monkeypatch.setenv("E2I_PG", postgres)
+    expected(store, fs.SQLSource("${E2I_PG}", table="metrics", created_timestamp_field="created_at"))
+
+
+def test_a_postgresql_column_that_does_not_fit_is_named_at_apply(store: fs.FeatureStore, postgres: str) -> None:
+    source = fs.SQLSource(postgres, query="SELECT 'x' AS hcp_id, now() AS event_timestamp, 1.5::float8 AS trx")
+    view = fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("trx", fs.Int64)], source=source)
+    with pytest.raises(fs.SchemaMismatchError, match="'trx' is double"):
+        store.apply([view])
+    assert store.list_feature_views() == []
+
+
+def test_a_database_that_is_down_moves_no_value_in(store: fs.FeatureStore) -> None:
+    source = fs.SQLSource("postgresql://e2i@127.0.0.1:1/none", table="metrics")
+    pytest.importorskip("adbc_driver_postgresql", reason='needs the driver: pip install "e2i-fs[postgres]"')
+    view = fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("trx", fs.Int64)], source=source)
+    store.apply([view])  # R-3 checks the sources that can be reached
+    asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
+    with pytest.raises(fs.BackendUnavailableError, match="127.0.0.1:1"):
+        store.get_historical_features(asked, ["v:trx"])
+
+
+def test_a_duckdb_table_is_read_in_place(store: fs.FeatureStore, tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        warehouse.execute("CREATE TABLE m (hcp_id TEXT, event_timestamp TIMESTAMPTZ, created_at TIMESTAMPTZ, trx BIGINT)")
+        warehouse.executemany("INSERT INTO m VALUES (?, ?, ?, ?)", ROWS)
+    expected(store, fs.DuckDBSource(tmp_path / "w.duckdb", table="m", created_timestamp_field="created_at"))
+
+
+def test_csv_files_are_parsed_as_declared(store: fs.FeatureStore, tmp_path: Path) -> None:
+    lines = ["hcp_id,event_timestamp,created_at,trx"]
+    lines += [f"{k},{e.isoformat()},{c.isoformat() if c else ''},{'' if v is None else v}" for k, e, c, v in ROWS]
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    expected(store, fs.CSVSource(tmp_path / "m.csv", created_timestamp_field="created_at"))
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ("1.5", fs.Int64),
+        ("1.555", fs.Decimal(9, 2)),
+        ("2024-01-01T00:00:00.1234567Z", fs.Timestamp),
+        ("2024-01-01 05:00:00", fs.Date),
+        ("one", fs.Float64),
+        ("99999999999", fs.Int32),
+    ],
+)
+def test_a_csv_value_that_is_not_what_is_declared_is_an_error(store, tmp_path: Path, text: str, dtype: fs.DType) -> None:
+    (tmp_path / "m.csv").write_text(f"hcp_id,event_timestamp,x\na,2024-01-01T00:00:00Z,{text}\n")
+    source = fs.CSVSource(tmp_path / "m.csv")
+    store.apply([fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("x", dtype)], source=source)])
+    asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
+    with pytest.raises(fs.BackendDataError, match=text.split(".")[0]):
+        store.get_historical_features(asked, ["v:x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"), [("-7", fs.Int64), ("1.50", fs.Decimal(9, 2)), ("2024-01-01T00:00:00.123456Z", fs.Timestamp), ("2024-01-01", fs.Date)]
+)
+def test_a_csv_value_that_is_what_is_declared_is_read(store, tmp_path: Path, text: str, dtype: fs.DType) -> None:
+    (tmp_path / "m.csv").write_text(f"hcp_id,event_timestamp,x\na,2024-01-01T00:00:00Z,{text}\n")
+    source = fs.CSVSource(tmp_path / "m.csv")
+    store.apply([fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("x", dtype)], source=source)])
+    asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
+    (value,) = store.get_historical_features(asked, ["v:x"]).to_arrow()["x"].to_pylist()
+    assert str(value).replace(" ", "T").replace("+00:00", "Z") == text
