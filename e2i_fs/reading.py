@@ -211,6 +211,7 @@ def _read_csv(
 
 
 def _csv_column(column: str, name: str, dtype: DType) -> str:
+    """Return SQL that parses a text column as ``dtype`` or fails: DuckDB's own cast would round 1.5 to 2."""
     text = _quoted(column)
     if dtype.kind == "bytes":
         cast = f"from_hex({text})"
@@ -218,6 +219,18 @@ def _csv_column(column: str, name: str, dtype: DType) -> str:
         cast = f"CAST({text} AS TIMESTAMPTZ)"
     else:
         cast = f"CAST({text} AS {duckdb_type(dtype)})"
+    exact = {
+        "int32": r"\s*[+-]?[0-9]+\s*",
+        "int64": r"\s*[+-]?[0-9]+\s*",
+        "date": r"\s*[0-9]+-[0-9]+-[0-9]+\s*",
+        "timestamp": r"[^.]*(\.[0-9]{1,6}0*([^0-9].*)?)?",
+    }
+    if dtype.kind == "decimal":
+        exact["decimal"] = rf"\s*[+-]?[0-9]+(\.[0-9]{{0,{dtype.numbers[1]}}}0*)?\s*"
+    if dtype.kind in exact:
+        message = f"'column {column.replace(chr(39), '')}: ' || {text} || ' is no {dtype!r}'"
+        matches = f"{text} IS NULL OR regexp_full_match({text}, '{exact[dtype.kind]}')"
+        cast = f"CASE WHEN {matches} THEN {cast} ELSE error({message}) END"
     return f"{cast} AS {_quoted(name)}"
 
 
