@@ -188,7 +188,7 @@ class DegradedAnswerError(FailoverError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence naming the known names nearest to ``name``, or listing a few, or ``""``.
 
-    >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "hcp:rank"])
+    >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "visits:week"])
     " Did you mean 'hcp:trx_count'?"
     """
     names = sorted(set(known))
