@@ -9,7 +9,7 @@ from rich.text import Text
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
-from e2i_fs.cli.rows import column_dtypes, parse_entity, parse_time, read_rows, write_rows
+from e2i_fs.cli.rows import check_out, column_dtypes, parse_entity, parse_time, read_rows, write_rows
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import STATUS_STYLE, cell, provenance_line, table
 from e2i_fs.errors import RequestError
@@ -70,6 +70,7 @@ def historical(
 ) -> Answer:
     """Features of entity rows, each as of its own time: a training set without a look into the future."""
     wanted = _wanted(feature, service)
+    check_out(out)
     with session.store() as store, session.progress() as bars:
         task = bars.add_task("Reading entity rows", total=3)
         rows = read_rows(entities, column_dtypes(store))

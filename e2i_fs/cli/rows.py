@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from e2i_fs.store import Store
 
-__all__ = ["column_dtypes", "parse_entity", "parse_time", "read_rows", "write_rows"]
+__all__ = ["check_out", "column_dtypes", "parse_entity", "parse_time", "read_rows", "write_rows"]
 
+_PARQUET = (".parquet", ".pq")
 # Kinds whose text in a CSV file must not be guessed at: "007" is a key, not seven.
 _TOLD = frozenset({"string", "json", "int32", "int64", "float32", "float64", "bool", "date"})
 
@@ -42,7 +43,7 @@ def read_rows(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
     if path != "-" and not Path(path).is_file():
         raise RequestError(f"There is no file {path}. Give a .parquet or .csv file, or - for CSV on stdin.")
     try:
-        if path != "-" and Path(path).suffix.lower() in (".parquet", ".pq"):
+        if path != "-" and Path(path).suffix.lower() in _PARQUET:
             import pyarrow.parquet as pq
 
             return pq.ParquetFile(path).read()
@@ -61,22 +62,28 @@ def _read_csv(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
     return csv.read_csv(sys.stdin.buffer if path == "-" else path, convert_options=options)
 
 
+def check_out(path: str | None) -> None:
+    """Raise `RequestError` unless `write_rows` can write to ``path``: known before the work is done."""
+    if path in (None, "-") or Path(str(path)).suffix.lower() in (*_PARQUET, ".csv"):
+        return
+    raise RequestError(f"--out {path}: the ending says the format; use .parquet or .csv, or - for CSV on stdout.")
+
+
 def write_rows(table: pa.Table, path: str | None) -> None:
     """Write rows to a ``.parquet`` or ``.csv`` file, or as CSV to stdout when ``path`` is None or ``-``."""
     from pyarrow import csv
 
-    if path is not None and Path(path).suffix.lower() in (".parquet", ".pq"):
+    check_out(path)
+    if path is not None and Path(path).suffix.lower() in _PARQUET:
         import pyarrow.parquet as pq
 
         pq.write_table(table, path)
         return
-    if path is not None and path != "-" and Path(path).suffix.lower() != ".csv":
-        raise RequestError(f"--out {path}: the ending says the format; use .parquet or .csv, or - for CSV on stdout.")
     nested = [f.name for f in table.schema if f.type.num_fields]
     if nested:
         kind = table.schema.field(nested[0]).type
         raise UnsupportedError(f"CSV cannot hold the column {nested[0]!r} ({kind}); use --out x.parquet.")
-    csv.write_csv(table, sys.stdout.buffer if path in (None, "-") else path)
+    csv.write_csv(table, sys.stdout.buffer if path is None or path == "-" else path)
 
 
 def parse_entity(text: str, dtypes: Mapping[str, DType]) -> dict[str, Any]:
