@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import duckdb
@@ -75,6 +76,9 @@ def feature_statistics(
     finally:
         connection.close()
     value, count = common[0] if common else (None, 0)
+
+    if dtype.kind == "timestamp":
+        low, high, value = (x if x is None else x.replace(tzinfo=UTC) for x in (low, high, value))
 
     def number(x: Any) -> float | None:
         return None if x is None else float(x)
