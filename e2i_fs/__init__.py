@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
+    from e2i_fs.opening import connect
     from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.statistics import FeatureStatistics
@@ -77,8 +78,8 @@ if TYPE_CHECKING:
     from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
-    from e2i_fs.store import WriteReceipt, connect
     from e2i_fs.telemetry.events import Event
+    from e2i_fs.writing import WriteReceipt
 
 _HOMES = {
     "aio": "AsyncStore connect_async",
@@ -94,6 +95,7 @@ _HOMES = {
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
         "SchemaMismatchError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
     ),
+    "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
     "ops.freshness": "FreshnessReport FreshnessStatus",
     "ops.materialize": "MaterializationReport MaterializationRun",
@@ -102,8 +104,8 @@ _HOMES = {
     "protocol": "AsyncFeatureStore FeatureStore",
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
-    "store": "WriteReceipt connect",
     "telemetry.events": "Event",
+    "writing": "WriteReceipt",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

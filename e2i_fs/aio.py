@@ -19,9 +19,12 @@ from e2i_fs.catalog import Definition, Plan
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.opening import connect
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth
-from e2i_fs.store import Store, Target, WriteReceipt, connect
+from e2i_fs.sources import PushSource
+from e2i_fs.store import Store
+from e2i_fs.writing import Target, WriteReceipt
 
 __all__ = ["AsyncStore", "connect_async"]
 
@@ -131,7 +134,7 @@ class AsyncStore:
         return await self._run(self._store.write, view, frame, to, idempotency_key=idempotency_key)
 
     async def push(
-        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+        self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> dict[str, WriteReceipt]:
         """See `Store.push`."""
         return await self._run(self._store.push, push_source, frame, to, idempotency_key=idempotency_key)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
-    from e2i_fs.store import Target, WriteReceipt
+    from e2i_fs.sources import PushSource
+    from e2i_fs.writing import Target, WriteReceipt
 
 __all__ = ["AsyncFeatureStore", "FeatureStore"]
 
@@ -63,7 +64,7 @@ class FeatureStore(Protocol):
         ...
 
     def push(
-        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+        self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> Mapping[str, WriteReceipt]:
         """Write rows to every view that a push source feeds."""
         ...
@@ -160,7 +161,7 @@ class AsyncFeatureStore(Protocol):
         ...
 
     async def push(
-        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+        self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> Mapping[str, WriteReceipt]:
         """Write rows to every view that a push source feeds."""
         ...

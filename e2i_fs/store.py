@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog, Definition, Plan
-from e2i_fs.clock import Clock, as_clock, from_us, to_us
-from e2i_fs.config import BackendConfig, Config, load_config
+from e2i_fs.clock import Clock, from_us, to_us
+from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
-from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.results import HistoricalResult, OnlineResult
-from e2i_fs.routing import Answered, BackendHealth, Question, Router, Single
+from e2i_fs.routing import Answered, BackendHealth, Question, Router
+from e2i_fs.sources import PushSource
 from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
+from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
-__all__ = ["Store", "WriteReceipt", "connect"]
-
-Target = Literal["online", "offline", "both"]
-
-
-@dataclass(frozen=True, slots=True)
-class WriteReceipt:
-    """What became of one batch in one view.
-
-    ``missed`` has the backends that did not take it, with why: they answer degraded until they have it (X-4).
-    ``repeated`` says that history had the batch already (W-2).
-    """
-
-    view: str
-    rows: int
-    to: str
-    idempotency_key: str
-    applied: tuple[str, ...]
-    missed: Mapping[str, str]
-    repeated: bool = False
-
-
-def connect(
-    config: str | os.PathLike[str] | Mapping[str, Any],
-    *,
-    clock: Clock | Callable[[], datetime] | None = None,
-    plugins: Sequence[object] = (),
-) -> Store:
-    """Open a feature store; a context manager.
-
-    ``config`` is the path of a YAML file or a mapping. ``clock`` tells the time instead of the machine (T-5);
-    ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
-    `BackendError` when the one backend cannot be opened.
-
-    >>> import tempfile
-    >>> with connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
-    ...     store.list_feature_views()
-    []
-    """
-    checked = load_config(config)
-    timer = as_clock(clock)
-    found = Plugins(plugins)
-    for backend in checked.backends:
-        found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place (X-2)
-    ledger = Ledger(checked.state)
-    try:
-        router = _router(checked, found, ledger, timer)
-    except BaseException:
-        ledger.close()
-        raise
-    return Store(router, checked, found, ledger, timer)
-
-
-def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> Router:
-    def opener(backend: BackendConfig) -> Callable[[], Backend]:
-        return lambda: plugins.open(
-            backend.kind, name=backend.name, options=backend.options, clock=clock, base=config.base
-        )
-
-    if len(config.backends) == 1:
-        (only,) = config.backends
-        return Single(only.name, opener(only)(), clock)
-    from e2i_fs.failover.router import Failover
-
-    router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
-    router.open_all()
-    return router
+__all__ = ["Store"]
 
 
 class Store:
@@ -308,87 +243,32 @@ class Store:
         whole batch is refused, with every problem listed, if any row does not fit (`InvalidBatchError`). The same
         ``idempotency_key`` twice is one batch (W-2); without one it is made of the rows.
         """
-        from e2i_fs.batch import checked_batch
-
         name = view.name if isinstance(view, FeatureView) else view
         catalog = self._router.catalog()
-        definition = catalog.view(name)
-        target = _target(definition, to)
-        table = checked_batch(
-            frame,
-            definition,
-            catalog.join_keys(name),
-            now_us=to_us(self._clock.now()),
-            skew_us=self._skew_us,
-            reject_naive=self._config.reject_naive,
-        )
-        return self._write_checked(catalog, definition, table, target, idempotency_key)
+        target = target_of(catalog.view(name), to)
+        return self._write(catalog, name, checked(catalog, name, frame, self._limits()), target, idempotency_key)
 
     def push(
-        self, push_source: str, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
+        self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> dict[str, WriteReceipt]:
         """Write rows to every view that a push source feeds, each its own columns; return a receipt for each view.
 
         All views' rows are checked before any is written (W-1). Raises `UnknownFeatureError` with the nearest names.
         """
-        from e2i_fs.batch import checked_batch, select_columns
-
         catalog = self._router.catalog()
-        name = getattr(push_source, "name", push_source)
-        feeds = catalog.push_sources()
-        if name not in feeds:
-            raise UnknownFeatureError(f"Unknown push source {name!r}.{did_you_mean(str(name), feeds)}")
-        wanted = {view: _columns_of(catalog, view) for view in feeds[name]}
-        every = set().union(*wanted.values())
-        checked = {}
-        for view, columns in wanted.items():
-            part = select_columns(frame, columns, every, f"The batch for push source {name!r}")
-            definition = catalog.view(view)
-            checked[view] = checked_batch(
-                part,
-                definition,
-                catalog.join_keys(view),
-                now_us=to_us(self._clock.now()),
-                skew_us=self._skew_us,
-                reject_naive=self._config.reject_naive,
-            )
-        return {
-            view: self._write_checked(
-                catalog, catalog.view(view), table, _target(catalog.view(view), to), idempotency_key
-            )
-            for view, table in checked.items()
-        }
+        name = push_source.name if isinstance(push_source, PushSource) else push_source
+        tables = pushed(catalog, name, frame, self._limits())
+        targets = {view: target_of(catalog.view(view), to) for view in tables}
+        return {v: self._write(catalog, v, table, targets[v], idempotency_key) for v, table in tables.items()}
 
-    def _write_checked(
-        self, catalog: Catalog, view: FeatureView, table: Any, to: Target, idempotency_key: str | None
-    ) -> WriteReceipt:
-        from e2i_fs.batch import content_key, online_rows
-
-        key = idempotency_key or content_key(table)
-        keys, rows = online_rows(table, view, catalog.join_keys(view.name))
+    def _write(self, catalog: Catalog, view: str, table: Any, to: Target, key: str | None) -> WriteReceipt:
         now_us = to_us(self._clock.now())
+        receipt = write_table(self._router, catalog, catalog.view(view), table, to, key, now_us)
+        self._emit(lambda at: Written(at, view, receipt.rows, to))
+        return receipt
 
-        def work(_: str, backend: Backend) -> bool:
-            can = backend.capabilities
-            if (to != "online" and not can.append) or (to != "offline" and not can.online):
-                raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
-            fresh = backend.append(view.name, table, batch_id=key) if to != "online" else True
-            if to != "offline":
-                backend.online_write(view.name, keys, rows, at_us=now_us)
-            return fresh
-
-        outcomes = self._router.write(view.name, "write", f"{to}:{key}", work)
-        self._emit(lambda at: Written(at, view.name, len(table), to))
-        taken = [o for o in outcomes if o.error is None]
-        return WriteReceipt(
-            view.name,
-            len(table),
-            to,
-            key,
-            tuple(o.backend for o in taken),
-            {o.backend: f"{type(o.error).__name__}: {o.error}" for o in outcomes if o.error is not None},
-            repeated=not any(o.value for o in taken),
-        )
+    def _limits(self) -> Limits:
+        return Limits(to_us(self._clock.now()), self._skew_us, self._config.reject_naive)
 
     # ---- running ------------------------------------------------------------------------------------------
 
@@ -542,21 +422,3 @@ def _need_created(catalog: Catalog, views: Iterable[str]) -> None:
                 f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
                 "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
             )
-
-
-def _target(view: FeatureView, to: str | None) -> Target:
-    if to is None:
-        return "both" if view.online else "offline"
-    if to not in ("online", "offline", "both"):
-        raise RequestError(
-            f"to={to!r}: use 'online', 'offline' or 'both'.{did_you_mean(str(to), ['online', 'offline', 'both'])}"
-        )
-    if to != "offline" and not view.online:
-        raise UnsupportedError(f"View {view.name!r} is not online (online=False); write it to 'offline'.")
-    return to  # type: ignore[return-value]
-
-
-def _columns_of(catalog: Catalog, name: str) -> set[str]:
-    view = catalog.views[name]
-    times = {view.event_column} | ({view.created_column} if view.created_column else set())
-    return {*catalog.join_keys(name), *times, *view.features}

@@ -1,0 +1,65 @@
+"""Opening a store: configuration, plugins, records, and the way to the backends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from e2i_fs.backend import Backend
+from e2i_fs.clock import Clock, as_clock
+from e2i_fs.config import BackendConfig, Config, load_config
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.plugins import Plugins
+from e2i_fs.routing import Router, Single
+from e2i_fs.store import Store
+
+__all__ = ["connect"]
+
+
+def connect(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    clock: Clock | Callable[[], datetime] | None = None,
+    plugins: Sequence[object] = (),
+) -> Store:
+    """Open a feature store; a context manager.
+
+    ``config`` is the path of a YAML file or a mapping. ``clock`` tells the time instead of the machine (T-5);
+    ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
+    `BackendError` when the one backend cannot be opened.
+
+    >>> import tempfile
+    >>> with connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+    ...     store.list_feature_views()
+    []
+    """
+    checked = load_config(config)
+    timer = as_clock(clock)
+    found = Plugins(plugins)
+    for backend in checked.backends:
+        found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place (X-2)
+    ledger = Ledger(checked.state)
+    try:
+        router = _router(checked, found, ledger, timer)
+    except BaseException:
+        ledger.close()
+        raise
+    return Store(router, checked, found, ledger, timer)
+
+
+def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> Router:
+    def opener(backend: BackendConfig) -> Callable[[], Backend]:
+        return lambda: plugins.open(
+            backend.kind, name=backend.name, options=backend.options, clock=clock, base=config.base
+        )
+
+    if len(config.backends) == 1:
+        (only,) = config.backends
+        return Single(only.name, opener(only)(), clock)
+    from e2i_fs.failover.router import Failover
+
+    router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
+    router.open_all()
+    return router

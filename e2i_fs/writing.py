@@ -1,0 +1,125 @@
+"""Writing a batch: where it goes, what it must hold, and what became of it (W-1, W-2, O-4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from e2i_fs.backend import Backend
+from e2i_fs.catalog import Catalog
+from e2i_fs.definitions import FeatureView
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.routing import Router
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Limits", "Target", "WriteReceipt", "checked", "pushed", "target_of", "write_table"]
+
+Target = Literal["online", "offline", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """What became of one batch in one view.
+
+    ``missed`` has the backends that did not take it, with why: they answer degraded until they have it (X-4).
+    ``repeated`` says that history had the batch already (W-2).
+    """
+
+    view: str
+    rows: int
+    to: str
+    idempotency_key: str
+    applied: tuple[str, ...]
+    missed: Mapping[str, str]
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Against what a batch's times are checked: the present and the skew allowed (µs), and naive times."""
+
+    now_us: int
+    skew_us: int
+    reject_naive: bool
+
+
+def target_of(view: FeatureView, to: str | None) -> Target:
+    """Return where a batch goes; by default everywhere that the view lives."""
+    if to is None:
+        return "both" if view.online else "offline"
+    if to not in ("online", "offline", "both"):
+        hint = did_you_mean(str(to), ["online", "offline", "both"])
+        raise RequestError(f"to={to!r}: use 'online', 'offline' or 'both'.{hint}")
+    if to != "offline" and not view.online:
+        raise UnsupportedError(f"View {view.name!r} is not online (online=False); write it to 'offline'.")
+    return to  # type: ignore[return-value]
+
+
+def checked(catalog: Catalog, view: str, frame: Any, limits: Limits) -> pa.Table:
+    """Return a frame as the view's own columns in their dtypes, or raise `InvalidBatchError` with every problem."""
+    from e2i_fs.batch import checked_batch
+
+    return checked_batch(
+        frame,
+        catalog.view(view),
+        catalog.join_keys(view),
+        now_us=limits.now_us,
+        skew_us=limits.skew_us,
+        reject_naive=limits.reject_naive,
+    )
+
+
+def pushed(catalog: Catalog, push_source: str, frame: Any, limits: Limits) -> dict[str, pa.Table]:
+    """Return, for each view that a push source feeds, its checked columns of the frame."""
+    from e2i_fs.batch import select_columns
+
+    feeds = catalog.push_sources()
+    if push_source not in feeds:
+        raise UnknownFeatureError(f"Unknown push source {push_source!r}.{did_you_mean(str(push_source), feeds)}")
+    wanted = {view: _columns_of(catalog, view) for view in feeds[push_source]}
+    every = set().union(*wanted.values())
+    what = f"The batch for push source {push_source!r}"
+    return {
+        view: checked(catalog, view, select_columns(frame, columns, every, what), limits)
+        for view, columns in wanted.items()
+    }
+
+
+def write_table(
+    router: Router, catalog: Catalog, view: FeatureView, table: pa.Table, to: Target, key: str | None, now_us: int
+) -> WriteReceipt:
+    """Write a checked batch to every backend: history first, then online, so that nothing online lacks its history."""
+    from e2i_fs.batch import content_key, online_rows
+
+    batch_id = key or content_key(table)
+    keys, rows = online_rows(table, view, catalog.join_keys(view.name))
+
+    def work(_: str, backend: Backend) -> bool:
+        can = backend.capabilities
+        if (to != "online" and not can.append) or (to != "offline" and not can.online):
+            raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
+        fresh = backend.append(view.name, table, batch_id=batch_id) if to != "online" else True
+        if to != "offline":
+            backend.online_write(view.name, keys, rows, at_us=now_us)
+        return fresh
+
+    outcomes = router.write(view.name, "write", f"{to}:{batch_id}", work)
+    taken = [o for o in outcomes if o.error is None]
+    return WriteReceipt(
+        view.name,
+        len(table),
+        to,
+        batch_id,
+        tuple(o.backend for o in taken),
+        {o.backend: f"{type(o.error).__name__}: {o.error}" for o in outcomes if o.error is not None},
+        repeated=not any(o.value for o in taken),
+    )
+
+
+def _columns_of(catalog: Catalog, name: str) -> set[str]:
+    view = catalog.views[name]
+    times = {view.event_column} | ({view.created_column} if view.created_column else set())
+    return {*catalog.join_keys(name), *times, *view.features}
