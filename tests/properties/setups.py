@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.plugins import BackendSpec, hookimpl
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.testing.values import ALL_KINDS
 from e2i_fs.testing.worlds import World, make_world
+from tests.breakable import OPENED, BreakablePlugin
 
 NEVER = 1_000_000
 
@@ -105,28 +105,6 @@ def _feast_redis(offline: str) -> Callable[[Path, FakeClock], Any]:
     return opener
 
 
-class BreakablePlugin:
-    """A plugin whose backend ``breakable`` is any other backend behind a switch."""
-
-    __name__ = "breakable"
-
-    @hookimpl
-    def e2i_fs_backends(self) -> list[BackendSpec]:
-        return [BackendSpec(name="breakable", api=1, factory="tests.properties.setups:open_breakable")]
-
-
-OPENED: list[Breakable] = []
-
-
-def open_breakable(*, name: str, options: Mapping[str, Any], clock: Any, base: str) -> Breakable:
-    """Open the backend that the option ``inner`` names, behind a switch."""
-    from e2i_fs.plugins import Plugins
-
-    rest = {k: v for k, v in options.items() if k != "inner"}
-    OPENED.append(Breakable(Plugins().open(options["inner"], name=name, options=rest, clock=clock, base=base)))
-    return OPENED[-1]
-
-
 @contextmanager
 def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
     primary = {**feast_config(path / "feast", "duckdb", {"type": "sqlite"}), "name": "primary", "inner": "feast", "backend": "breakable"}
@@ -134,7 +112,7 @@ def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
     breaker = {"failures": NEVER, "calls": NEVER}  # the primary is asked, and fails, each time
     config = {"backends": [primary, standby], "failover": {"deadline": 30, "shadow_rate": 0, "breaker": breaker}}
     with fs.connect(config, clock=clock, plugins=[BreakablePlugin()]) as store:
-        breakable = OPENED.pop()
+        breakable = OPENED["primary"]
         yield Opened(store, "standby" if away else "primary", breakable if away else None)
 
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.plugins import BackendSpec, hookimpl
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.values import arrow_type
+from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import NOW, STAMP, US, ask, at, batch, config, online, values, view
 
 REF = "hcp_stats:trx_count"
@@ -172,31 +172,11 @@ def test_a_run_is_recorded_with_window_rows_newest_and_outcome(store, backend, t
             assert other.materialization_runs("hcp_stats") == [run]
 
 
-class _Plugin:
-    """A backend in memory behind a switch."""
-
-    def __init__(self) -> None:
-        self.opened: list[Breakable] = []
-
-    @hookimpl
-    def e2i_fs_backends(self):
-        return [BackendSpec(name="switched", api=1, factory="tests.unit.test_rules_writing:open_switched")]
-
-
-OPENED: list[Breakable] = []
-
-
-def open_switched(*, name, options, clock, base):
-    from e2i_fs.testing.memory import MemoryBackend
-
-    OPENED.append(Breakable(MemoryBackend(name, clock)))
-    return OPENED[-1]
-
-
 @pytest.fixture
 def switched(clock):
-    with fs.connect({"backend": "switched"}, clock=clock, plugins=[_Plugin()]) as store:
-        yield store, OPENED.pop()
+    """A store in memory, and the switch before its backend."""
+    with fs.connect({"backend": "breakable", "inner": "memory"}, clock=clock, plugins=[BreakablePlugin()]) as store:
+        yield store, OPENED["breakable"]
 
 
 def _fail_once_on_call(backend: Breakable, number: int) -> None:
