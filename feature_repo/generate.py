@@ -29,7 +29,7 @@ from .generator.world import World, world
 
 __all__ = ["DEFAULT_UNTIL", "SOURCES", "Generated", "generate"]
 
-DEFAULT_UNTIL = datetime(2026, 7, 1, 6, tzinfo=UTC)
+DEFAULT_UNTIL = datetime(2026, 7, 1, 5, tzinfo=UTC)
 SOURCES = (
     "business_metrics",
     "business_metrics_by_territory",

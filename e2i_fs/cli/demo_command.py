@@ -55,7 +55,7 @@ def demo(
         raise RequestError(f"--scale {scale}: give a positive number; 1 is 240 HCPs, 0.1 a quick look.")
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
-        raise UnsupportedError(f'The demo needs {" and ".join(missing)}: pip install "e2i-fs[demo]"')
+        raise UnsupportedError(f'The demo needs {", ".join(missing)}: pip install "e2i-fs[demo]"')
     _prepare(out)
 
     from e2i_fs.cli.demo.claims import Claims

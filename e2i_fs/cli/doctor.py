@@ -89,6 +89,7 @@ def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
         "state": "loads",
         "why": None,
         "summary": "",
+        "note": None,
         "seconds": None,
     }
     if found.spec is None:
@@ -106,8 +107,8 @@ def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
             return about | {"state": "not installed" if missing else "broken", "why": str(error)}
         except DuplicateBackendError as error:
             return about | {"state": "broken", "why": str(error)}
-        except E2IError:
-            about["summary"] += " (It wants more options than a folder.)"
+        except E2IError as error:
+            about["note"] = str(error)  # it loads, and wants other options than a folder
     return about | {"seconds": round(time.perf_counter() - begun, 3)}
 
 

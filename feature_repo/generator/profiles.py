@@ -20,7 +20,7 @@ def hcp_profiles(seed: int, world: World, days: Days) -> pa.Table:
     """Return the snapshots as they arrived; one in twenty-five was never made."""
     random = draws(seed, "hcp_profiles")
     n = len(world.hcps)
-    offset = random.integers(0, _EVERY, size=n)
+    offset = random.permutation(n) % _EVERY  # some HCPs every day
     snapshots = (days.count - 1) // _EVERY + 1
     day = offset[:, None] + _EVERY * np.arange(snapshots)
     made = (day < days.count) & (random.random(day.shape) > 0.04)
@@ -44,8 +44,8 @@ def hcp_profiles(seed: int, world: World, days: Days) -> pa.Table:
             _tier(volume + 0.4 * random.normal(size=len(day))), _TIERS, missing=0.02, changes=True
         ),
     }
-    noon = days.closes[day] - DAY // 2
-    return arrive(random, noon, columns, days.until).table
+    evening = days.closes[day] - DAY // 12
+    return arrive(random, evening, columns, days.until).table
 
 
 def _tier(score: Floats) -> Ints:

@@ -26,7 +26,9 @@ PHASES = ["both up", "primary away", "after a write", "primary back", "standby a
 def demo(out: Path, *words: str) -> tuple[int, Any, str]:
     """Run the demo in a process of its own: exit code, JSON document, stderr."""
     command = [sys.executable, "-c", "from e2i_fs.cli import main; main()", "demo", "--json", "--out", str(out)]
-    done = subprocess.run([*command, "--scale", "0.15", *words], capture_output=True, text=True, cwd=out.parent)
+    done = subprocess.run(
+        [*command, "--scale", "0.15", *words], capture_output=True, text=True, check=False, cwd=out.parent
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 

@@ -168,10 +168,8 @@ def _told(
         with _timed(story, "serve"):
             pairs = _pairs(training)
             service = Service(pairs, story.judged.model.predict)
-            teller.chapter(
-                "Serve",
-                story.failover if primary is None else "predictions, while the primary is taken away and brought back",
-            )
+            away = "while the primary is taken away and brought back" if primary else "by DuckDB alone"
+            teller.chapter("Serve", f"predictions, {away}")
             service.learn_truth(store, clock(), claims)
             if primary is not None:
                 outage(service, primary, config=config, store=store, clock=clock, claims=claims, progress=teller.step)
