@@ -1,0 +1,51 @@
+"""Every key of the configuration is documented with its default, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from e2i_fs.config import BreakerConfig, FailoverConfig, _Common
+from tests.docs.pages import ROOT
+
+PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `([a-z_]+)` \| ([^|]*) \|", re.MULTILINE)
+
+
+def _section(title: str) -> dict[str, str]:
+    part = PAGE.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    return {key: default.strip().strip("`") for key, default in ROW.findall(part)}
+
+
+def _told(default: object) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, float) and default == int(default):
+        return str(int(default))
+    return str(default)
+
+
+@pytest.mark.parametrize(
+    ("title", "model", "more"),
+    [
+        ("The whole store", _Common, {"backend", "backends", "failover"}),
+        ("failover", FailoverConfig, set()),
+        ("failover: breaker", BreakerConfig, set()),
+    ],
+)
+def test_every_key_is_documented_with_its_default(title, model, more) -> None:
+    documented = _section(title)
+    assert set(documented) == set(model.model_fields) | more
+    for key, field in model.model_fields.items():
+        if field.default is not PydanticUndefined and not isinstance(field.default, BreakerConfig):
+            assert documented[key] == _told(field.default), key
+
+
+def test_the_options_of_each_backend_are_documented() -> None:
+    from e2i_fs_duckdb import _OPTIONS
+    from e2i_fs_feast.options import _KEYS
+
+    assert set(_section("duckdb")) == set(_OPTIONS)
+    assert set(_section("feast")) == set(_KEYS)

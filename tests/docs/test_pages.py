@@ -1,0 +1,101 @@
+"""Every block of every page is run: code, commands and configurations, in order, in a folder of the page's own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import e2i_fs as fs
+from e2i_fs.config import load_config
+from tests.docs.pages import ROOT, Block, blocks, markdown_pages, same_text
+
+# What a page may tell its reader to type and no test types: it would change the machine, or take minutes.
+NOT_TYPED = ("pip", "make", "git", "source")
+COMMAND = Path(sys.executable).with_name("e2i-fs")
+
+
+@pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_block_of_a_page_does_what_the_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = tmp_path / ".blocks"
+    code.mkdir()
+    namespace: dict[str, Any] = {"__name__": f"page_{page.stem.replace('-', '_')}"}
+    skipped = []
+    for block in blocks(page):
+        needs = block.notes.get("needs")
+        if needs and importlib.util.find_spec(needs) is None:
+            skipped.append(f"{block.where} needs {needs}")
+            continue
+        if "file" in block.notes:
+            Path(block.notes["file"]).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.notes["file"]).write_text(block.text, encoding="utf-8")
+        if "no-run" in block.notes:
+            assert block.notes["no-run"], f"{block.where}: say why it is not run"
+        elif block.language == "python" and "file" not in block.notes:
+            _run_python(block, namespace, code)
+        elif block.language == "yaml":
+            _load(block, tmp_path)
+        elif block.language == "console":
+            _run_commands(block)
+        else:
+            assert block.language in ("python", "text", ""), f"{block.where}: nothing checks {block.language!r} blocks"
+    if skipped:
+        pytest.skip("run but for: " + "; ".join(skipped))
+
+
+def _run_python(block: Block, namespace: dict[str, Any], folder: Path) -> None:
+    # A file of its own, each line where the page has it: tracebacks point at the page, and functions have a source.
+    file = folder / f"{block.page.stem}_{block.line}.py"
+    file.write_text("\n" * (block.line - 1) + block.text, encoding="utf-8")
+    compiled = compile(file.read_text(encoding="utf-8"), str(file), "exec", dont_inherit=True)
+    printed = io.StringIO()
+    wanted = block.notes.get("raises")
+    with contextlib.redirect_stdout(printed):
+        if wanted:
+            with pytest.raises(getattr(fs, wanted)) as caught:
+                exec(compiled, namespace)
+            print(caught.value)
+        else:
+            exec(compiled, namespace)
+    if block.prints is not None:
+        assert same_text(block.prints, printed.getvalue()), f"{block.where} prints\n{printed.getvalue()}"
+
+
+def _load(block: Block, folder: Path) -> None:
+    file = folder / f".{block.page.stem}_{block.line}.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    assert load_config(file).backends, block.where
+
+
+def _run_commands(block: Block) -> None:
+    folder = Path.cwd()
+    printed = ""
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or words[0] in NOT_TYPED:
+            continue
+        if words[0] == "cd":
+            folder /= words[1]
+            continue
+        assert words[0] in ("e2i-fs", "feast"), f"{block.where}: nothing runs {line!r}"
+        command = [str(COMMAND.with_name(words[0])), *words[1:]]
+        environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "FEAST_USAGE": "False"}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == int(block.notes.get("exit", "0")), f"{block.where}: {line}\n{done.stdout}{done.stderr}"
+        printed += done.stdout
+    if block.prints is not None:
+        assert same_text(block.prints, printed), f"{block.where} prints\n{printed}"
+
+
+def test_every_page_has_something_to_run_or_says_nothing_that_could_be() -> None:
+    with_code = {page.name for page in markdown_pages() if any(b.language == "python" for b in blocks(page))}
+    assert {"README.md", "tutorial.md"} <= with_code
