@@ -244,7 +244,7 @@ class _Adoption:
 
 
 def parquet_path(batch: Any) -> str | None:
-    """Return the path of a Feast source that is local Parquet, else None."""
+    """Return the path of a Feast source that is Parquet in a local file or folder, else None."""
     if not isinstance(batch, FileSource) or isinstance(batch.file_format, DeltaFormat) or "://" in batch.path:
         return None
     path: str = batch.path

@@ -121,9 +121,8 @@ def _check_supported(catalog: Catalog) -> None:
                     f"FeatureView {view.name!r}: the feast backend reads Parquet files, not a source of kind {kind!r}. Write its rows to "
                     "Parquet, or serve it from the duckdb backend."
                 )
-        for limit in (view.ttl, view.max_staleness):
-            if limit is not None and limit > timedelta(days=3_650_000):
-                raise UnsupportedError(f"FeatureView {view.name!r}: Feast holds no duration of {limit}; leave it None for no limit.")
+        if view.ttl is not None and view.ttl > timedelta(days=3_650_000):
+            raise UnsupportedError(f"FeatureView {view.name!r}: Feast holds no ttl of {view.ttl}; None is no limit.")
 
 
 def _check_names(backend: FeastBackend, catalog: Catalog, registry: Any) -> None:

@@ -164,8 +164,9 @@ class FeastBackend:
         """Let go of connections; harmless twice."""
         if not self._closed:
             self._closed = True
-            if self.store is not None:
-                with driver_errors(f"feast backend {self._name!r}: closing"):
+            with driver_errors(f"feast backend {self._name!r}: closing"):
+                self.state.close()
+                if self.store is not None:
                     self.store.close()
 
     # ---- for the modules of this package ------------------------------------------------------------------

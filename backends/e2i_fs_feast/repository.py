@@ -31,6 +31,10 @@ Signature = tuple[int, int, int]
 """What tells one state of the registry file from another: mtime in ns, size, inode."""
 
 LOCK_SECONDS = 30.0
+_GUARD = '''"""`feast apply` deletes every definition that no Python file here makes: it is stopped before it does."""
+
+raise SystemExit("This Feast repository is applied through e2i_fs; `feast apply` would delete its definitions. Use `e2i-fs apply`.")
+'''
 _TORN_READS = 200
 
 
@@ -54,18 +58,17 @@ class Repository:
         try:
             config = _load(options) if options.adopted else _configure(options)
             registry = _registry_path(options.folder, config)
-            repository = cls(options.folder, config, registry, options.folder / ".e2i_fs", options.adopted)
-            repository.own.mkdir(exist_ok=True)
         except OSError as error:
             raise BackendUnavailableError(
                 f"The Feast repository {options.folder} cannot be used: {error}. Make the folder exist and writable."
             ) from error
-        return repository
+        return cls(options.folder, config, registry, options.folder / ".e2i_fs", options.adopted)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock ``name`` against all threads and processes that share the folder."""
         ours = self._threads.setdefault(name, threading.Lock())
+        self.own.mkdir(exist_ok=True)  # not before: reading an adopted repository writes nothing into it
         with ours, FileLock(self.own / f"{name}.lock", timeout=LOCK_SECONDS, poll_interval=0.002, thread_local=False):
             yield
 
@@ -142,8 +145,9 @@ def _configure(options: Options) -> Any:
     text = "# Written by e2i_fs. Definitions are applied through e2i_fs; the feast command reads them.\n"
     text += yaml.safe_dump({**form, "online_store": without_secrets(online)}, sort_keys=False)
     path = options.folder / "feature_store.yaml"
-    if not path.is_file() or path.read_text() != text:
-        _write(path, text.encode())
+    for file, content in ((path, text), (options.folder / "applied_by_e2i_fs.py", _GUARD)):
+        if not file.is_file() or file.read_text() != content:
+            _write(file, content.encode())
     return _checked(RepoConfig, {**form, "repo_path": options.folder, "online_store": with_timeouts(online)}, options.folder)
 
 

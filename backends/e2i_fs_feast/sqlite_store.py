@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -46,9 +47,10 @@ class SqliteStore:
     def _store(self) -> Any:
         if self._closed:
             raise sqlite3.ProgrammingError("the store is closed")
-        store = getattr(self._threads, "store", None)
-        if store is None:
-            store = self._threads.store = SqliteOnlineStore()
+        process, store = getattr(self._threads, "opened", (0, None))
+        if store is None or process != os.getpid():  # SQLite forbids a connection on both sides of a fork
+            store = SqliteOnlineStore()
+            self._threads.opened = (os.getpid(), store)
             self._stores.add(store)
         return store
 

@@ -6,9 +6,10 @@ A small SQLite file in WAL mode. Feast registers adapters for times in all of sq
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ _TABLES = (
 )
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
+
+
 class Leftover(NamedTuple):
     """Online rows of a view as it was, to be removed: its name, generation and its Feast object in hex."""
 
@@ -35,75 +40,75 @@ class Leftover(NamedTuple):
 
 
 class State:
-    """The file ``path``, opened for each call: threads and processes share nothing else."""
+    """The file ``path``, with a connection for each thread; threads and processes share nothing else."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._made = False
+        self._threads = threading.local()
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        try:
+    def _open(self) -> _Connection:
+        connection: _Connection | None
+        process, connection = getattr(self._threads, "opened", (0, None))
+        if connection is None or process != os.getpid():  # SQLite forbids a connection on both sides of a fork
+            self._path.parent.mkdir(exist_ok=True)
+            connection = sqlite3.connect(
+                self._path, timeout=10, isolation_level=None, check_same_thread=False, factory=_Connection
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            if not self._made:
-                connection.execute("PRAGMA journal_mode=WAL")
-                for statement in _TABLES:
-                    connection.execute(statement)
-                self._made = True
-            yield connection
-        finally:
+            for statement in _TABLES:
+                connection.execute(statement)
+            self._threads.opened = (os.getpid(), connection)
+            self._connections.add(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in list(self._connections):
             connection.close()
+        self._threads = threading.local()
 
     def position(self, view: str, generation: int) -> Position | None:
         """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
         if not self._path.exists():
             return None
-        with self._open() as connection:
-            found = connection.execute(
-                "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
-            ).fetchone()
+        found = self._open().execute(
+            "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
+        ).fetchone()
         return Position(*found) if found else None
 
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
-        with self._open() as connection:
-            connection.execute("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows))
+        self._open().execute("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows))
 
     def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
         """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""
-        with self._open() as connection:
-            connection.execute(
-                "UPDATE position SET sequence = sequence + ?3, rows = rows + ?4, "
-                "newest_us = CASE WHEN newest_us IS NULL OR ?5 > newest_us THEN ?5 ELSE newest_us END "
-                "WHERE view = ?1 AND generation = ?2",
-                (view, generation, writes, added, newest_us),
-            )
+        self._open().execute(
+            "UPDATE position SET sequence = sequence + ?3, rows = rows + ?4, "
+            "newest_us = CASE WHEN newest_us IS NULL OR ?5 > newest_us THEN ?5 ELSE newest_us END "
+            "WHERE view = ?1 AND generation = ?2",
+            (view, generation, writes, added, newest_us),
+        )
 
     def leave(self, leftovers: list[Leftover]) -> None:
         """Record what is to be removed, before the registry says that it is gone."""
-        with self._open() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)", [(v, g, json.dumps(form)) for v, g, form in leftovers]
-            )
+        self._open().executemany(
+            "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)", [(v, g, json.dumps(form)) for v, g, form in leftovers]
+        )
 
     def leftovers(self) -> list[Leftover]:
         """Return what is still to be removed."""
         if not self._path.exists():
             return []
-        with self._open() as connection:
-            found = connection.execute("SELECT view, generation, form FROM leftover ORDER BY view").fetchall()
+        found = self._open().execute("SELECT view, generation, form FROM leftover ORDER BY view").fetchall()
         return [Leftover(view, generation, json.loads(form)) for view, generation, form in found]
 
     def removed(self, leftover: Leftover) -> None:
         """Record that the rows are gone, and forget how far they were."""
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table in ("leftover", "position"):
-                connection.execute(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
-            connection.execute("COMMIT")
+        for table in ("position", "leftover"):
+            self._open().execute(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
 
     def forget(self, leftover: Leftover) -> None:
         """Record that there is nothing to remove after all."""
-        with self._open() as connection:
-            connection.execute("DELETE FROM leftover WHERE view = ? AND generation = ?", leftover[:2])
+        self._open().execute("DELETE FROM leftover WHERE view = ? AND generation = ?", leftover[:2])

@@ -37,11 +37,20 @@ def options(online_store: Mapping[str, Any], tmp_path: Path) -> dict[str, Any]:
     return {"path": str(tmp_path / "repository"), "online_store": dict(online_store), "project": project}
 
 
-@pytest.fixture
-def open_feast(clock: FakeClock) -> Iterator[Open]:
-    """Open Feast backends that are closed when the test ends."""
+@pytest.fixture(scope="session")
+def feast_library() -> Any:
+    """Feast itself, imported as the backend imports it."""
     if importlib.util.find_spec("feast") is None:
         pytest.skip('needs Feast: pip install "e2i-fs[feast]"')
+    from e2i_fs_feast.importing import import_feast
+
+    import_feast("")
+    return importlib.import_module("feast")
+
+
+@pytest.fixture
+def open_feast(clock: FakeClock, feast_library: Any) -> Iterator[Open]:
+    """Open Feast backends that are closed when the test ends."""
     from e2i_fs_feast import open_backend
 
     with ExitStack() as stack:

@@ -41,9 +41,8 @@ cli(["materialize", "2020-01-01T00:00:00", dt.datetime.now(dt.UTC).strftime("%Y-
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def templates(tmp_path_factory: pytest.TempPathFactory, feast_library: Any) -> Path:
     """A folder with the template as made (`never_applied`) and applied and materialised by Feast in New York (`demo`)."""
-    pytest.importorskip("feast", reason='needs Feast: pip install "e2i-fs[feast]"')
     folder = tmp_path_factory.mktemp("feast")
     made = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)], env={**os.environ, "TZ": ZONE}, capture_output=True, text=True, check=False
@@ -175,8 +174,9 @@ def test_rows_of_feast_and_of_e2i_fs_are_one_order(feast: Any, repo: Path) -> No
 @pytest.mark.parametrize("later", [60_000_000, -60_000_000])
 def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_same(open_feast: Any, repo: Path, later: int) -> None:
     import feast as real
-    from e2i_fs.clock import from_us
     from e2i_fs_feast.rows import HIDDEN
+
+    from e2i_fs.clock import from_us
 
     feast = open_feast({"repo": str(repo), "feast_time_zone": "UTC"})
     name, key, now = "driver_hourly_stats", (1001,), to_us(newest(repo)) + 86_400_000_000

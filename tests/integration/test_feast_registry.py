@@ -182,7 +182,7 @@ def test_a_process_that_dies_in_an_apply_leaves_the_old_or_the_new(open_feast: A
 
 
 @pytest.mark.rule("R-5")
-def test_feast_itself_lists_materialises_and_serves_what_was_written(open_feast: Any, options: Any, tmp_path: Path) -> None:
+def test_feast_itself_lists_materialises_and_serves_what_was_written_and_cannot_wipe_it(open_feast: Any, options: Any, tmp_path: Path) -> None:
     write_sources(tmp_path)
     backend = open_feast(options, feast_time_zone="Asia/Tokyo")
     one = fs.FeatureView("one", entities=[fs.Entity("hcp", join_keys=["hcp_id"])], schema=[fs.Field("x", fs.Float32)], source=fs.ParquetSource(str(tmp_path / "a.parquet")))
@@ -193,6 +193,10 @@ def test_feast_itself_lists_materialises_and_serves_what_was_written(open_feast:
         "from feast.cli.cli import cli\n"
         "for words in (['feature-views', 'list'], ['feature-services', 'list'], ['entities', 'list']):\n"
         "    cli(['-c', sys.argv[1], *words], standalone_mode=False)\n"
+        "try:\n"
+        "    cli(['-c', sys.argv[1], 'apply'], standalone_mode=False)\n"
+        "except SystemExit as stopped:\n"
+        "    print(stopped)\n"
         "from feast import FeatureStore\n"
         "store = FeatureStore(sys.argv[1])\n"
         "store.materialize(dt.datetime(2024, 1, 1), dt.datetime(2024, 12, 1))\n"
@@ -202,7 +206,7 @@ def test_feast_itself_lists_materialises_and_serves_what_was_written(open_feast:
         [sys.executable, "-W", "ignore", "-c", script, options["path"]], env={**os.environ, "TZ": "Asia/Tokyo"}, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
-    for word in ("one", "two", "svc", "hcp", "'one__x': [1.5]", "'two__x': [1.5]"):
+    for word in ("one", "two", "svc", "hcp", "'one__x': [1.5]", "'two__x': [1.5]", "Use `e2i-fs apply`"):
         assert word in told.stdout
     for name in ("one", "two"):
         found = read(backend, key=("h",), name=name)
