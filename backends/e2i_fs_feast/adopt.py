@@ -1,4 +1,4 @@
-"""Feast objects that e2i_fs did not make, as neutral definitions; what has no neutral form is said, never left out in silence."""
+"""Feast objects that e2i_fs did not make, as neutral definitions. What has no neutral form is reported."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _DTYPES: dict[Any, DType] = {
     ft.Bytes: Bytes, ft.UnixTimestamp: Timestamp, ft.Json: Json, ft.Uuid: String, ft.TimeUuid: String,
 }  # fmt: skip
 _ARROW: tuple[tuple[Any, DType], ...] = (
-    (pa.types.is_string, String), (pa.types.is_large_string, String), (pa.types.is_boolean, Bool), (pa.types.is_int64, Int64),
-    (pa.types.is_int32, Int32), (pa.types.is_float32, Float32), (pa.types.is_float64, Float64), (pa.types.is_timestamp, Timestamp),
-    (pa.types.is_binary, Bytes),
+    (pa.types.is_string, String), (pa.types.is_large_string, String), (pa.types.is_boolean, Bool),
+    (pa.types.is_int64, Int64), (pa.types.is_int32, Int32), (pa.types.is_float32, Float32),
+    (pa.types.is_float64, Float64), (pa.types.is_timestamp, Timestamp), (pa.types.is_binary, Bytes),
 )  # fmt: skip
 
 
@@ -59,8 +59,10 @@ class _NoNeutralFormError(Exception):
     """Something of Feast's that a neutral definition cannot say; the text says what."""
 
 
-def adopt(registry: Any, ours: Catalog, *, project: str, folder: Path) -> tuple[Catalog, Mapping[str, Any], tuple[str, ...]]:
-    """Return ``ours`` with what of ``registry`` carries no tag of e2i_fs added, the added views' messages, and what was skipped.
+def adopt(
+    registry: Any, ours: Catalog, *, project: str, folder: Path
+) -> tuple[Catalog, Mapping[str, Any], tuple[str, ...]]:
+    """Return ``ours`` with what of ``registry`` carries no tag of ours, the added views' messages, and what was skipped.
 
     ``folder`` is the repository: Feast's relative paths are taken from it.
     """
@@ -81,7 +83,9 @@ class _Adoption:
         entities = self._entities(raw)
         views: dict[str, FeatureView] = {}
         for name, table in sorted(raw.items()):
-            made = self._try(f"feature view {name!r}", lambda table=table: self._view(table, messages[table.name].spec, entities))
+            made = self._try(
+                f"feature view {name!r}", lambda table=table: self._view(table, messages[table.name].spec, entities)
+            )
             if made is not None:
                 views[name] = made
         self._report_other_views()
@@ -114,7 +118,11 @@ class _Adoption:
 
     def _report_other_views(self) -> None:
         kinds = (
-            (self._registry.on_demand_feature_views, "on-demand feature view", "its function is Feast's own; write it as an e2i_fs one"),
+            (
+                self._registry.on_demand_feature_views,
+                "on-demand feature view",
+                "its function is Feast's own; write it as an e2i_fs one",
+            ),
             (self._registry.stream_feature_views, "stream feature view", "its transformation is Feast's own"),
             (self._registry.label_views, "label view", "it has no neutral form; write a view with role='label' fields"),
         )
@@ -149,7 +157,11 @@ class _Adoption:
                 raise _NoNeutralFormError(f"its join key is {kind}, which has no exact neutral dtype")
             dtype = _DTYPES[kind]
         return Entity(
-            theirs.name, join_keys={theirs.join_key: dtype}, tags=dict(theirs.tags), owner=theirs.owner, description=theirs.description
+            theirs.name,
+            join_keys={theirs.join_key: dtype},
+            tags=dict(theirs.tags),
+            owner=theirs.owner,
+            description=theirs.description,
         )
 
     # ---- views --------------------------------------------------------------------------------------------
@@ -187,12 +199,18 @@ class _Adoption:
     def _source(self, table: Any) -> Source | None:
         batch, stream = table.batch_source, table.stream_source
         if isinstance(stream, KafkaSource | KinesisSource):
-            self._skipped.append(f"feature view {table.name!r}: its stream {stream.name!r}; only its batch source is read")
+            self._skipped.append(
+                f"feature view {table.name!r}: its stream {stream.name!r}; only its batch source is read"
+            )
         if batch is None:
             return None
         stored = self._batch(batch)
         if isinstance(stream, FeastPushSource):
-            return PushSource(stream.name, batch_source=stored) if not isinstance(stored, PushSource) else replace(stored, name=stream.name)
+            return (
+                PushSource(stream.name, batch_source=stored)
+                if not isinstance(stored, PushSource)
+                else replace(stored, name=stream.name)
+            )
         return stored
 
     def _batch(self, batch: DataSource) -> Source:
@@ -201,7 +219,11 @@ class _Adoption:
         path = parquet_path(batch)
         if path is not None:
             return ParquetSource(
-                path, timestamp_field=batch.timestamp_field, created_timestamp_field=created, field_mapping=mapping, name=batch.name
+                path,
+                timestamp_field=batch.timestamp_field,
+                created_timestamp_field=created,
+                field_mapping=mapping,
+                name=batch.name,
             )
         # Its rows come through Feast's offline store (`scan`), already under the view's own names.
         return PushSource(

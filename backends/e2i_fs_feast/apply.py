@@ -1,4 +1,4 @@
-"""Changing a repository as one step (R-1): compare, replace the registry file, then remove the rows that nobody can read.
+"""Changing a repository as one step (R-1): compare, replace the registry file, then remove rows that nobody can read.
 
 What is left when a process dies in between is harmless: rows of an older generation are invisible, and what is still
 to be removed is on record.
@@ -102,7 +102,9 @@ def _clean_up(backend: FeastBackend) -> None:
                 with driver_errors(f"removing the rows of {leftover.view!r}"):
                     backend.store.remove(FeastFeatureView.from_proto(message), current)
         except BackendError as error:
-            _log.warning("The online rows of the former view %r are invisible but still there: %s", leftover.view, error)
+            _log.warning(
+                "The online rows of the former view %r are invisible but still there: %s", leftover.view, error
+            )
         else:
             backend.state.removed(leftover)
 
@@ -118,15 +120,15 @@ def _check_supported(catalog: Catalog) -> None:
         for kind in [s.kind for s in (source, stored_source(view)) if s is not None]:
             if kind not in ("parquet", "push"):
                 raise UnsupportedError(
-                    f"FeatureView {view.name!r}: the feast backend reads Parquet files, not a source of kind {kind!r}. Write its rows to "
-                    "Parquet, or serve it from the duckdb backend."
+                    f"FeatureView {view.name!r}: the feast backend reads Parquet files, not a source of kind "
+                    f"{kind!r}. Write its rows to Parquet, or serve it from the duckdb backend."
                 )
         if view.ttl is not None and view.ttl > timedelta(days=3_650_000):
             raise UnsupportedError(f"FeatureView {view.name!r}: Feast holds no ttl of {view.ttl}; None is no limit.")
 
 
 def _check_names(backend: FeastBackend, catalog: Catalog, registry: Any) -> None:
-    """Refuse names that the online store would take for one: tables differ by more than case, hashes must not collide."""
+    """Refuse names that the online store would take for one: the same but for case, or with one hash."""
     if backend.store is None:
         return
     project = backend.repository.config.project
@@ -136,7 +138,8 @@ def _check_names(backend: FeastBackend, catalog: Catalog, registry: Any) -> None
             for table in (name.lower(), f"{name.lower()}_ek"):  # the second is the name of the table's index
                 if table in taken:
                     raise UnsupportedError(
-                        f"FeatureViews {taken[table]!r} and {name!r} would share the sqlite table or index {table!r}; rename one of them."
+                        f"FeatureViews {taken[table]!r} and {name!r} would share the sqlite table or index {table!r}; "
+                        "rename one of them."
                     )
                 taken[table] = name
         return
@@ -148,4 +151,7 @@ def _check_names(backend: FeastBackend, catalog: Catalog, registry: Any) -> None
         for feature in (HIDDEN, *view.features):
             other = fields.setdefault((keys, hash_field(name, feature)), f"{name}:{feature}")
             if other != f"{name}:{feature}":
-                raise UnsupportedError(f"Feast keeps {other} and {name}:{feature} in one field of Redis (their 32-bit hashes collide); rename one.")
+                raise UnsupportedError(
+                    f"Feast keeps {other} and {name}:{feature} in one field of Redis, for their 32-bit hashes collide; "
+                    "rename one of them."
+                )

@@ -87,7 +87,11 @@ class FeastBackend:
                     previous = self._seen[1] if self._seen is not None else None
                     made = snapshot(registry, self.repository.config.project, self._adopt, previous)
                     if made.skipped and (self._seen is None or self._seen[1].skipped != made.skipped):
-                        _log.warning("%s has what e2i_fs cannot serve:\n  - %s", self.repository.folder, "\n  - ".join(made.skipped))
+                        _log.warning(
+                            "%s has what e2i_fs cannot serve:\n  - %s",
+                            self.repository.folder,
+                            "\n  - ".join(made.skipped),
+                        )
                     self._seen = (signature, made)
                 return self._seen[1]
 
@@ -155,7 +159,9 @@ class FeastBackend:
         started = self._clock.monotonic()
         with driver_errors(f"feast backend {self._name!r}: ping"):
             if self.repository.signature() is None:
-                raise BackendUnavailableError(f"The Feast registry {self.repository.registry} is gone; restore it, or apply again.")
+                raise BackendUnavailableError(
+                    f"The Feast registry {self.repository.registry} is gone; restore it, or apply again."
+                )
             if self.store is not None:
                 self.store.ping(deadline)
         return self._clock.monotonic() - started
@@ -189,8 +195,8 @@ class FeastBackend:
         if self._online is None:
             kind = "none" if self.repository.config.online_store is None else self.repository.config.online_store.type
             raise UnsupportedError(
-                f"Backend {self._name!r}: the Feast online store {kind!r} cannot be compared before it is written (O-1), so it is not "
-                "used. Use sqlite or redis."
+                f"Backend {self._name!r}: Feast online stores of type {kind!r} cannot compare before they write (O-1), "
+                "so this one is not used. Use sqlite or redis."
             )
         return self._online
 

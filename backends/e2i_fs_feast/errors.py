@@ -22,8 +22,27 @@ from e2i_fs.errors import (
 
 __all__ = ["driver_errors"]
 
-_THROTTLED = ("OOM", "OutOfMemory", "BUSY", "LOADING", "TRYAGAIN", "max number of clients", "database is locked", "database table is locked")
-_GONE = ("unable to open", "readonly", "disk I/O", "disk is full", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF")
+_THROTTLED = (
+    "OOM",
+    "OutOfMemory",
+    "BUSY",
+    "LOADING",
+    "TRYAGAIN",
+    "max number of clients",
+    "database is locked",
+    "database table is locked",
+)
+_GONE = (
+    "unable to open",
+    "readonly",
+    "disk I/O",
+    "disk is full",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "MISCONF",
+)
 
 
 @contextmanager
@@ -54,7 +73,9 @@ def _translated(error: Exception, what: str) -> BackendError:
             return ThrottledError(f"{what}: the store is busy ({said}); try again later.")
         lost = isinstance(error, redis.ConnectionError) if of_redis else isinstance(error, sqlite3.OperationalError)
         if (lost and "no such" not in said) or any(word in said for word in _GONE):
-            return BackendUnavailableError(f"{what}: the store cannot be used ({said}). Is it running, and may we write there?")
+            return BackendUnavailableError(
+                f"{what}: the store cannot be used ({said}). Is it running, and may we write there?"
+            )
         return BackendDataError(f"{what}: {said}.")
     if isinstance(error, OSError):
         return BackendUnavailableError(f"{what}: {said}. Make the folder exist and writable, or free space.")

@@ -36,7 +36,13 @@ def feast_rows(registered: Registered, config: Any) -> list[ScanPart]:
     columns = _source_columns(registered, dict(source.field_mapping))
     if isinstance(source, FileSource) and not isinstance(source.file_format, DeltaFormat):
         filesystem, path = FileSystem.from_uri(source.path)
-        return [ArrowRows(_renamed(ds.dataset(path, filesystem=filesystem, format="parquet").scanner().to_reader(), columns, registered))]
+        return [
+            ArrowRows(
+                _renamed(
+                    ds.dataset(path, filesystem=filesystem, format="parquet").scanner().to_reader(), columns, registered
+                )
+            )
+        ]
     with _one_at_a_time:
         job = get_offline_store_from_config(config.offline_store).pull_all_from_table_or_query(
             config=config,
@@ -56,7 +62,12 @@ def _source_columns(registered: Registered, mapping: Mapping[str, str]) -> dict[
     """Return the source's column for each of the view's: join keys, times, fields."""
     view = registered.view
     theirs = {ours: column for column, ours in mapping.items()}
-    names = [*registered.join_keys, view.event_column, *([view.created_column] if view.created_column else []), *view.features]
+    names = [
+        *registered.join_keys,
+        view.event_column,
+        *([view.created_column] if view.created_column else []),
+        *view.features,
+    ]
     return {name: theirs.get(name, name) for name in names}
 
 
@@ -67,7 +78,10 @@ def _renamed(reader: pa.RecordBatchReader, columns: Mapping[str, str], registere
         if column not in given and name in given:  # some of Feast's stores rename already
             renames[name] = name
         elif column not in given:
-            raise BackendDataError(f"View {registered.view.name!r}: its Feast source has no column {column!r}.{did_you_mean(column, given)}")
+            raise BackendDataError(
+                f"View {registered.view.name!r}: its Feast source has no column {column!r}."
+                f"{did_you_mean(column, given)}"
+            )
     schema = pa.schema([reader.schema.field(column).with_name(name) for name, column in renames.items()])
     batches = (pa.RecordBatch.from_arrays([b.column(c) for c in renames.values()], schema=schema) for b in reader)
     return pa.RecordBatchReader.from_batches(schema, batches)

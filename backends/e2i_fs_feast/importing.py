@@ -33,7 +33,9 @@ def import_feast(install_hint: str) -> None:
                 feast = importlib.import_module("feast")
                 importlib.import_module("feast.infra.online_stores.sqlite")  # so that no later call pays for it
         except ImportError as error:
-            raise PluginLoadError(f"The feast backend needs Feast 0.67 ({error}). Install it: {install_hint}") from error
+            raise PluginLoadError(
+                f"The feast backend needs Feast 0.67 ({error}). Install it: {install_hint}"
+            ) from error
         finally:
             for name, value in before.items():
                 if value is None:
@@ -42,4 +44,6 @@ def import_feast(install_hint: str) -> None:
                     os.environ[name] = value
     version = getattr(feast, "__version__", "unknown")
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) != _WANTED:
-        raise PluginLoadError(f"The feast backend is proven on Feast 0.67, and {version} is installed. Install it: {install_hint}")
+        raise PluginLoadError(
+            f"The feast backend is proven on Feast 0.67, and {version} is installed. Install it: {install_hint}"
+        )

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from e2i_fs.backend import Key, OnlineRow, Position
 from e2i_fs.errors import BackendDataError, ThrottledError
 from e2i_fs.online import merge, pick
+from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.online_store import OnlineStore, Write, feast_time
-from e2i_fs_feast.protos import entity_key
 from e2i_fs_feast.registry import Registered, Snapshot
 from e2i_fs_feast.rows import Kept, Stored, decode, encode, generation_of
 from e2i_fs_feast.state import State
@@ -39,7 +39,10 @@ class Online:
         if stored is None:
             self._check_not_lost(registered)
             return [None] * len(keys)
-        rows = {key: pick(self._kept(found, registered).rows, at_us=at_us) for key, found in zip(distinct, stored, strict=True)}
+        rows = {
+            key: pick(self._kept(found, registered).rows, at_us=at_us)
+            for key, found in zip(distinct, stored, strict=True)
+        }
         return [rows[key] for key in keys]
 
     def write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
@@ -64,9 +67,13 @@ class Online:
                 continue
             self._state.wrote(view, registered.generation, newest_us=None, added=0, writes=1)
             return changed
-        raise ThrottledError(f"View {view!r} was applied again {_APPLIES} times while rows were being written; try again.")
+        raise ThrottledError(
+            f"View {view!r} was applied again {_APPLIES} times while rows were being written; try again."
+        )
 
-    def _write_part(self, registered: Registered, keys: Sequence[Key], new: dict[Key, list[OnlineRow]], at_us: int) -> int:
+    def _write_part(
+        self, registered: Registered, keys: Sequence[Key], new: dict[Key, list[OnlineRow]], at_us: int
+    ) -> int:
         view, generation = registered.view, registered.generation
         changed: list[tuple[bool, int]] = []
 
@@ -88,7 +95,9 @@ class Online:
         self._store.change(registered.table, messages, list(view.features), decide)
         if changed:
             newest = max(event for _, event in changed)
-            self._state.wrote(view.name, generation, newest_us=newest, added=sum(fresh for fresh, _ in changed), writes=0)
+            self._state.wrote(
+                view.name, generation, newest_us=newest, added=sum(fresh for fresh, _ in changed), writes=0
+            )
         return len(changed)
 
     def position(self, registered: Registered) -> Position:
@@ -117,7 +126,8 @@ class Online:
         known = self._state.position(registered.view.name, registered.generation)
         if known is not None and known.rows:
             raise BackendDataError(
-                f"View {registered.view.name!r}: its online table is gone, with {known.rows} rows on record; materialise it again."
+                f"View {registered.view.name!r}: its online table is gone, with {known.rows} rows on record; "
+                "materialise it again."
             )
 
     def _check_current(self, registered: Registered) -> None:

@@ -61,7 +61,7 @@ class OnlineStore(Protocol):
         ...
 
     def ping(self, deadline: float) -> None:
-        """Return when the store has answered; raise what its driver raises when it has not within ``deadline`` seconds."""
+        """Return when the store has answered; raise what its driver raises when ``deadline`` seconds have passed."""
         ...
 
     def close(self) -> None:

@@ -49,8 +49,8 @@ def read_options(options: Mapping[str, Any], base: str) -> Options:
     path, repo = options.get("path"), options.get("repo")
     if (path is None) == (repo is None):
         raise ConfigError(
-            "feast backend: give either path= (a folder for a repository of e2i_fs) or repo= (the folder of an existing "
-            "Feast repository, where its feature_store.yaml is)."
+            "feast backend: give either path= (a folder for a repository of e2i_fs) or repo= (the folder of an "
+            "existing Feast repository, where its feature_store.yaml is)."
         )
     given = repo if path is None else path
     if not isinstance(given, str | os.PathLike) or not os.fspath(given):
@@ -60,7 +60,9 @@ def read_options(options: Mapping[str, Any], base: str) -> Options:
     if path is None:
         extra = next((k for k in _OF_PATH if k in options), None)
         if extra:
-            raise ConfigError(f"feast backend: {extra} belongs in {folder / 'feature_store.yaml'}, not beside repo=; remove it here.")
+            raise ConfigError(
+                f"feast backend: {extra} belongs in {folder / 'feature_store.yaml'}, not beside repo=; remove it here."
+            )
         return Options(folder, adopted=True, time_zone=zone)
     return Options(
         folder,
@@ -83,7 +85,8 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
     if given["type"] not in known:
         hint = did_you_mean(given["type"], known)
         raise ConfigError(
-            f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on {' and '.join(known)} only.{hint}"
+            f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on "
+            f"{' and '.join(known)} only.{hint}"
         )
     return dict(given)
 
@@ -91,7 +94,9 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
 def _project(given: object) -> str:
     plain = isinstance(given, str) and given.replace("_", "").replace("-", "").isalnum() and given.isascii()
     if not plain or str(given)[0] in "_-":
-        raise ConfigError(f"feast backend: project is {given!r}; use letters, digits, _ and -, beginning with one of the first two.")
+        raise ConfigError(
+            f"feast backend: project is {given!r}; use letters, digits, _ and -, beginning with one of the first two."
+        )
     return str(given)
 
 
@@ -100,7 +105,8 @@ def _registry(given: object) -> str:
         given = given.get("path")
     if not isinstance(given, str) or not given or "://" in given:
         raise ConfigError(
-            f"feast backend: registry is {given!r}; give the path of a file. (Only a file can be replaced atomically here, R-1.)"
+            f"feast backend: registry is {given!r}; give the path of a file, "
+            "for only a file can be replaced as one (R-1)."
         )
     return given
 
@@ -109,4 +115,6 @@ def _zone(given: object) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(given if isinstance(given, str) else "")
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"feast backend: feast_time_zone is {given!r}; give a name such as 'Europe/Berlin' or 'UTC'.") from None
+        raise ConfigError(
+            f"feast backend: feast_time_zone is {given!r}; give a name such as 'Europe/Berlin' or 'UTC'."
+        ) from None

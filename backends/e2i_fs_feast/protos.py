@@ -1,4 +1,4 @@
-"""Storage values as Feast's value messages and back, and join keys as Feast's entity keys.
+"""Storage values as Feast's value messages, and back.
 
 A value message says what Feast can say of a value. Where that is less than the value (a `UnixTimestamp` has no
 sub-seconds, a typed list no missing element), `exact` is False and the value itself is kept beside it.
@@ -8,35 +8,35 @@ from __future__ import annotations
 
 import decimal
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import feast.types as ft
 import msgpack
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-from e2i_fs.backend import Key
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError
 
-__all__ = ["declared_key", "declared_type", "entity_key", "exact", "from_message", "to_message"]
+__all__ = ["declared_type", "exact", "from_message", "to_message"]
 
 _SECOND, _DAY = 1_000_000, 86_400
 _NOT_A_TIME = -(2**63)  # how Feast writes a missing time
 
 _DECLARED: dict[str, Any] = {
-    "int32": ft.Int32, "int64": ft.Int64, "float32": ft.Float32, "float64": ft.Float64, "bool": ft.Bool, "string": ft.String,
-    "bytes": ft.Bytes, "json": ft.Json, "timestamp": ft.UnixTimestamp, "date": ft.UnixTimestamp, "decimal": ft.Decimal,
+    "int32": ft.Int32, "int64": ft.Int64, "float32": ft.Float32, "float64": ft.Float64, "bool": ft.Bool,
+    "string": ft.String, "bytes": ft.Bytes, "json": ft.Json, "timestamp": ft.UnixTimestamp, "date": ft.UnixTimestamp,
+    "decimal": ft.Decimal,
 }  # fmt: skip
 _ONE: dict[str, str] = {
     "int32": "int32_val", "int64": "int64_val", "float32": "float_val", "float64": "double_val", "bool": "bool_val",
-    "string": "string_val", "bytes": "bytes_val", "json": "json_val", "decimal": "decimal_val", "timestamp": "unix_timestamp_val",
-    "date": "unix_timestamp_val",
+    "string": "string_val", "bytes": "bytes_val", "json": "json_val", "decimal": "decimal_val",
+    "timestamp": "unix_timestamp_val", "date": "unix_timestamp_val",
 }  # fmt: skip
 _MANY: dict[str, str] = {kind: name.replace("_val", "_list_val") for kind, name in _ONE.items()}
-_ALWAYS_EXACT = frozenset({"int32", "int64", "float32", "float64", "bool", "string", "bytes", "json", "decimal", "date", "vector"})
+_ALWAYS_EXACT = frozenset(
+    {"int32", "int64", "float32", "float64", "bool", "string", "bytes", "json", "decimal", "date", "vector"}
+)
 
 
 def declared_type(dtype: DType) -> Any:
@@ -118,7 +118,9 @@ def from_message(message: Any, dtype: DType) -> Any:
     try:
         return (read or _simple)(which, held, dtype)
     except (TypeError, ValueError, KeyError, decimal.DecimalException) as error:
-        raise BackendDataError(f"Feast holds a {which} where {dtype!r} is declared ({error}); materialise the view again.") from error
+        raise BackendDataError(
+            f"Feast holds a {which} where {dtype!r} is declared ({error}); materialise the view again."
+        ) from error
 
 
 _WHOLE = frozenset({"int32_val", "int64_val"})
@@ -193,41 +195,3 @@ _READ: dict[str, Callable[[str, Any, DType], Any]] = {
     "float32": _float, "float64": _float, "json": _json, "timestamp": _time, "date": _time, "decimal": _decimal,
     "struct": _struct, "array": _list, "vector": _list,
 }  # fmt: skip
-
-
-_KEY_TYPES: dict[str, Any] = {
-    "int32": ft.Int32, "int64": ft.Int64, "string": ft.String, "bytes": ft.Bytes, "bool": ft.Int64, "timestamp": ft.UnixTimestamp,
-    "date": ft.UnixTimestamp, "decimal": ft.String,
-}  # fmt: skip
-
-
-def declared_key(dtype: DType) -> Any:
-    """Return the Feast type by which a join key of ``dtype`` is declared. Feast keys are integers, text, bytes or seconds."""
-    return _KEY_TYPES[dtype.kind]
-
-
-def entity_key(join_keys: Mapping[str, DType], key: Sequence[Any] | Key) -> Any:
-    """Return a join key as Feast's `EntityKey`; no two keys have one message (P-7)."""
-    if not join_keys:
-        return EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
-    values = [_key_message(value, dtype.kind) for value, dtype in zip(key, join_keys.values(), strict=True)]
-    return EntityKey(join_keys=list(join_keys), entity_values=values)
-
-
-def _key_message(value: Any, kind: str) -> Any:
-    match kind:
-        case "int32":
-            return Value(int32_val=value)
-        case "string":
-            return Value(string_val=value)
-        case "bytes":
-            return Value(bytes_val=value)
-        case "decimal":
-            return Value(string_val=f"{decimal.Decimal(value).normalize():f}")
-        case "date":
-            return Value(unix_timestamp_val=value * _DAY)
-        case "timestamp" if value % _SECOND == 0:
-            return Value(unix_timestamp_val=value // _SECOND)
-    # Whole numbers, true and false as 1 and 0, and times with sub-seconds in microseconds: their type tells them
-    # from times in seconds.
-    return Value(int64_val=int(value))

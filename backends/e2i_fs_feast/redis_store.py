@@ -79,9 +79,13 @@ class RedisStore:
                         raise error.__context__ from error
                 else:
                     return
-        raise ThrottledError(f"View {table.name!r}: other writers changed the same keys {_ATTEMPTS} times over; try again.")
+        raise ThrottledError(
+            f"View {table.name!r}: other writers changed the same keys {_ATTEMPTS} times over; try again."
+        )
 
-    def _attempt(self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide) -> None:
+    def _attempt(
+        self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide
+    ) -> None:
         pipe = self._client.pipeline(transaction=True)
         try:
             pipe.watch(*redis_keys)
@@ -90,7 +94,9 @@ class RedisStore:
                 pipe.multi()
                 store: Any = RedisOnlineStore()
                 store._client = _Prepared(pipe)
-                store.online_write_batch(self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None)
+                store.online_write_batch(
+                    self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None
+                )
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
             raise
@@ -157,7 +163,11 @@ class RedisStore:
     def ping(self, deadline: float) -> None:
         """Ask over a new connection whose timeouts are ``deadline``."""
         given = self._config.online_store
-        parts = [p for p in given.connection_string.split(",") if not p.startswith(("socket_timeout=", "socket_connect_timeout="))]
+        parts = [
+            p
+            for p in given.connection_string.split(",")
+            if not p.startswith(("socket_timeout=", "socket_connect_timeout="))
+        ]
         parts += [f"socket_timeout={deadline}", f"socket_connect_timeout={deadline}"]
         client: Any = RedisOnlineStore()._get_client(given.model_copy(update={"connection_string": ",".join(parts)}))
         try:

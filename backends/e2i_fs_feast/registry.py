@@ -71,7 +71,9 @@ def _definition(spec: Any, what: str) -> dict[str, Any] | None:
     try:
         form: dict[str, Any] = json.loads(text)
     except ValueError as error:
-        raise BackendDataError(f"The Feast registry's {what} has a tag {TAG!r} that is not ours; apply it again.") from error
+        raise BackendDataError(
+            f"The Feast registry's {what} has a tag {TAG!r} that is not ours; apply it again."
+        ) from error
     return form
 
 
@@ -102,13 +104,19 @@ def snapshot(registry: Any, project: str, adopt: Adopt, previous: Snapshot | Non
             services[service.name] = service
     on_demand = [OnDemandFeatureView.from_json(form) for form in _project_form(registry, project).get("on_demand", [])]
     ours = Catalog(
-        FrozenMap(entities), FrozenMap(views), FrozenMap(services), FrozenMap({d.name: d for d in on_demand}), FrozenMap(bases)
+        FrozenMap(entities),
+        FrozenMap(views),
+        FrozenMap(services),
+        FrozenMap({d.name: d for d in on_demand}),
+        FrozenMap(bases),
     )
     catalog, theirs, skipped = adopt(registry, ours)
     found.update({name: (message, 0) for name, message in theirs.items()})
     registered = {}
     for name, (message, generation) in found.items():
-        now = Registered(catalog.view(name), catalog.join_keys(name), generation, message, catalog.bases.get(name, ""), name in views)
+        now = Registered(
+            catalog.view(name), catalog.join_keys(name), generation, message, catalog.bases.get(name, ""), name in views
+        )
         registered[name] = seen[name] if seen.get(name) == now else now
     return Snapshot(catalog, registered, skipped)
 
@@ -152,7 +160,9 @@ def rewritten(registry: Any, before: Snapshot, after: Catalog, project: str, own
     services = _changed(before.catalog.services, after.services)
     services |= {n for n, s in after.services.items() if views & {str(ref).partition(":")[0] for ref in s.features}}
 
-    _replace(new.entities, project, _names_of_entities(before.catalog, entities), _entity_messages(after, entities), now)
+    _replace(
+        new.entities, project, _names_of_entities(before.catalog, entities), _entity_messages(after, entities), now
+    )
     tables = {
         name: view_object(after, name, generations[name], f"{own.name}/history/{name}@{generations[name]}", own)
         for name in after.views
@@ -172,7 +182,11 @@ def rewritten(registry: Any, before: Snapshot, after: Catalog, project: str, own
 
 
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    return {n for n in {*was, *now} if n not in was or n not in now or (was[n] is not now[n] and was[n].to_json() != now[n].to_json())}
+    return {
+        n
+        for n in {*was, *now}
+        if n not in was or n not in now or (was[n] is not now[n] and was[n].to_json() != now[n].to_json())
+    }
 
 
 def _names_of_entities(catalog: Catalog, names: set[str]) -> set[str]:
@@ -185,7 +199,8 @@ def _entity_messages(catalog: Catalog, names: set[str]) -> list[Any]:
         for made in entity_objects(catalog.entities[name]):
             if made.name in messages or (made.name != name and made.name in catalog.entities):
                 raise DefinitionError(
-                    f"Entity {name!r}: Feast keeps each of its join keys as an entity, and {made.name!r} is taken; rename one of them."
+                    f"Entity {name!r}: Feast keeps each of its join keys as an entity, and {made.name!r} is taken; "
+                    "rename one of them."
                 )
             messages[made.name] = made.to_proto()
     return list(messages.values())

@@ -33,7 +33,9 @@ Signature = tuple[int, int, int]
 LOCK_SECONDS = 30.0
 _GUARD = '''"""`feast apply` deletes every definition that no Python file here makes: it is stopped before it does."""
 
-raise SystemExit("This Feast repository is applied through e2i_fs; `feast apply` would delete its definitions. Use `e2i-fs apply`.")
+raise SystemExit(
+    "This Feast repository is applied through e2i_fs; `feast apply` would delete its definitions. Use `e2i-fs apply`."
+)
 '''
 _TORN_READS = 200
 
@@ -95,10 +97,10 @@ class Repository:
                     return before, RegistryProto.FromString(content)
                 except DecodeError as error:
                     raise BackendDataError(
-                        f"The Feast registry {self.registry} cannot be read ({error}); restore it, or run `feast apply`."
+                        f"The Feast registry {self.registry} cannot be read ({error}); restore it from a backup."
                     ) from error
             time.sleep(0.005)  # another process is in the middle of writing
-        raise BackendDataError(f"The Feast registry {self.registry} stays empty; restore it, or run `feast apply`.")
+        raise BackendDataError(f"The Feast registry {self.registry} stays empty; restore it from a backup.")
 
     def replace(self, registry: Any, stamp: Any) -> None:
         """Put ``registry`` in the place of the registry file, at once and durably. Call it under the lock ``apply``."""
@@ -133,7 +135,11 @@ def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
 def _configure(options: Options) -> Any:
     """Write feature_store.yaml if it is not there or says something else, and return the configuration in memory."""
     options.folder.mkdir(parents=True, exist_ok=True)
-    online = {"path": "online.db", **options.online_store} if options.online_store["type"] == "sqlite" else dict(options.online_store)
+    online = (
+        {"path": "online.db", **options.online_store}
+        if options.online_store["type"] == "sqlite"
+        else dict(options.online_store)
+    )
     form = {
         "project": options.project,
         "provider": "local",
@@ -148,13 +154,17 @@ def _configure(options: Options) -> Any:
     for file, content in ((path, text), (options.folder / "applied_by_e2i_fs.py", _GUARD)):
         if not file.is_file() or file.read_text() != content:
             _write(file, content.encode())
-    return _checked(RepoConfig, {**form, "repo_path": options.folder, "online_store": with_timeouts(online)}, options.folder)
+    return _checked(
+        RepoConfig, {**form, "repo_path": options.folder, "online_store": with_timeouts(online)}, options.folder
+    )
 
 
 def _load(options: Options) -> Any:
     path = options.folder / "feature_store.yaml"
     if not path.is_file():
-        raise ConfigError(f"feast backend: there is no {path}. Give repo= the folder that holds it, or use path= to make a new one.")
+        raise ConfigError(
+            f"feast backend: there is no {path}. Give repo= the folder that holds it, or use path= to make a new one."
+        )
     try:
         config: Any = load_repo_config(options.folder, path)
         online = config.online_store.model_dump() if config.online_store is not None else {}
@@ -182,7 +192,7 @@ def _registry_path(folder: Path, config: Any) -> Path:
     kind, path = config.registry.registry_type, config.registry.path
     if kind != "file" or "://" in path or config.registry.registry_store_type:
         raise UnsupportedError(
-            f"feast backend: the registry of {folder} is of type {kind!r} at {path!r}; e2i_fs serialises changes to a registry "
-            "file only (R-1). Point it at a file."
+            f"feast backend: the registry of {folder} is of type {kind!r} at {path!r}; e2i_fs can keep "
+            "changes apart in a registry file only (R-1). Point it at a file."
         )
     return Path(folder, path).absolute()

@@ -81,7 +81,8 @@ def decode(stored: Stored | None, view: FeatureView, generation: int) -> Kept:
         rows = sorted((_feast_row(stored, view), *further), key=lambda row: row.event_us, reverse=True)
         return Kept(tuple(rows), by_feast=True)
     values = {
-        f.name: inexact[f.name] if f.name in inexact else _value(stored.values.get(f.name), view, f) for f in view.schema
+        f.name: inexact[f.name] if f.name in inexact else _value(stored.values.get(f.name), view, f)
+        for f in view.schema
     }
     return Kept((OnlineRow(event_us, created_us, values), *further))
 
@@ -105,7 +106,7 @@ def _hidden(stored: Stored, view: FeatureView) -> list[Any] | None:
             raise ValueError(f"format {hidden[0]!r}")
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise BackendDataError(
-            f"View {view.name!r}: an online row cannot be read ({error}); materialise the view again, or upgrade e2i_fs."
+            f"View {view.name!r}: an online row cannot be read ({error}); materialise it again, or upgrade e2i_fs."
         ) from error
     return hidden
 

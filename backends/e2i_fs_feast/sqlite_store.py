@@ -1,4 +1,4 @@
-"""Feast's sqlite online store, with what it lacks: a lock, exact reads of its own times, and one connection a thread."""
+"""Feast's sqlite online store, with what it lacks: a lock, exact reads of its times, and one connection a thread."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class SqliteStore:
                 found.setdefault(key, {})[name] = Value.FromString(content)
                 if name != HIDDEN:
                     stamps[key] = max(stamp, stamps.get(key, stamp))
-        return [Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None for k in stored]
+        return [
+            Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None for k in stored
+        ]
 
     def _rows(self, table: Any, keys: Sequence[bytes]) -> list[tuple[bytes, str, bytes, int]]:
         # Feast's own online_read gives the time of one feature only, shifted by the zone of this process (T-4).

@@ -73,14 +73,20 @@ class State:
         """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
         if not self._path.exists():
             return None
-        found = self._open().execute(
-            "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
-        ).fetchone()
+        found = (
+            self._open()
+            .execute(
+                "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
+            )
+            .fetchone()
+        )
         return Position(*found) if found else None
 
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
-        self._open().execute("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows))
+        self._open().execute(
+            "INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows)
+        )
 
     def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
         """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""

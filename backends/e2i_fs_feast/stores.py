@@ -12,7 +12,7 @@ __all__ = ["open_online_store"]
 
 
 def open_online_store(repository: Repository, options: Options) -> OnlineStore | None:
-    """Return the online store, or None when it is neither sqlite nor redis: its rows cannot be compared and written as one."""
+    """Return the online store, or None when it is neither sqlite nor redis and cannot compare and write as one."""
     config = repository.config.online_store
     kind = None if config is None else config.type
     if kind == "sqlite":
@@ -21,6 +21,8 @@ def open_online_store(repository: Repository, options: Options) -> OnlineStore |
         try:
             from e2i_fs_feast.redis_store import RedisStore
         except Exception as error:
-            raise PluginLoadError(f'A redis online store needs redis-py ({error}). Install it: pip install "e2i-fs[redis]"') from error
+            raise PluginLoadError(
+                f'A redis online store needs redis-py ({error}). Install it: pip install "e2i-fs[redis]"'
+            ) from error
         return RedisStore(repository.config)
     return None

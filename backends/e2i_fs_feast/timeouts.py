@@ -19,19 +19,23 @@ def with_timeouts(online_store: Mapping[str, Any]) -> dict[str, Any]:
     redis-py's own defaults cost 4 to 10 s for each call to a Redis that is down. ``retry`` is None for redis-py.
     Raises `ConfigError` for settings under which rows would vanish or could not be written safely.
 
-    >>> with_timeouts({"type": "redis", "connection_string": "localhost:6379,retry=null,socket_timeout=2"})["connection_string"]
-    'localhost:6379,retry=null,socket_timeout=2,socket_connect_timeout=0.5'
+    >>> with_timeouts({"type": "redis", "connection_string": "localhost:6379,socket_timeout=2"})["connection_string"]
+    'localhost:6379,socket_timeout=2,retry=null,socket_connect_timeout=0.5'
     """
     if online_store.get("type") != "redis":
         return dict(online_store)
     if online_store.get("key_ttl_seconds"):
         raise ConfigError(
-            "feast backend: key_ttl_seconds lets rows vanish from Redis while they still answer (O-2). Remove it; a view's ttl "
-            "is enforced on reading."
+            "feast backend: key_ttl_seconds lets rows vanish from Redis while they still answer (O-2). Remove it; "
+            "a view's ttl is enforced on reading."
         )
-    if str(getattr(online_store.get("redis_type"), "value", online_store.get("redis_type", "redis"))) == "redis_cluster":
+    if (
+        str(getattr(online_store.get("redis_type"), "value", online_store.get("redis_type", "redis")))
+        == "redis_cluster"
+    ):
         raise ConfigError(
-            "feast backend: redis_type redis_cluster cannot compare and write several keys as one; use redis or redis_sentinel."
+            "feast backend: redis_type redis_cluster cannot compare and write several keys as one; "
+            "use redis or redis_sentinel."
         )
     parts = str(online_store.get("connection_string", "localhost:6379")).split(",")
     given = {part.split("=", 1)[0] for part in parts if "=" in part}

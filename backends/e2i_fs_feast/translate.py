@@ -22,7 +22,8 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import DefinitionError, UnsupportedError
 from e2i_fs.reading import expand_paths, stored_source
 from e2i_fs.sources import ParquetSource, PushSource
-from e2i_fs_feast.protos import declared_key, declared_type
+from e2i_fs_feast.keys import declared_key
+from e2i_fs_feast.protos import declared_type
 
 __all__ = ["TAG", "FeastEntity", "entity_objects", "feast_entities", "service_object", "view_object"]
 
@@ -108,7 +109,9 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
     if source is None:
         path, timestamp, created, mapping = history, view.event_column, view.created_column, {}
     elif isinstance(source, ParquetSource):
-        path = _one_path(source.paths, catalog.bases.get(name, ""), own / "sources" / f"{name}@{catalog.fingerprint(name)}")
+        path = _one_path(
+            source.paths, catalog.bases.get(name, ""), own / "sources" / f"{name}@{catalog.fingerprint(name)}"
+        )
         timestamp, created, mapping = source.timestamp_field, source.created_timestamp_field, dict(source.field_mapping)
     else:
         raise UnsupportedError(

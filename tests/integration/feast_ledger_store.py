@@ -69,7 +69,9 @@ class LedgerJob(RetrievalJob):
 
 class LedgerOfflineStore(OfflineStore):
     @staticmethod
-    def pull_all_from_table_or_query(config: Any, data_source: Any, join_key_columns: Any, feature_name_columns: Any, timestamp_field: str, **_: Any) -> Any:
+    def pull_all_from_table_or_query(
+        config: Any, data_source: Any, join_key_columns: Any, feature_name_columns: Any, timestamp_field: str, **_: Any
+    ) -> Any:
         with pa.ipc.open_file(Path(data_source.description)) as file:
             return LedgerJob(file.read_all().select([*join_key_columns, *feature_name_columns, timestamp_field]))
 

@@ -45,7 +45,11 @@ def templates(tmp_path_factory: pytest.TempPathFactory, feast_library: Any) -> P
     """A folder with the template as made (`never_applied`) and applied and materialised by Feast in New York (`demo`)."""
     folder = tmp_path_factory.mktemp("feast")
     made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)], env={**os.environ, "TZ": ZONE}, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)],
+        env={**os.environ, "TZ": ZONE},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert made.returncode == 0, made.stderr
     return folder
@@ -70,7 +74,9 @@ def source_rows(repo: Path) -> dict[int, list[Row]]:
     rows: dict[int, list[Row]] = {}
     for r in pq.read_table(repo / "data" / "driver_stats.parquet").to_pylist():
         event = r["event_timestamp"].to_pydatetime()
-        rows.setdefault(r["driver_id"], []).append(Row((r["driver_id"],), event, r["created"].replace(tzinfo=UTC), tuple(r[f] for f in FIELDS)))
+        rows.setdefault(r["driver_id"], []).append(
+            Row((r["driver_id"],), event, r["created"].replace(tzinfo=UTC), tuple(r[f] for f in FIELDS))
+        )
     return rows
 
 
@@ -78,7 +84,9 @@ def newest(repo: Path) -> datetime:
     return max(r.event for rows in source_rows(repo).values() for r in rows if r.event is not None)
 
 
-def test_what_has_a_neutral_form_is_there_and_the_rest_is_reported(feast: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_has_a_neutral_form_is_there_and_the_rest_is_reported(
+    feast: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, "e2i_fs.feast"):
         catalog = feast.definitions()
     assert set(catalog.views) == {"driver_hourly_stats", "driver_hourly_stats_fresh"}
@@ -110,7 +118,11 @@ def test_history_equals_the_oracle(repo: Path, options: Any, created: bool) -> N
     rows = source_rows(repo)
     last = newest(repo)
     asked = [(driver, last + timedelta(minutes=37 * i)) for i in range(-60, 60, 7) for driver in [*DRIVERS, 9]]
-    asked += [(1001, datetime(2021, 4, 12, 7, tzinfo=UTC)), (1001, datetime(2021, 4, 13, 7, tzinfo=UTC)), (1001, datetime(2021, 4, 13, 7, 0, 0, 1, UTC))]
+    asked += [
+        (1001, datetime(2021, 4, 12, 7, tzinfo=UTC)),
+        (1001, datetime(2021, 4, 13, 7, tzinfo=UTC)),
+        (1001, datetime(2021, 4, 13, 7, 0, 0, 1, UTC)),
+    ]
     with fs.connect({"backend": "feast", **options}, clock=FakeClock(last)) as store:
         types = [f.dtype for f in store.get_feature_view("driver_hourly_stats").schema]
         frame = [{"driver_id": d, "event_timestamp": t} for d, t in asked]
@@ -128,7 +140,9 @@ def test_history_equals_the_oracle(repo: Path, options: Any, created: bool) -> N
 
 @pytest.mark.rule("O-2", "O-3", "T-4")
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", ZONE])
-def test_rows_that_feast_materialised_equal_the_oracle_in_any_time_zone(repo: Path, options: Any, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_feast_materialised_equal_the_oracle_in_any_time_zone(
+    repo: Path, options: Any, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, last = source_rows(repo), newest(repo)
     monkeypatch.setenv("TZ", zone)
     time.tzset()
@@ -166,13 +180,17 @@ def test_rows_of_feast_and_of_e2i_fs_are_one_order(feast: Any, repo: Path) -> No
     assert feast.online_read(name, [key], at_us=last) == [theirs]
     assert feast.online_write(name, [key], [stats(last + 1, 2)], at_us=last + 1) == 1
     assert feast.online_read(name, [key], at_us=last + 1) == [stats(last + 1, 2)]
-    assert feast.online_read(name, [key], at_us=last) == [theirs] or feast.online_read(name, [key], at_us=last) == [None]
+    assert feast.online_read(name, [key], at_us=last) == [theirs] or feast.online_read(name, [key], at_us=last) == [
+        None
+    ]
     assert feast.position(name) == (2, last + 1, len(DRIVERS))
 
 
 @pytest.mark.rule("O-1", "T-4")
 @pytest.mark.parametrize("later", [60_000_000, -60_000_000])
-def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_same(open_feast: Any, repo: Path, later: int) -> None:
+def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_same(
+    open_feast: Any, repo: Path, later: int
+) -> None:
     import feast as real
     from e2i_fs_feast.rows import HIDDEN
 
@@ -182,7 +200,7 @@ def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_
     name, key, now = "driver_hourly_stats", (1001,), to_us(newest(repo)) + 86_400_000_000
     feast.online_write(name, [key], [stats(now, 2)], at_us=now)
     found = feast.snapshot().views[name]
-    from e2i_fs_feast.protos import entity_key
+    from e2i_fs_feast.keys import entity_key
     from e2i_fs_feast.rows import encode
 
     messages = encode([stats(now, 2)], found.view, 0, 0)
@@ -191,7 +209,9 @@ def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_
     provider = store._get_provider()
     at = from_us(now + later)
     # Feast stores times as local ones; this process is in UTC.
-    provider.online_write_batch(store.config, store.get_feature_view(name), [(entity_key(found.join_keys, key), messages, at, None)], None)
+    provider.online_write_batch(
+        store.config, store.get_feature_view(name), [(entity_key(found.join_keys, key), messages, at, None)], None
+    )
     assert feast.online_read(name, [key], at_us=now + 10**9) == [stats((now + later) // 1_000_000 * 1_000_000, 2)]
 
 
@@ -200,11 +220,23 @@ def test_applying_keeps_what_was_there_and_feast_reads_both(feast: Any, repo: Pa
     import feast as real
 
     before = feast.definitions()
-    apply(feast, view("ours", entities=["driver"]), fs.FeatureService("svc", features=["ours:trips", "driver_hourly_stats:conv_rate"]))
+    apply(
+        feast,
+        view("ours", entities=["driver"]),
+        fs.FeatureService("svc", features=["ours:trips", "driver_hourly_stats:conv_rate"]),
+    )
     store = real.FeatureStore(str(repo))
     assert {v.name for v in store.list_feature_views()} == {"driver_hourly_stats", "driver_hourly_stats_fresh", "ours"}
-    assert {v.name for v in store.list_on_demand_feature_views()} == {"transformed_conv_rate", "transformed_conv_rate_fresh"}
-    assert {s.name for s in store.list_feature_services()} == {"driver_activity_v1", "driver_activity_v2", "driver_activity_v3", "svc"}
+    assert {v.name for v in store.list_on_demand_feature_views()} == {
+        "transformed_conv_rate",
+        "transformed_conv_rate_fresh",
+    }
+    assert {s.name for s in store.list_feature_services()} == {
+        "driver_activity_v1",
+        "driver_activity_v2",
+        "driver_activity_v3",
+        "svc",
+    }
     assert [v.name for v in store.registry.list_label_views("demo")] == ["driver_quality_labels"]
     kept = store.get_feature_view("driver_hourly_stats")
     assert "e2i_fs" not in kept.tags

@@ -17,7 +17,9 @@ BIG = 2**53 + 1
 
 
 def rows() -> pa.Table:
-    times = pa.array([kit.NOW - timedelta(hours=2), kit.NOW - timedelta(hours=1), kit.NOW - timedelta(minutes=1)], kit.STAMP)
+    times = pa.array(
+        [kit.NOW - timedelta(hours=2), kit.NOW - timedelta(hours=1), kit.NOW - timedelta(minutes=1)], kit.STAMP
+    )
     return pa.table({"driver_id": [1, 1, 2], "at": times, "trips": pa.array([BIG, None, 7], pa.int64())})
 
 
@@ -38,14 +40,18 @@ def register(repo: Path, source: Any) -> None:
 
     driver = feast.Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
     schema = [feast.Field(name="driver_id", dtype=Int64), feast.Field(name="trip_count", dtype=Int64)]
-    feast.FeatureStore(str(repo)).apply([driver, feast.FeatureView(name="stats", entities=[driver], schema=schema, source=source)])
+    feast.FeatureStore(str(repo)).apply(
+        [driver, feast.FeatureView(name="stats", entities=[driver], schema=schema, source=source)]
+    )
 
 
 def remote_parquet(repo: Path) -> Any:
     import feast
 
     pq.write_table(rows(), repo / "trips.parquet")
-    return feast.FileSource(path=f"file://{repo}/trips.parquet", timestamp_field="at", field_mapping={"trips": "trip_count"})
+    return feast.FileSource(
+        path=f"file://{repo}/trips.parquet", timestamp_field="at", field_mapping={"trips": "trip_count"}
+    )
 
 
 def other_store(repo: Path) -> Any:
@@ -53,7 +59,12 @@ def other_store(repo: Path) -> Any:
 
     with pa.ipc.new_file(repo / "trips.arrow", rows().schema) as file:
         file.write_table(rows())
-    return LedgerSource(name="ledger", timestamp_field="at", field_mapping={"trips": "trip_count"}, description=str(repo / "trips.arrow"))
+    return LedgerSource(
+        name="ledger",
+        timestamp_field="at",
+        field_mapping={"trips": "trip_count"},
+        description=str(repo / "trips.arrow"),
+    )
 
 
 @pytest.mark.rule("P-8", "P-5")
@@ -67,9 +78,21 @@ def test_history_comes_exactly_with_what_was_written_through_e2i_fs(repo: Path, 
         })  # fmt: skip
         result = store.get_historical_features(frame, ["stats:trip_count"])
         assert result.to_arrow()["trip_count"].to_pylist() == [BIG, None, 7, None, None]
-        assert [s.name for s in result.statuses["stats:trip_count"]] == ["PRESENT", "NULL_VALUE", "PRESENT", "NOT_FOUND", "NOT_FOUND"]
+        assert [s.name for s in result.statuses["stats:trip_count"]] == [
+            "PRESENT",
+            "NULL_VALUE",
+            "PRESENT",
+            "NOT_FOUND",
+            "NOT_FOUND",
+        ]
         store.write("stats", pa.table({"driver_id": [3], "at": pa.array([kit.NOW], kit.STAMP), "trip_count": [BIG]}))
-        assert store.get_historical_features(frame, ["stats:trip_count"]).to_arrow()["trip_count"].to_pylist() == [BIG, None, 7, BIG, None]
+        assert store.get_historical_features(frame, ["stats:trip_count"]).to_arrow()["trip_count"].to_pylist() == [
+            BIG,
+            None,
+            7,
+            BIG,
+            None,
+        ]
         store.materialize(None, kit.NOW)
         answer = store.get_online_features(["stats:trip_count"], [{"driver_id": d} for d in (1, 2, 3, 4)])
         assert answer.to_dict()["trip_count"] == [None, 7, BIG, None]

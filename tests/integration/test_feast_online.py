@@ -46,7 +46,9 @@ def test_a_value_of_every_dtype_comes_back_exactly(feast: Any, open_feast: Any, 
     apply(feast, view("stats", *(fs.Field(name, dtype) for name, (dtype, _) in EVERY_DTYPE.items())))
     longest = max(len(values) for _, values in EVERY_DTYPE.values())
     rows = [
-        OnlineRow(NOW - 1, None, {name: [*values, None][min(i, len(values))] for name, (_, values) in EVERY_DTYPE.items()})
+        OnlineRow(
+            NOW - 1, None, {name: [*values, None][min(i, len(values))] for name, (_, values) in EVERY_DTYPE.items()}
+        )
         for i in range(longest + 1)
     ]
     keys = [(i,) for i in range(len(rows))]

@@ -47,7 +47,9 @@ def fails(expected: type[Exception], call: Any) -> float:
 
 
 @pytest.mark.rule("G-4", "X-2", "X-8")
-def test_a_dead_redis_is_unavailable_at_once_and_served_from_when_it_is_back(feast: Any, redis: servers.RedisServer) -> None:
+def test_a_dead_redis_is_unavailable_at_once_and_served_from_when_it_is_back(
+    feast: Any, redis: servers.RedisServer
+) -> None:
     redis.kill()
     assert fails(BackendUnavailableError, lambda: read(feast)) < 0.5
     assert fails(BackendUnavailableError, lambda: write(feast, row(NOW, 2))) < 0.5

@@ -28,7 +28,9 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 def everything(folder: Path) -> list[Any]:
     """Return definitions that use all that a definition can say."""
-    pair = fs.Entity("pair", join_keys={"origin": fs.String, "stop": fs.Int64}, tags={"a": "b"}, owner="o", description="d")
+    pair = fs.Entity(
+        "pair", join_keys={"origin": fs.String, "stop": fs.Int64}, tags={"a": "b"}, owner="o", description="d"
+    )
     hcp = fs.Entity("hcp", join_keys=["hcp_id"])
     stats = fs.FeatureView(
         "hcp stats",
@@ -38,14 +40,18 @@ def everything(folder: Path) -> list[Any]:
             fs.Field("left", fs.Bool, role="label"),
             fs.Field("record", fs.Struct(b=fs.Int64, a=fs.Array(fs.Decimal(5, 2)))),
         ],
-        source=fs.ParquetSource(str(folder / "a.parquet"), created_timestamp_field="made", field_mapping={"t": "trx"}, name="files"),
+        source=fs.ParquetSource(
+            str(folder / "a.parquet"), created_timestamp_field="made", field_mapping={"t": "trx"}, name="files"
+        ),
         ttl=timedelta(microseconds=3_600_000_001),
         max_staleness=timedelta(hours=3),
         tags={"use_case": "x", "e2i_fs": "mine"},
         owner="me",
         description="about hcps",
     )
-    pushed = fs.FeatureView("pushed", entities=["hcp"], schema=[fs.Field("x", fs.Float32)], source=fs.PushSource("clicks"), online=False)
+    pushed = fs.FeatureView(
+        "pushed", entities=["hcp"], schema=[fs.Field("x", fs.Float32)], source=fs.PushSource("clicks"), online=False
+    )
     both = fs.PushSource("both", batch_source=fs.ParquetSource([str(folder / "a.parquet"), str(folder / "b.parquet")]))
     written = fs.FeatureView("written", entities=[], schema=[fs.Field("v", fs.Vector(2))])
     batched = fs.FeatureView("batched", entities=["hcp"], schema=[fs.Field("x", fs.Float32)], source=both)
@@ -62,7 +68,12 @@ def everything(folder: Path) -> list[Any]:
 
 def write_sources(folder: Path) -> None:
     for name in ("a.parquet", "b.parquet"):
-        pq.write_table(pa.table({"hcp_id": ["h"], "event_timestamp": pa.array([kit.NOW], kit.STAMP), "x": pa.array([1.5], pa.float32())}), folder / name)
+        pq.write_table(
+            pa.table(
+                {"hcp_id": ["h"], "event_timestamp": pa.array([kit.NOW], kit.STAMP), "x": pa.array([1.5], pa.float32())}
+            ),
+            folder / name,
+        )
 
 
 @pytest.mark.rule("R-2", "R-5")
@@ -182,11 +193,23 @@ def test_a_process_that_dies_in_an_apply_leaves_the_old_or_the_new(open_feast: A
 
 
 @pytest.mark.rule("R-5")
-def test_feast_itself_lists_materialises_and_serves_what_was_written_and_cannot_wipe_it(open_feast: Any, options: Any, tmp_path: Path) -> None:
+def test_feast_itself_lists_materialises_and_serves_what_was_written_and_cannot_wipe_it(
+    open_feast: Any, options: Any, tmp_path: Path
+) -> None:
     write_sources(tmp_path)
     backend = open_feast(options, feast_time_zone="Asia/Tokyo")
-    one = fs.FeatureView("one", entities=[fs.Entity("hcp", join_keys=["hcp_id"])], schema=[fs.Field("x", fs.Float32)], source=fs.ParquetSource(str(tmp_path / "a.parquet")))
-    two = fs.FeatureView("two", entities=["hcp"], schema=[fs.Field("x", fs.Float32)], source=fs.ParquetSource([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]))
+    one = fs.FeatureView(
+        "one",
+        entities=[fs.Entity("hcp", join_keys=["hcp_id"])],
+        schema=[fs.Field("x", fs.Float32)],
+        source=fs.ParquetSource(str(tmp_path / "a.parquet")),
+    )
+    two = fs.FeatureView(
+        "two",
+        entities=["hcp"],
+        schema=[fs.Field("x", fs.Float32)],
+        source=fs.ParquetSource([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]),
+    )
     apply(backend, one, two, fs.FeatureService("svc", features=["one:x", "two:*"]))
     script = (
         "import sys, datetime as dt\n"
@@ -203,7 +226,11 @@ def test_feast_itself_lists_materialises_and_serves_what_was_written_and_cannot_
         "print(store.get_online_features(store.get_feature_service('svc'), [{'hcp_id': 'h'}], full_feature_names=True).to_dict())\n"
     )
     told = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, options["path"]], env={**os.environ, "TZ": "Asia/Tokyo"}, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", script, options["path"]],
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert told.returncode == 0, told.stderr
     for word in ("one", "two", "svc", "hcp", "'one__x': [1.5]", "'two__x': [1.5]", "Use `e2i-fs apply`"):
@@ -224,9 +251,17 @@ def test_password_and_user_stay_out_of_the_configuration_file(open_feast: Any, o
 
 @pytest.mark.rule("G-3")
 @pytest.mark.parametrize(
-    "source", [fs.CSVSource("a.csv"), fs.DuckDBSource("a.db", table="t"), fs.SQLSource("postgresql://h/d", table="t"), fs.PushSource("p", batch_source=fs.CSVSource("a.csv"))]
+    "source",
+    [
+        fs.CSVSource("a.csv"),
+        fs.DuckDBSource("a.db", table="t"),
+        fs.SQLSource("postgresql://h/d", table="t"),
+        fs.PushSource("p", batch_source=fs.CSVSource("a.csv")),
+    ],
 )
-def test_a_source_that_feast_has_no_counterpart_of_is_refused_by_name(open_feast: Any, options: Any, source: Any) -> None:
+def test_a_source_that_feast_has_no_counterpart_of_is_refused_by_name(
+    open_feast: Any, options: Any, source: Any
+) -> None:
     backend = open_feast(options)
     with pytest.raises(UnsupportedError, match=r"'stats'.*Parquet"):
         apply(backend, view(source=source))
@@ -234,7 +269,9 @@ def test_a_source_that_feast_has_no_counterpart_of_is_refused_by_name(open_feast
 
 
 @pytest.mark.parametrize(("first", "second"), [("stats", "STATS"), ("stats", "stats_ek")])
-def test_views_that_sqlite_would_take_for_one_are_refused(open_feast: Any, options: Any, first: str, second: str) -> None:
+def test_views_that_sqlite_would_take_for_one_are_refused(
+    open_feast: Any, options: Any, first: str, second: str
+) -> None:
     backend = open_feast(options)
     apply(backend, view(first))
     with pytest.raises(UnsupportedError, match="rename one"):
