@@ -72,7 +72,7 @@ def historical(
     wanted = _wanted(feature, service)
     check_out(out)
     with session.store() as store, session.progress() as bars:
-        task = bars.add_task("Reading entity rows", total=3)
+        task = bars.add_task("Reading entity rows", total=2)
         rows = read_rows(entities, column_dtypes(store))
         bars.update(task, advance=1, description=f"Joining {rows.num_rows:,} rows")
         result = store.get_historical_features(
@@ -86,9 +86,10 @@ def historical(
         )
         table_out = result.to_arrow()
         counts = _status_counts(result.statuses)
-        bars.update(task, advance=1, description="Writing")
-        if out is not None or not session.json:
-            write_rows(table_out, out)
+        bars.update(task, advance=1)
+    to_stdout = out is None or out == "-"
+    if not (to_stdout and session.json):
+        write_rows(table_out, out)
     document = {
         "rows": table_out.num_rows,
         "features": result.feature_names,
@@ -96,11 +97,9 @@ def historical(
         "provenance": result.provenance,
         "out": out,
     }
-    if out is None:
-        document["data"] = table_out.to_pylist()
-        return Answer(document)  # the rows are on stdout already
-    if out == "-":
-        return Answer(document)
+    if to_stdout:
+        document["data"] = table_out.to_pylist() if session.json else None
+        return Answer(document)  # without --json the rows are on stdout already
     names = sorted({status for by in counts.values() for status in by}, key=list(STATUS_STYLE).index)
     shown = table(
         f"{table_out.num_rows:,} rows in {out}",

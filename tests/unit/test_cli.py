@@ -289,6 +289,7 @@ def test_historical_gives_rows_as_csv_json_or_a_file(project: Path, cli: Command
     as_json = cli("historical", "questions.csv", "-f", "hcp_engagement:trx_count", "--json").json
     assert len(as_json["data"]) == as_json["rows"] == len(asked) - 1
     assert as_json["provenance"]["served_by"] == "local"
+    assert cli("historical", "questions.csv", "-f", "hcp_engagement:trx_count", "--out", "-", "--json").json["data"]
     written = cli("historical", "questions.csv", "-s", "hcp_conversion", "--out", "set.parquet", "--json")
     assert written.json["out"] == "set.parquet"
     assert pq.read_table(project / "set.parquet").column_names[-3:] == [
@@ -312,13 +313,26 @@ def test_historical_takes_labels_knowledge_time_and_another_time_column(project:
         "historical", "questions.csv", "-f", "hcp_engagement:trx_count", "--as-of", "2001-01-01", "--json"
     ).json
     assert set(long_ago["statuses"]["hcp_engagement:trx_count"]) == {"NOT_FOUND"}
-    known = cli("historical", "questions.csv", "-f", "hcp_engagement:trx_count", "--known-at-row-time", "--json")
-    assert known.code == 0
     renamed = (project / "questions.csv").read_text().replace("event_timestamp", "asked_at")
     (project / "renamed.csv").write_text(renamed)
     words = ["historical", "renamed.csv", "-f", "hcp_engagement:trx_count", "--json"]
     assert cli(*words).code == 2
     assert cli(*words, "--timestamp-column", "asked_at").code == 0
+
+
+def test_historical_can_forget_what_was_not_known_at_each_rows_time(project: Path, cli: Command) -> None:
+    cli("apply")
+    now = datetime.now(UTC).replace(microsecond=0)
+    event, asked, known = (now - timedelta(minutes=m) for m in (60, 45, 30))
+    (project / "late.csv").write_text(
+        "hcp_id,brand_id,event_timestamp,created_at,trx_count,engagement_score,call_frequency,converted\n"
+        f"late_hcp,alvexa,{event.isoformat()},{known.isoformat()},77,0.5,1,true\n"
+    )
+    assert cli("push", "engagement_push", "late.csv").code == 0
+    (project / "asked.csv").write_text(f"hcp_id,brand_id,event_timestamp\nlate_hcp,alvexa,{asked.isoformat()}\n")
+    words = ["historical", "asked.csv", "-f", "hcp_engagement:trx_count", "--json"]
+    assert cli(*words).json["data"][0]["trx_count"] == 77
+    assert cli(*words, "--known-at-row-time").json["data"][0]["trx_count"] is None
 
 
 def test_keys_in_a_csv_file_stay_what_the_definitions_say(

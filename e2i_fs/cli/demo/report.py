@@ -37,6 +37,7 @@ td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
 td.more, td .more {{ color: var(--quiet); }}
 .yes {{ color: var(--green); font-weight: 700; }} .no {{ color: var(--red); font-weight: 700; }}
 pre {{ background: #f6f8fa; border-radius: 8px; padding: 12px 14px; overflow-x: auto; font: 11.5px/1.65 ui-monospace, Menlo, Consolas, monospace; }}
+details {{ margin-top: 14px; }} summary {{ cursor: pointer; color: var(--quiet); }}
 footer {{ color: var(--quiet); font-size: 13px; }}
 """
 
@@ -160,7 +161,19 @@ def _serving(story: Story) -> str:
         if len({r.phase for r in story.requests}) > 1
         else f"Every request asks for the features of six HCP-brand pairs. Failover is {story.failover}."
     )
-    return _section("Who served what", about, serving_plot(story) + table)
+    every = _table(
+        ["#", "seconds", "phase", "served by", "degraded", "as the contract says", "ms", "P(converts), first pair", "why"],
+        [
+            [
+                str(i), f"{r.at:.2f}", escape(r.phase), escape(r.served_by), "marked" if r.degraded else "no",
+                "yes" if r.right else "no", f"{r.milliseconds:.1f}", f"{r.probability:.3f}", escape(r.why),
+            ]
+            for i, r in enumerate(story.requests)
+        ],
+        right=(0, 1, 6, 7),
+    )  # fmt: skip
+    each = f"<details><summary>Every request</summary>{every}</details>"
+    return _section("Who served what", about, serving_plot(story) + table + each)
 
 
 def _grouped(requests: Sequence[Any]) -> list[tuple[str, list[Any]]]:

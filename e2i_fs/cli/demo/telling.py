@@ -21,11 +21,12 @@ _PLURAL = {"entity": "entities", "view": "views", "service": "services"}
 
 
 class TerminalTeller(Teller):
-    """Tells on ``out``; what is going on is a spinner on ``err``, when that is a terminal. ``out`` may be None."""
+    """Tells on ``out``, which may be None; what is going on is a spinner where there is a terminal: there or on ``err``."""
 
     def __init__(self, out: Console | None, err: Console) -> None:
         self._out = out
-        self._status = err.status("") if err.is_terminal else None
+        screen = out if out is not None and out.is_terminal else err
+        self._status = screen.status("") if screen.is_terminal else None
         self._number = 0
 
     def __enter__(self) -> Self:
