@@ -53,7 +53,7 @@ def _run(path: Path) -> list[list[Any]]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        return [_values(name, value) for name, value in vars(module).items()]
+        return [_values(name, value) for name, value in list(vars(module).items())]
     except E2IError:
         raise
     except Exception as error:  # a user's file may raise anything; it is told as the user's mistake, with the place

@@ -213,7 +213,7 @@ def test_definitions_that_are_not_there_are_a_mistake(
 def test_definitions_may_be_a_package_with_lists_and_a_function(project: Path, cli: Command) -> None:
     package = project / "other"
     package.mkdir()
-    (package / "__init__.py").write_text("from .parts import MADE\n\ndef definitions():\n    return MADE\n")
+    (package / "__init__.py").write_text("def definitions():\n    from .parts import MADE\n    return MADE\n")
     (package / "parts.py").write_text("import e2i_fs as fs\n\nMADE = [fs.Entity('hcp'), fs.Entity('site')]\n")
     assert cli("apply", "--definitions", "other", "--json").json["created"] == ["entity hcp", "entity site"]
     del sys.modules["other.parts"]
