@@ -14,7 +14,7 @@ from feast.feature_view import FeatureView as FeastFeatureView
 from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewMessage
 
 from e2i_fs.catalog import Catalog
-from e2i_fs.errors import BackendError, UnsupportedError
+from e2i_fs.errors import BackendError, ConfigError, UnsupportedError
 from e2i_fs.reading import stored_source
 from e2i_fs_feast.errors import driver_errors
 from e2i_fs_feast.options import Options
@@ -35,9 +35,9 @@ def prepare(backend: FeastBackend, options: Options) -> None:
     repository = backend.repository
     if repository.signature() is None:
         if options.adopted:
-            raise UnsupportedError(
+            raise ConfigError(
                 f"The Feast repository {options.folder} was never applied: there is no {repository.registry}. "
-                f"Run `feast apply` in it first."
+                "Run `feast apply` in it first."
             )
         repository.registry.parent.mkdir(parents=True, exist_ok=True)
         with repository.lock("apply"):

@@ -15,7 +15,7 @@ from feast.project import Project
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from e2i_fs.catalog import Catalog, breaking_views
-from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.definitions import Entity, FeatureService, FeatureView, fingerprint
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, DefinitionError
 from e2i_fs.frozen import FrozenMap
@@ -47,7 +47,7 @@ class Registered:
     @property
     def history(self) -> str:
         """The name of the segments with the rows written through e2i_fs."""
-        return f"{self.view.name}@{self.generation}"
+        return _history(self.view.name, self.generation)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Snapshot:
     catalog: Catalog
     views: Mapping[str, Registered]
     skipped: tuple[str, ...] = ()
+
+
+def _history(view: str, generation: int) -> str:
+    # A name has up to 200 characters of up to 4 bytes, and a folder's name 255 bytes.
+    short = view if len(view.encode()) <= 200 else fingerprint(view)
+    return f"{short}@{generation}"
 
 
 Adopt = Callable[[Any, Catalog], "tuple[Catalog, Mapping[str, Any], tuple[str, ...]]"]
@@ -164,7 +170,9 @@ def rewritten(registry: Any, before: Snapshot, after: Catalog, project: str, own
         new.entities, project, _names_of_entities(before.catalog, entities), _entity_messages(after, entities), now
     )
     tables = {
-        name: view_object(after, name, generations[name], f"{own.name}/history/{name}@{generations[name]}", own)
+        name: view_object(
+            after, name, generations[name], f"{own.name}/history/{_history(name, generations[name])}", own
+        )
         for name in after.views
         if name in views
     }

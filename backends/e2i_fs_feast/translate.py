@@ -109,9 +109,7 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
     if source is None:
         path, timestamp, created, mapping = history, view.event_column, view.created_column, {}
     elif isinstance(source, ParquetSource):
-        path = _one_path(
-            source.paths, catalog.bases.get(name, ""), own / "sources" / f"{name}@{catalog.fingerprint(name)}"
-        )
+        path = _one_path(source.paths, catalog.bases.get(name, ""), own / "sources" / catalog.fingerprint(name))
         timestamp, created, mapping = source.timestamp_field, source.created_timestamp_field, dict(source.field_mapping)
     else:
         raise UnsupportedError(

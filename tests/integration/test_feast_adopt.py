@@ -18,7 +18,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.backend import OnlineRow
 from e2i_fs.clock import to_us
-from e2i_fs.errors import ConfigError, UnsupportedError
+from e2i_fs.errors import ConfigError
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.oracle import Row, answer
 from tests.integration.feast_words import apply, remove, view
@@ -267,7 +267,7 @@ def test_changing_an_adopted_view_keeps_its_rows(feast: Any, repo: Path) -> None
 
 def test_a_repository_that_was_never_applied_says_what_to_do(templates: Path, tmp_path: Path, open_feast: Any) -> None:
     repo = Path(shutil.copytree(templates / "never_applied", tmp_path / "demo")) / "feature_repo"
-    with pytest.raises(UnsupportedError, match="feast apply"):
+    with pytest.raises(ConfigError, match="feast apply"):
         open_feast({"repo": str(repo)})
 
 

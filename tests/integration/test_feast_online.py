@@ -8,6 +8,7 @@ import multiprocessing
 import threading
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
@@ -267,6 +268,17 @@ def test_threads_share_one_backend(feast: Any) -> None:
         thread.join()
     assert failures == []
     assert read(feast).values["trips"] == 0
+
+
+def test_the_longest_names_are_kept(feast: Any) -> None:
+    name, field = "ж" * 200, "ü" * 200
+    apply(feast, view(name, fs.Field(field, fs.Int64)))
+    feast.online_write(name, [(1,)], [OnlineRow(NOW, None, {field: 3})], at_us=NOW)
+    assert read(feast, name=name).values == {field: 3}
+    rows = pa.table({"driver_id": [1], "event_timestamp": pa.array([NOW], pa.timestamp("us", "UTC")), field: [3]})
+    assert feast.append(name, rows, batch_id="b")
+    assert not feast.append(name, rows, batch_id="b")
+    assert len(feast.scan(name, [field])) == 1
 
 
 @pytest.mark.rule("O-5")

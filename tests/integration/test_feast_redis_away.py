@@ -81,6 +81,28 @@ def test_a_full_redis_throttles_and_keeps_what_it_has(feast: Any, redis: servers
     assert write(feast, row(NOW, 2)) == 1
 
 
+@pytest.mark.rule("O-1")
+def test_a_write_that_comes_between_comparing_and_writing_is_seen(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    other = open_feast({"path": str(tmp_path), "online_store": online})
+    compare = feast.store.read
+    interruptions = iter([row(NOW - 2, 8), row(NOW - 1, 9)])
+
+    def compare_and_be_interrupted(*asked: Any) -> Any:
+        found = compare(*asked)
+        between = next(interruptions, None)
+        if between is not None:
+            assert write(other, between) == 1
+        return found
+
+    monkeypatch.setattr(feast.store, "read", compare_and_be_interrupted)
+    assert write(feast, row(NOW - 3, 7)) == 0
+    monkeypatch.undo()
+    assert read(feast) == row(NOW - 1, 9)
+
+
 @pytest.mark.rule("R-4")
 def test_rows_of_a_view_deleted_while_redis_was_away_never_come_back(feast: Any, redis: servers.RedisServer) -> None:
     redis.kill()
@@ -90,6 +112,32 @@ def test_rows_of_a_view_deleted_while_redis_was_away_never_come_back(feast: Any,
     apply(feast, view())
     assert read(feast) is None
     assert feast.state.leftovers() == []
+
+
+@pytest.mark.rule("R-4")
+def test_rows_that_feast_wrote_for_a_deleted_view_never_come_back(
+    feast: Any, redis: servers.RedisServer, feast_library: Any, tmp_path: Path
+) -> None:
+    from e2i_fs_feast.keys import entity_key
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    from e2i_fs.clock import from_us
+
+    table = feast.snapshot().views["stats"]
+    store = feast_library.FeatureStore(str(tmp_path))
+    theirs = [(entity_key(table.join_keys, (7,)), {"trips": Value(int64_val=70)}, from_us(NOW - 5), None)]
+    store._get_provider().online_write_batch(store.config, store.get_feature_view("stats"), theirs, None)
+    assert read(feast, key=(7,)) == row(NOW - 5, 70)
+    redis.kill()
+    remove(feast, "stats")
+    apply(feast, view())
+    redis.start()
+    assert read(feast, key=(1,)) is None
+    assert read(feast, key=(7,)) is None
+    assert write(feast, row(NOW - 9, 2), key=(7,)) == 1
+    apply(feast, view("other", fs.Field("trips", fs.Int64)))
+    assert feast.state.leftovers() == []
+    assert read(feast, key=(7,)) == row(NOW - 9, 2)
 
 
 @pytest.mark.rule("R-1")
