@@ -49,5 +49,9 @@ def run(*, quick: bool) -> tuple[str, list[Row]]:
         return [duck.execute("SELECT v FROM kv WHERE k = ?", (k.decode(),)).fetchall()[0][0] for k in asked]
 
     assert from_lmdb() == from_sqlite() == from_duckdb()
-    contenders = {"LMDB, 100 lookups": from_lmdb, "SQLite, 100 lookups": from_sqlite, "DuckDB, 100 lookups": from_duckdb}
+    contenders = {
+        "LMDB, 100 lookups": from_lmdb,
+        "SQLite, 100 lookups": from_sqlite,
+        "DuckDB, 100 lookups": from_duckdb,
+    }
     return f"Online rows: {size:,} rows of 10 features, 100 lookups", interleaved(contenders, 10 if quick else 50)

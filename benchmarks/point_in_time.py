@@ -64,7 +64,8 @@ def run(*, quick: bool) -> tuple[str, list[Row]]:
 
     assert ours().column("f3").to_pylist() == by_hand().column("f3").to_pylist() == by_polars()["f3"].to_list()
     measured = interleaved(
-        {"ASOF join by hand (DuckDB)": by_hand, "e2i_fs on duckdb": ours, "polars join_asof": by_polars}, 5 if quick else 7
+        {"ASOF join by hand (DuckDB)": by_hand, "e2i_fs on duckdb": ours, "polars join_asof": by_polars},
+        5 if quick else 7,
     )
     store.close()
     return f"Point in time: {entity_rows:,} entity rows × {history_rows:,} rows × 10 features", measured

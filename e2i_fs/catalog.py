@@ -65,7 +65,7 @@ class Catalog:
     @cached_property
     def _attached(self) -> dict[str, FeatureView]:
         return {
-            name: replace(view, entity_objects=tuple(self.entities[e] for e in view.entities if e in self.entities))
+            name: replace(view, entity_objects=tuple(self.entities[e] for e in view.entity_names if e in self.entities))
             for name, view in self.views.items()
         }
 
@@ -82,7 +82,7 @@ class Catalog:
     def join_keys(self, view: str) -> Mapping[str, DType]:
         """Return the join keys of a view, its entities' together, in order."""
         keys: dict[str, DType] = {}
-        for entity in self.view(view).entities:
+        for entity in self.view(view).entity_names:
             keys.update(self.entities[entity].keys)
         return keys
 
@@ -102,7 +102,7 @@ class Catalog:
     def _fingerprints(self) -> dict[str, str]:
         made = {name: fingerprint(d.canonical()) for name, d in self.on_demand.items()}
         for name, view in self.views.items():
-            keys = [self.entities[e].canonical() for e in view.entities]
+            keys = [self.entities[e].canonical() for e in view.entity_names]
             made[name] = fingerprint({"keys": keys, **view.canonical()})
         return made
 
@@ -205,14 +205,14 @@ class Catalog:
         for view in self.on_demand.values():
             for ref in view.inputs:
                 self._check_ref(ref, f"On-demand view {view.name!r}", stored_only=True)
-                source, _, feature = ref.partition(":")
-                if self.views[source].features[feature].role == "label":
+                name, _, feature = ref.partition(":")
+                if self.views[name].features[feature].role == "label":
                     raise DefinitionError(
                         f"On-demand view {view.name!r} takes the label {ref!r}: its outcome would reach a model by way of "
                         "the function (P-12). Compute it where labels are made."
                     )
         for service in self.services.values():
-            for ref in service.features:
+            for ref in service.refs:
                 self._check_ref(ref, f"Feature service {service.name!r}")
         used = [v.source for v in self.views.values()]
         used += [s.batch_source for s in used if isinstance(s, PushSource)]
@@ -221,13 +221,13 @@ class Catalog:
             if source not in asked:
                 raise DefinitionError(f"No view uses {label}; a source is registered through the view that names it.")
         pushes: dict[str, PushSource] = {}
-        for source in used:
-            if isinstance(source, PushSource) and pushes.setdefault(source.name, source) != source:
-                raise DefinitionError(f"Two different push sources are called {source.name!r}; rename one of them.")
+        for push in used:
+            if isinstance(push, PushSource) and pushes.setdefault(push.name, push) != push:
+                raise DefinitionError(f"Two different push sources are called {push.name!r}; rename one of them.")
 
     def _check_view(self, view: FeatureView) -> None:
         keys: dict[str, str] = {}
-        for name in view.entities:
+        for name in view.entity_names:
             if name not in self.entities:
                 raise DefinitionError(
                     f"FeatureView {view.name!r}: entity {name!r} is not registered.{did_you_mean(name, self.entities)} "
@@ -298,7 +298,7 @@ def _relative(view: FeatureView) -> bool:
     return getattr(source, "path", None) is not None
 
 
-def _grouped(definitions: Iterable[Definition]) -> dict[str, dict[str, Any]]:
+def _grouped(definitions: Any) -> dict[str, dict[str, Any]]:
     """Sort definitions by kind and name; entities given inside views come along."""
     if isinstance(definitions, Entity | FeatureView | FeatureService | OnDemandFeatureView):
         raise DefinitionError(f"apply takes a list of definitions; write apply([{definitions.name}]).")

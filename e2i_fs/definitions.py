@@ -235,6 +235,11 @@ class FeatureView:
         object.__setattr__(self, "tags", _tags(self.tags, where))
 
     @property
+    def entity_names(self) -> tuple[str, ...]:
+        """The names of the entities, in order."""
+        return self.entities  # type: ignore[return-value]
+
+    @property
     def event_column(self) -> str:
         """The name of the event time column in this view's rows."""
         return self.source.event_column if self.source is not None else DEFAULT_TIMESTAMP
@@ -330,6 +335,11 @@ class FeatureService:
             refs.append(ref)
         object.__setattr__(self, "features", tuple(refs))
         object.__setattr__(self, "tags", _tags(self.tags, where))
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The references, in order."""
+        return self.features  # type: ignore[return-value]
 
     def canonical(self) -> dict[str, Any]:
         """Return the JSON value that the fingerprint is made of (R-2)."""

@@ -29,17 +29,18 @@ class Frame:
         self.native = native
         self.kind = _kind(native)
         try:
-            self.table = _table(native, self.kind)
+            table = _table(native, self.kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise InvalidEntityFrameError(
                 f"{what} cannot be read as columns of one type each: {error}. Give every column one type."
             ) from error
-        if self.table is None:
+        if table is None:
             raise InvalidEntityFrameError(
                 f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
                 "frame, a DuckDB relation, or anything with __arrow_c_stream__."
             )
-        names = self.table.column_names
+        self.table: pa.Table = table
+        names = table.column_names
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
@@ -164,8 +165,8 @@ def _series(pd: Any, column: pa.ChunkedArray) -> Any:
 
         mask = np.array(column.is_null().to_numpy())
         values = np.array(column.fill_null(pa.scalar(0).cast(column.type)).to_numpy())
-        kinds = {"boolean": pd.arrays.BooleanArray, "Int": pd.arrays.IntegerArray, "Flo": pd.arrays.FloatingArray}
-        return pd.Series(kinds.get(name, kinds.get(name[:3]))(values, mask))
+        kinds = {"b": pd.arrays.BooleanArray, "I": pd.arrays.IntegerArray, "F": pd.arrays.FloatingArray}
+        return pd.Series(kinds[name[0]](values, mask))
     if pa.types.is_timestamp(column.type):
         return column.to_pandas()
     return pd.Series(column.to_pylist(), dtype=object)

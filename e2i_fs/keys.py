@@ -53,8 +53,7 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedAr
     if dtype.kind == "date" and pa.types.is_date(given):
         return column.cast(target)
     if dtype.kind == "decimal" and (pa.types.is_decimal(given) or pa.types.is_integer(given)):
-        values = [_as_decimal(v, dtype) for v in column.to_pylist()]
-        return pa.chunked_array([pa.array(values, target)])
+        return pa.chunked_array([pa.array([_as_decimal(v, dtype) for v in column.to_pylist()], target)])
     _warn(name, str(given), dtype)
     return pa.chunked_array([pa.nulls(len(column), target)])
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -99,7 +99,7 @@ class Plugins:
             self._manager.register(plugin, name=f"{origin[0]}:{name}:{id(plugin)}")
             self._manager.check_pending()
             offered = [i for i in self._manager.hook.e2i_fs_backends.get_hookimpls() if i.plugin is plugin]
-            specs = [spec for impl in offered for spec in impl.function()]
+            specs: list[Any] = [spec for impl in offered for spec in cast("Iterable[Any]", impl.function())]
             bad = next((s for s in specs if not isinstance(s, BackendSpec)), None)
             if bad is not None:
                 raise PluginLoadError(f"e2i_fs_backends() of {origin[0]} gave {bad!r}, which is no BackendSpec.")

@@ -100,9 +100,9 @@ def resolve(
 
 def _references(catalog: Catalog, features: Any) -> list[str]:
     if isinstance(features, FeatureService):
-        return list(features.features)
+        return list(features.refs)
     if isinstance(features, str):
-        return [features] if ":" in features else list(catalog.service(features).features)
+        return [features] if ":" in features else list(catalog.service(features).refs)
     if not isinstance(features, Sequence) or not all(isinstance(ref, str) for ref in features):
         raise RequestError(
             f"features is {features!r}; give a list of 'view:feature' references, a feature service, or its name."

@@ -101,7 +101,7 @@ class _FileSource(Source):
     path: Paths
 
     def __post_init__(self) -> None:
-        given = self.path if isinstance(self.path, list | tuple) else [self.path]
+        given: Sequence[Any] = self.path if isinstance(self.path, list | tuple) else [self.path]
         if not given or not all(isinstance(p, str | os.PathLike) and os.fspath(p) for p in given):
             raise DefinitionError(
                 f"{type(self).__name__}({self.path!r}): give a path (a file, a folder or a glob), or a list of paths."
@@ -201,7 +201,7 @@ class PushSource(Source):
     """
 
     kind: ClassVar[str] = "push"
-    name: str = field(kw_only=False)  # type: ignore[misc]
+    name: str = field(kw_only=False)
     batch_source: Source | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -212,7 +212,7 @@ class PushSource(Source):
             if not isinstance(batch, Source) or isinstance(batch, PushSource):
                 raise DefinitionError(f"PushSource({self.name!r}): batch_source is {batch!r}; give a stored source.")
             own = (self.timestamp_field, self.created_timestamp_field, dict(self.field_mapping))
-            theirs = (batch.event_column, batch.created_column, {})
+            theirs: tuple[str, str | None, dict[str, str]] = (batch.event_column, batch.created_column, {})
             if own not in ((DEFAULT_TIMESTAMP, None, {}), theirs):
                 raise DefinitionError(
                     f"PushSource({self.name!r}): its batch_source says the time columns and the mapping; give them there."

@@ -45,13 +45,18 @@ class Member:
                     self._backend = self._opener()
         return self._backend
 
+    @property
+    def local(self) -> bool:
+        """True when the backend is open and says that no call of it waits on a network."""
+        return self._backend is not None and self._backend.capabilities.local
+
     def call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
         """Return ``work(backend)``; raise `DeadlineExceededError` if it is not done within ``timeout`` seconds.
 
         Work that was given up goes on in its thread until the driver lets go; while all threads are so taken the
         backend counts as throttled.
         """
-        if timeout is None or (self._backend is not None and self._backend.capabilities.local):
+        if timeout is None or self.local:
             return work(self.backend)
         if timeout <= 0:
             raise DeadlineExceededError(f"No time was left to ask backend {self.name!r}.")

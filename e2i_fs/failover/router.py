@@ -101,9 +101,9 @@ class Failover:
         for member in self._members:
             try:
                 return self._try(member, question, attempts, limit, started, degraded_because=None)
-            except _NotTheSame as reason:
-                if reason.usable:
-                    behind.append((member, reason.reason))
+            except _NotTheSame as refused:
+                if refused.usable:
+                    behind.append((member, refused.reason))
             except UNAVAILABLE:
                 continue
         for member, reason in behind:
@@ -114,7 +114,7 @@ class Failover:
                 )
             try:
                 return self._try(member, question, attempts, limit, started, degraded_because=reason)
-            except UNAVAILABLE:
+            except (*UNAVAILABLE, _NotTheSame):
                 continue
         retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
         raise NoEligibleBackendError(
@@ -137,7 +137,7 @@ class Failover:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
-        left = None if limit is None else limit - (begun - started)
+        left = None if limit is None else self._share(member, limit - (begun - started))
         try:
             catalog, query, value = member.call(
                 lambda backend: self._answer(member, backend, question, degraded=degraded_because is not None), left
@@ -148,9 +148,9 @@ class Failover:
                 Attempt(member.name, "failed", self._clock.monotonic() - begun, f"{type(error).__name__}: {error}")
             )
             raise
-        except _NotTheSame as reason:
+        except _NotTheSame as refused:
             member.breaker.success(permit)
-            attempts.append(Attempt(member.name, "not the same", self._clock.monotonic() - begun, reason.reason))
+            attempts.append(Attempt(member.name, "not the same", self._clock.monotonic() - begun, refused.reason))
             raise
         except BaseException:
             member.breaker.release(permit)  # the caller's mistake, or a fault in the data: no sign of being down
@@ -174,6 +174,11 @@ class Failover:
         if reason is None and question.same is not None:
             self._shadow.maybe_compare(member, question, catalog, query, value, views)
         return Answered(value, query, catalog, member.name, provenance)
+
+    def _share(self, member: Member, left: float) -> float:
+        """Return how much of the time left ``member`` may take: later ones that may wait on a network get as much."""
+        later = self._members[self._members.index(member) + 1 :]
+        return left / (1 + sum(not other.local for other in later))
 
     def _answer(
         self, member: Member, backend: Backend, question: Question[Q, T], *, degraded: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from e2i_fs.catalog import Catalog
@@ -61,9 +62,7 @@ class Shadow:
         for other in self._members:
             if other is not served:
                 try:
-                    self._pool.submit(
-                        lambda other=other: self._compare(served, other, question, catalog, query, value, views)
-                    )
+                    self._pool.submit(partial(self._compare, served, other, question, catalog, query, value, views))
                 except ThrottledError:
                     return  # the last comparison is still running: this read is simply not sampled
                 return

@@ -137,9 +137,9 @@ def _nested(value: str, dtype: DType, depth: int) -> str:
         return f"list_transform({value}, lambda {name}: {{'p': {name} IS NOT NULL, 'v': {inner}}})"
     if dtype.kind == "struct":
         parts = []
-        for i, (name, inner) in enumerate(dtype.fields):
-            got = f"struct_extract({value}, '{name.replace(chr(39), chr(39) * 2)}')"
-            parts.append(f"'p{i}': {got} IS NOT NULL, 'v{i}': {_nested(got, inner, depth)}")
+        for i, (field, kind) in enumerate(dtype.fields):
+            got = f"struct_extract({value}, '{field.replace(chr(39), chr(39) * 2)}')"
+            parts.append(f"'p{i}': {got} IS NOT NULL, 'v{i}': {_nested(got, kind, depth)}")
         return "{" + ", ".join(parts) + "}"
     return value
 

@@ -19,7 +19,11 @@ import e2i_fs as fs
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 BIG = 2**53 + 1
-ROWS = [("a", T0, T0, 1), ("a", T0 + timedelta(days=2), T0 + timedelta(days=4), BIG), ("b", T0 + timedelta(days=1), None, None)]
+ROWS = [
+    ("a", T0, T0, 1),
+    ("a", T0 + timedelta(days=2), T0 + timedelta(days=4), BIG),
+    ("b", T0 + timedelta(days=1), None, None),
+]
 
 
 def expected(store: fs.FeatureStore, source: object) -> None:
@@ -72,7 +76,9 @@ def test_a_postgresql_table_is_read_in_place(store: fs.FeatureStore, postgres: s
     import adbc_driver_postgresql.dbapi as dbapi
 
     with dbapi.connect(postgres) as session, session.cursor() as cursor:
-        cursor.execute("CREATE TABLE metrics (hcp_id text, event_timestamp timestamptz, created_at timestamptz, trx bigint)")
+        cursor.execute(
+            "CREATE TABLE metrics (hcp_id text, event_timestamp timestamptz, created_at timestamptz, trx bigint)"
+        )
         cursor.executemany("INSERT INTO metrics VALUES ($1, $2, $3, $4)", ROWS)
         session.commit()
     monkeypatch.setenv("E2I_PG", postgres)
@@ -99,7 +105,9 @@ def test_a_database_that_is_down_moves_no_value_in(store: fs.FeatureStore) -> No
 
 def test_a_duckdb_table_is_read_in_place(store: fs.FeatureStore, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
-        warehouse.execute("CREATE TABLE m (hcp_id TEXT, event_timestamp TIMESTAMPTZ, created_at TIMESTAMPTZ, trx BIGINT)")
+        warehouse.execute(
+            "CREATE TABLE m (hcp_id TEXT, event_timestamp TIMESTAMPTZ, created_at TIMESTAMPTZ, trx BIGINT)"
+        )
         warehouse.executemany("INSERT INTO m VALUES (?, ?, ?, ?)", ROWS)
     expected(store, fs.DuckDBSource(tmp_path / "w.duckdb", table="m", created_timestamp_field="created_at"))
 
@@ -122,7 +130,9 @@ def test_csv_files_are_parsed_as_declared(store: fs.FeatureStore, tmp_path: Path
         ("99999999999", fs.Int32),
     ],
 )
-def test_a_csv_value_that_is_not_what_is_declared_is_an_error(store, tmp_path: Path, text: str, dtype: fs.DType) -> None:
+def test_a_csv_value_that_is_not_what_is_declared_is_an_error(
+    store, tmp_path: Path, text: str, dtype: fs.DType
+) -> None:
     (tmp_path / "m.csv").write_text(f"hcp_id,event_timestamp,x\na,2024-01-01T00:00:00Z,{text}\n")
     source = fs.CSVSource(tmp_path / "m.csv")
     store.apply([fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("x", dtype)], source=source)])
@@ -132,7 +142,13 @@ def test_a_csv_value_that_is_not_what_is_declared_is_an_error(store, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "dtype"), [("-7", fs.Int64), ("1.50", fs.Decimal(9, 2)), ("2024-01-01T00:00:00.123456Z", fs.Timestamp), ("2024-01-01", fs.Date)]
+    ("text", "dtype"),
+    [
+        ("-7", fs.Int64),
+        ("1.50", fs.Decimal(9, 2)),
+        ("2024-01-01T00:00:00.123456Z", fs.Timestamp),
+        ("2024-01-01", fs.Date),
+    ],
 )
 def test_a_csv_value_that_is_what_is_declared_is_read(store, tmp_path: Path, text: str, dtype: fs.DType) -> None:
     (tmp_path / "m.csv").write_text(f"hcp_id,event_timestamp,x\na,2024-01-01T00:00:00Z,{text}\n")

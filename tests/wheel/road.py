@@ -69,7 +69,9 @@ def main(backend: str) -> None:
             frame = store.get_historical_features(asked.to_pandas(), ["stats:trx"]).to_native()
             assert str(frame["trx"].dtype) == "Int64" and int(frame["trx"][0]) == BIG, frame
         print("road", backend, "ok")
-    same = fs.FeatureView("v", entities=["e"], schema=[fs.Field("x", fs.Array(fs.Decimal(9, 2)))], ttl=timedelta(hours=36))
+    same = fs.FeatureView(
+        "v", entities=["e"], schema=[fs.Field("x", fs.Array(fs.Decimal(9, 2)))], ttl=timedelta(hours=36)
+    )
     from e2i_fs.definitions import fingerprint
 
     print("fingerprint", fingerprint(same.canonical()))
