@@ -16,6 +16,7 @@ from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewMe
 from e2i_fs.catalog import Catalog
 from e2i_fs.errors import BackendError, ConfigError, UnsupportedError
 from e2i_fs.reading import stored_source
+from e2i_fs_feast.conflicts import check_dangling, check_taken
 from e2i_fs_feast.errors import driver_errors
 from e2i_fs_feast.options import Options
 from e2i_fs_feast.registry import Registered, rewritten, snapshot
@@ -67,7 +68,9 @@ def apply_catalog(backend: FeastBackend, after: Catalog, expected: str) -> bool:
             return False
         _, registry = repository.read()
         now = backend.clock.now().astimezone(UTC)
+        check_taken(registry, before.catalog, after, repository.config.project)
         new, tables, gone = rewritten(registry, before, after, repository.config.project, repository.own, now)
+        check_dangling(registry, new, repository.config.project)
         _check_names(backend, after, new)
         if gone:
             backend.state.leave([_leftover(r) for r in gone])

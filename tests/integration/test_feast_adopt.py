@@ -250,6 +250,30 @@ def test_applying_keeps_what_was_there_and_feast_reads_both(feast: Any, repo: Pa
     assert feast.definitions() == before
 
 
+@pytest.mark.rule("R-1")
+@pytest.mark.parametrize(
+    "definition",
+    [
+        view("transformed_conv_rate", entities=["driver"]),
+        view("driver_quality_labels", entities=["driver"]),
+        fs.FeatureService("driver_activity_v1", features=["driver_hourly_stats:conv_rate"]),
+    ],
+    ids=lambda d: d.name,
+)
+def test_what_feast_has_and_we_cannot_serve_is_never_overwritten(feast: Any, repo: Path, definition: Any) -> None:
+    content = (repo / "data" / "registry.db").read_bytes()
+    with pytest.raises(fs.DefinitionError, match=f"'{definition.name}' of its own"):
+        apply(feast, definition)
+    assert (repo / "data" / "registry.db").read_bytes() == content
+
+
+@pytest.mark.rule("R-4")
+def test_a_view_that_feasts_own_objects_need_is_not_removed(feast: Any) -> None:
+    with pytest.raises(fs.DefinitionError, match="still needs 'driver_hourly_stats'"):
+        remove(feast, "driver_hourly_stats")
+    assert "driver_hourly_stats" in feast.definitions().views
+
+
 def test_changing_an_adopted_view_keeps_its_rows(feast: Any, repo: Path) -> None:
     from dataclasses import replace
 
