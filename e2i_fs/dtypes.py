@@ -89,6 +89,8 @@ def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType
     named = {**(fields or {}), **more}
     if not named:
         raise DefinitionError("Struct() has no fields; name at least one, e.g. Struct(lat=fs.Float64).")
+    if len({name.lower() for name in named}) < len(named):
+        raise DefinitionError(f"Struct({', '.join(named)}): two fields differ only by case; rename one of them.")
     return DType("struct", fields=tuple((n, check_dtype(t, f"Struct field {n!r}")) for n, t in named.items()))
 
 

@@ -186,9 +186,10 @@ def _csv_header(file: str, source: Source) -> pa.Schema:
     assert isinstance(source, CSVSource)
     try:
         relation = _connection().read_csv(file, sep=source.delimiter, header=True, all_varchar=True)
-        return pa.schema([(name, pa.string()) for name in relation.columns])
+        names = relation.columns
     except duckdb.Error as error:
         raise BackendDataError(f"The file {file} is not readable CSV: {error}") from error
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def _read_csv(

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.parquet as pq
 
 from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
@@ -19,7 +21,7 @@ from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import parquet_schema
 
-__all__ = ["history_sql"]
+__all__ = ["has_twins", "history_sql"]
 
 
 def history_sql(
@@ -30,22 +32,84 @@ def history_sql(
     Raises `BackendDataError` naming file and column where a part does not hold what the view says.
     """
     selects: list[str] = []
-    for number, part in enumerate(parts):
-        if isinstance(part, ParquetRows):
-            for paths, schema in _same_types(view, join_keys, part):
-                listed = ", ".join(_text(p) for p in paths)
-                chosen = _select(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
-                selects.append(f"SELECT {chosen} FROM read_parquet([{listed}], hive_partitioning=false)")
-                for column in _time_columns(view, part.columns):
-                    if column in schema.names and needs_check(schema.field(column).type):
-                        for path in paths:
-                            check_stored_times(path, column)
-        elif isinstance(part, ArrowRows):
-            reader = checked_reader(part.reader)
-            connection.register(f"part{number}", reader)
-            chosen = _select(view, join_keys, reader.schema, {}, frozenset(), f"the rows of view {view.name!r}")
-            selects.append(f"SELECT {chosen} FROM part{number}")
+
+    def stream(reader: pa.RecordBatchReader, columns: Mapping[str, str], missing_ok: frozenset[str], where: str) -> None:
+        # DuckDB takes names that differ only by case for one: here columns are known by position.
+        checked = checked_reader(reader)
+        schema, name = checked.schema, f"part{len(selects)}"
+        renamed = pa.schema([pa.field(f"c{i}", f.type) for i, f in enumerate(schema)])
+        batches = (pa.record_batch(batch.columns, schema=renamed) for batch in checked)
+        connection.register(name, pa.RecordBatchReader.from_batches(renamed, batches))
+        known = {f.name: f"c{i}" for i, f in enumerate(schema)}
+        selects.append(f"SELECT {_select(view, join_keys, schema, columns, missing_ok, where, known)} FROM {name}")
+
+    for part in parts:
+        if isinstance(part, ArrowRows):
+            stream(part.reader, {}, frozenset(), f"the rows of view {view.name!r}")
+            continue
+        for paths, schema in _same_types(view, join_keys, part):
+            if len({name.lower() for name in schema.names}) < len(schema.names):
+                for path in paths:
+                    stream(_read_exactly(path, view, join_keys, part), part.columns, part.missing_ok, path)
+                continue
+            listed = ", ".join(_text(p) for p in paths)
+            chosen = _select(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
+            selects.append(f"SELECT {chosen} FROM read_parquet([{listed}], hive_partitioning=false)")
+            for column in _time_columns(view, part.columns):
+                if column in schema.names and needs_check(schema.field(column).type):
+                    for path in paths:
+                        check_stored_times(path, column)
     return "\nUNION ALL\n".join(selects) or _nothing(view, join_keys)
+
+
+def _read_exactly(
+    path: str, view: FeatureView, join_keys: Mapping[str, DType], part: ParquetRows
+) -> pa.RecordBatchReader:
+    """Return a file's needed columns as a stream, by their exact names."""
+    wanted = {part.columns.get(n, n) for n in _names(view, join_keys)}
+    try:
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BackendDataError(f"The file {path} cannot be read: {error}.") from error
+    return table.select([i for i, n in enumerate(table.column_names) if n in wanted]).to_reader()
+
+
+def has_twins(names: Iterable[str]) -> bool:
+    """Return whether two names differ in case only: DuckDB reads the first of them whichever is asked for.
+
+    >>> has_twins(["tier", "Tier"])
+    True
+    """
+    listed = [name.casefold() for name in names]
+    return len(set(listed)) < len(listed)
+
+
+def _read(path: str, columns: list[str]) -> pa.RecordBatchReader:
+    """Return columns of one Parquet file as a stream, picked by their exact names."""
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BackendDataError(f"The file {path} is not readable Parquet ({error}); write it again.") from error
+    return table.select(columns).to_reader()
+
+
+def _of_stream(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    reader: pa.RecordBatchReader,
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    part: ParquetRows,
+    where: str,
+) -> str:
+    """Register a stream under ``source``, its columns by position, and return the SELECT of it."""
+    names = reader.schema.names
+    places = {name: f"column {i}" for i, name in enumerate(names)}
+    schema = pa.schema([f.with_name(places[f.name]) for f in reader.schema])
+    renamed = (batch.rename_columns(schema.names) for batch in reader)
+    connection.register(source, pa.RecordBatchReader.from_batches(schema, renamed))
+    columns = {n: places.get(part.columns.get(n, n), n) for n in _names(view, join_keys)}
+    return f"SELECT {_select(view, join_keys, schema, columns, part.missing_ok, where)} FROM {source}"
 
 
 def _same_types(
@@ -79,7 +143,9 @@ def _select(
     columns: Mapping[str, str],
     missing_ok: frozenset[str],
     where: str,
+    known: Mapping[str, str] | None = None,
 ) -> str:
+    """Return the SELECT list of one part; ``known`` maps its column names to those that DuckDB sees, if others."""
     stamp = DType("timestamp")
 
     def column(name: str, dtype: DType, *, is_time: bool = False) -> str:
@@ -98,7 +164,8 @@ def _select(
             raise BackendDataError(
                 f"{where}: column {own!r} is {given}, view {view.name!r} declares {name!r} as {dtype!r}: {reason}."
             )
-        quoted = '"' + own.replace('"', '""') + '"'
+        seen = own if known is None else known[own]
+        quoted = '"' + seen.replace('"', '""') + '"'
         return time_sql(quoted, given) if is_time else cast_sql(quoted, given, dtype)
 
     chosen = [f"{column(name, dtype)} AS k{i}" for i, (name, dtype) in enumerate(join_keys.items())]
