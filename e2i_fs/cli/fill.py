@@ -83,14 +83,13 @@ def _run(session: Session, work: Callable[[Store, Progress], MaterializationRepo
         runs = work(store, progress).runs
     failed = [r for r in runs if r.outcome != "succeeded"]
     rows: list[tuple[Any, ...]] = [
-        (r.view, r.backend, r.outcome, r.rows_read, r.rows_written, r.newest_event_timestamp, r.duration, r.error)
-        for r in runs
+        (r.view, r.backend, r.rows_read, r.rows_written, r.duration, r.outcome, r.error) for r in runs
     ]
-    columns = ["view", "backend", "outcome", "read", "written", "newest event", "took", "why not"]
+    columns = ["view", "backend", "read", "written", "took", "outcome", "why not"]
     if not failed:
-        columns, rows = columns[:-1], [r[:-1] for r in rows]
+        columns, rows = columns[:-2], [r[:-2] for r in rows]
     document: dict[str, Any] = {"runs": runs, "rows_written": sum(r.rows_written for r in runs), "failed": len(failed)}
-    return Answer(document, [table(None, columns, rows, right=[3, 4])], UNAVAILABLE if failed else OK)
+    return Answer(document, [table(None, columns, rows, right=[2, 3])], UNAVAILABLE if failed else OK)
 
 
 def push(

@@ -113,7 +113,7 @@ def list_(
             document["views"] = [v.to_json() for v in views]
             document["on_demand_views"] = [v.to_json() for v in computed]
             rows = [*map(_view_row, views), *map(_view_row, computed)]
-            shown.append(table("Feature views", ["name", "entities", "fields", "ttl", "about"], rows))
+            shown.append(table("Feature views", ["name", "entities", "fields", "ttl"], rows))
         if kind in (None, Kind.SERVICES):
             services = store.list_feature_services()
             document["services"] = [s.to_json() for s in services]
@@ -126,14 +126,9 @@ def _view_row(view: FeatureView | OnDemandFeatureView) -> tuple[Any, ...]:
     labels = sum(1 for f in view.schema if f.role == "label")
     fields = f"{len(view.schema) - labels}" + (f" + {labels} label{'s' if labels > 1 else ''}" if labels else "")
     if isinstance(view, OnDemandFeatureView):
-        return (view.name, "on demand", fields, "", view.description)
-    return (
-        view.name,
-        ", ".join(map(str, view.entities)),
-        fields,
-        "no limit" if view.ttl is None else duration(view.ttl),
-        view.description,
-    )
+        return (view.name, "on demand", fields, "")
+    ttl = "no limit" if view.ttl is None else duration(view.ttl)
+    return (view.name, ", ".join(map(str, view.entities)), fields, ttl)
 
 
 def describe(session: Session, name: Annotated[str, typer.Argument(help="An entity, a view or a service.")]) -> Answer:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _PANEL = "Features"
-_SHOWN_ROWS = 20
+_FEW_COLUMNS = 6
 
 Features = Annotated[
     list[str] | None,
@@ -139,13 +139,16 @@ def online(
     names = answer.feature_names
     inputs = [name for name in values if name not in names]
     by_name = dict(zip(names, statuses, strict=True))
+    count = len(values[names[0]])
+    upright = len(inputs) + len(names) <= _FEW_COLUMNS
+    limit = 20 if upright else 4
     body = [
         [*(values[i][row] for i in inputs), *(_value(values[n][row], statuses[by_name[n]][row]) for n in names)]
-        for row in range(min(_SHOWN_ROWS, len(values[names[0]])))
+        for row in range(min(limit, count))
     ]
-    shown: list[Any] = [_sideways([*inputs, *names], body)]
-    if len(values[names[0]]) > _SHOWN_ROWS:
-        shown.append(f"and {len(values[names[0]]) - _SHOWN_ROWS} more rows; --json prints all")
+    shown: list[Any] = [table(None, [*inputs, *names], body) if upright else _sideways([*inputs, *names], body)]
+    if count > limit:
+        shown.append(f"and {count - limit:,} more rows; --json prints all")
     return Answer(document, [*shown, provenance_line(answer.provenance)])
 
 
@@ -180,9 +183,5 @@ def _value(value: Any, status: Any) -> Text:
 
 def _sideways(names: list[str], rows: list[list[Any]]) -> Any:
     """A few rows of many columns read better turned on their side."""
-    if len(names) <= 6:
-        return table(None, names, rows)
-    columns = [""] + [f"row {i}" for i in range(len(rows))] if len(rows) <= 4 else names
-    if len(rows) <= 4:
-        return table(None, columns, [[name, *(row[i] for row in rows)] for i, name in enumerate(names)])
-    return table(None, names, rows)
+    columns = ["", *(f"row {i}" for i in range(len(rows)))]
+    return table(None, columns, [[name, *(row[i] for row in rows)] for i, name in enumerate(names)])

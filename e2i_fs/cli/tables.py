@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -29,14 +30,20 @@ STATUS_STYLE = {
 }
 
 
+_PROSE = frozenset({"about", "why", "why, and what to do", "why not", "join keys"})
+
+
 def table(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()
 ) -> Table:
-    """Return a table of cells; the columns numbered in ``right`` are right-aligned."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", border_style="dim")
+    """Return a table of cells; the columns numbered in ``right`` are right-aligned. Only prose is folded."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )  # fmt: skip
     aligned = set(right)
     for i, column in enumerate(columns):
-        made.add_column(column, justify="right" if i in aligned else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if i in aligned else "left"
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column not in _PROSE)
     for row in rows:
         made.add_row(*[cell(value) for value in row])
     return made

@@ -38,10 +38,9 @@ def freshness(
         reports = list(store.freshness(view or None).values())
     asked = [r.served_by + (" (degraded)" if r.degraded else "") for r in reports]
     rows = [
-        (r.view, r.status.value, r.age, r.max_staleness, r.newest_event_timestamp, r.rows, who)
-        for r, who in zip(reports, asked, strict=True)
+        (r.view, r.status.value, r.age, r.max_staleness, r.rows, who) for r, who in zip(reports, asked, strict=True)
     ]
-    shown = table(None, ["view", "status", "age", "limit", "newest event", "rows", "asked"], rows, right=[5])
+    shown = table(None, ["view", "status", "age", "limit", "rows", "asked"], rows, right=[4])
     return Answer({"views": reports}, [shown], NO if any(r.status.value in _BAD for r in reports) else OK)
 
 
