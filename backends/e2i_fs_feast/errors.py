@@ -22,6 +22,8 @@ from e2i_fs.errors import (
 
 __all__ = ["driver_errors"]
 
+_LOST = frozenset({"OperationalError", "InterfaceError", "ServiceUnavailable"})  # of whatever driver Feast uses
+
 _THROTTLED = (
     "OOM",
     "OutOfMemory",
@@ -79,6 +81,8 @@ def _translated(error: Exception, what: str) -> BackendError:
         return BackendDataError(f"{what}: {said}.")
     if isinstance(error, OSError):
         return BackendUnavailableError(f"{what}: {said}. Make the folder exist and writable, or free space.")
+    if type(error).__name__ in _LOST:
+        return BackendUnavailableError(f"{what}: a database behind Feast cannot be reached ({said}). Is it running?")
     if isinstance(error, DecodeError):
         return BackendDataError(f"{what}: what is stored cannot be read ({said}); restore it from a backup.")
     return BackendDataError(f"{what}: Feast failed with {said}.")

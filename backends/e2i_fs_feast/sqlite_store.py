@@ -25,6 +25,20 @@ from e2i_fs_feast.rows import HIDDEN, Stored
 __all__ = ["SqliteStore"]
 
 
+class _Store(SqliteOnlineStore):
+    """Feast's own, closed when its thread is gone."""
+
+    _conn: Any = None
+
+    def __del__(self) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+
 class SqliteStore:
     """The sqlite online store of a repository.
 
@@ -49,7 +63,7 @@ class SqliteStore:
             raise sqlite3.ProgrammingError("the store is closed")
         process, store = getattr(self._threads, "opened", (0, None))
         if store is None or process != os.getpid():  # SQLite forbids a connection on both sides of a fork
-            store = SqliteOnlineStore()
+            store = _Store()
             self._threads.opened = (os.getpid(), store)
             self._stores.add(store)
         return store
@@ -150,6 +164,4 @@ class SqliteStore:
         """Close the connections of all threads."""
         self._closed = True
         for store in list(self._stores):
-            if store._conn is not None:
-                store._conn.close()
-                store._conn = None
+            store.disconnect()

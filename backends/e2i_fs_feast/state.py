@@ -28,7 +28,10 @@ _TABLES = (
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly."""
+    """A connection that can be referred to weakly, and that is closed when its thread is gone."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Leftover(NamedTuple):

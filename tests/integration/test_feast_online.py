@@ -6,6 +6,7 @@ import itertools
 import math
 import multiprocessing
 import threading
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -150,6 +151,26 @@ def test_times_far_from_now_are_kept(feast: Any, event_us: int) -> None:
     assert read(feast, at_us=event_us) == row(event_us, 1, event_us + 1)
 
 
+@pytest.mark.rule("T-4")
+def test_a_row_written_in_one_time_zone_is_the_same_in_another(feast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(feast, view())
+    # 2024-03-10 02:30 does not exist in New York, 2024-11-03 01:30 is there twice.
+    times = [1_710_037_800_000_001, 1_730_597_400_000_001, 1_730_601_000_000_001]
+    try:
+        for writing, reading in itertools.permutations(["UTC", "America/New_York", "Asia/Kolkata"], 2):
+            for number, event_us in enumerate(times):
+                monkeypatch.setenv("TZ", writing)
+                time.tzset()
+                write(feast, row(event_us, number, event_us), key=(number,), at_us=event_us)
+                monkeypatch.setenv("TZ", reading)
+                time.tzset()
+                assert read(feast, key=(number,), at_us=event_us) == row(event_us, number, event_us)
+                assert write(feast, row(event_us, number, event_us), key=(number,), at_us=event_us) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.rule("F-1", "X-4")
 def test_the_position_counts_writes_rows_and_the_newest_time(feast: Any, open_feast: Any, options: Any) -> None:
     apply(feast, view())
@@ -218,8 +239,8 @@ def test_concurrent_writers_leave_the_greatest_row_whole(feast: Any, options: An
     assert reads > 0
     best: dict[int, int] = {}
     for seed in range(3):
-        for key, time in _written(seed):
-            best[key] = max(time, best.get(key, time))
+        for key, at_us in _written(seed):
+            best[key] = max(at_us, best.get(key, at_us))
     found = feast.online_read("stats", [(k,) for k in best], at_us=NOW)
     assert {k: r.values["trips"] for k, r in zip(best, found, strict=True)} == best
     assert feast.position("stats") == (45, max(best.values()), len(best))
