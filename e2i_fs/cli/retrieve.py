@@ -141,7 +141,7 @@ def online(
     by_name = dict(zip(names, statuses, strict=True))
     count = len(values[names[0]])
     upright = len(inputs) + len(names) <= _FEW_COLUMNS
-    limit = 20 if upright else 4
+    limit = 20 if upright else 3
     body = [
         [*(values[i][row] for i in inputs), *(_value(values[n][row], statuses[by_name[n]][row]) for n in names)]
         for row in range(min(limit, count))
