@@ -25,7 +25,7 @@ from e2i_fs_feast.rows import HIDDEN, Stored
 __all__ = ["SqliteStore"]
 
 
-class _Store(SqliteOnlineStore):
+class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not followed
     """Feast's own, closed when its thread is gone."""
 
     _conn: Any = None

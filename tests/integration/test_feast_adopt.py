@@ -187,32 +187,32 @@ def test_rows_of_feast_and_of_e2i_fs_are_one_order(feast: Any, repo: Path) -> No
 
 
 @pytest.mark.rule("O-1", "T-4")
-@pytest.mark.parametrize("later", [60_000_000, -60_000_000])
-def test_what_feast_writes_over_our_row_is_noticed_even_when_the_values_are_the_same(
-    open_feast: Any, repo: Path, later: int
+@pytest.mark.parametrize(("later", "trips"), [(60_000_000, 2), (-60_000_000, 2), (0, 3)])
+def test_what_feast_writes_over_our_row_is_noticed_by_its_time_and_by_its_values(
+    open_feast: Any, repo: Path, later: int, trips: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import feast as real
-    from e2i_fs_feast.rows import HIDDEN
+    from e2i_fs_feast.keys import entity_key
+    from e2i_fs_feast.rows import HIDDEN, encode
 
     from e2i_fs.clock import from_us
 
     feast = open_feast({"repo": str(repo), "feast_time_zone": "UTC"})
     name, key, now = "driver_hourly_stats", (1001,), to_us(newest(repo)) + 86_400_000_000
-    feast.online_write(name, [key], [stats(now, 2)], at_us=now)
-    found = feast.snapshot().views[name]
-    from e2i_fs_feast.keys import entity_key
-    from e2i_fs_feast.rows import encode
-
-    messages = encode([stats(now, 2)], found.view, 0, 0)
-    del messages[HIDDEN]
-    store = real.FeatureStore(str(repo))
-    provider = store._get_provider()
-    at = from_us(now + later)
-    # Feast stores times as local ones; this process is in UTC.
-    provider.online_write_batch(
-        store.config, store.get_feature_view(name), [(entity_key(found.join_keys, key), messages, at, None)], None
-    )
-    assert feast.online_read(name, [key], at_us=now + 10**9) == [stats((now + later) // 1_000_000 * 1_000_000, 2)]
+    monkeypatch.setenv("TZ", "UTC")  # Feast stores times as local ones
+    time.tzset()
+    try:
+        feast.online_write(name, [key], [stats(now, 2)], at_us=now)
+        found = feast.snapshot().views[name]
+        messages = encode([stats(now, trips)], found.view, 0, 0)
+        del messages[HIDDEN]
+        store = real.FeatureStore(str(repo))
+        theirs = [(entity_key(found.join_keys, key), messages, from_us(now + later), None)]
+        store._get_provider().online_write_batch(store.config, store.get_feature_view(name), theirs, None)
+        assert feast.online_read(name, [key], at_us=now + 10**9) == [stats(now + later, trips)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.rule("R-1")
