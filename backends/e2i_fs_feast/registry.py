@@ -271,6 +271,8 @@ def _replace_project(registry: Any, project: str, catalog: Catalog, now: Any) ->
     text = json.dumps(form, separators=(",", ":"), sort_keys=True)
     for message in registry.projects:
         if message.spec.name == project:
+            if message.spec.tags.get(TAG, '{"on_demand":[]}') == text:
+                return
             message.spec.tags[TAG] = text
             message.meta.last_updated_timestamp.FromDatetime(now)
             return

@@ -101,11 +101,15 @@ def test_applying_against_another_revision_changes_nothing(open_feast: Any, opti
 
 
 @pytest.mark.rule("R-1")
-def test_applying_the_same_again_leaves_the_registry_file_alone(open_feast: Any, options: Any) -> None:
+def test_applying_the_same_again_leaves_the_registry_file_alone(
+    open_feast: Any, options: Any, tmp_path: Path, clock: Any
+) -> None:
+    write_sources(tmp_path)
     backend = open_feast(options)
-    apply(backend, view())
+    apply(backend, *everything(tmp_path))
     state = (Path(options["path"]) / "registry.db").stat()
-    apply(backend, view())
+    clock.advance(timedelta(hours=1))
+    apply(backend, *everything(tmp_path))
     assert (Path(options["path"]) / "registry.db").stat() == state
 
 
