@@ -26,6 +26,7 @@ COMMAND = Path(sys.executable).with_name("e2i-fs")
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_of_a_page_does_what_the_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as for a file in that folder
     code = tmp_path / ".blocks"
     code.mkdir()
     namespace: dict[str, Any] = {"__name__": f"page_{page.stem.replace('-', '_')}"}
