@@ -256,8 +256,8 @@ class FeatureView:
 
     @property
     def ttl_us(self) -> int | None:
-        """``ttl`` in microseconds; None is no limit."""
-        return _micros(self.ttl)
+        """``ttl`` in microseconds, at most what 64 bits hold (292,000 years); None is no limit."""
+        return None if self.ttl is None else min(self.ttl // timedelta(microseconds=1), 2**63 - 1)
 
     def canonical(self) -> dict[str, Any]:
         """Return the JSON value that, with the entities' own, the fingerprint is made of (R-2)."""

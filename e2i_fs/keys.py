@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import KeyTypeWarning
 from e2i_fs.pit.times import column_to_us
-from e2i_fs.values import arrow_type, storage_value
+from e2i_fs.values import arrow_type, decoded, storage_value
 
 __all__ = ["key_column", "key_tuples", "key_value"]
 
@@ -28,8 +28,7 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedAr
     Whole numbers match across widths, floats that hold whole numbers too (pandas makes them of integers with
     gaps). A column of another kind matches nothing, and warns.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = decoded(column)
     given, target = column.type, arrow_type(dtype)
     if given == target or pa.types.is_null(given):
         return column.cast(target)
@@ -102,7 +101,8 @@ def key_tuples(
 
 
 def _missing(value: Any) -> bool:
-    return value is None or bool(value != value) or type(value).__name__ in ("NAType", "NaTType")
+    nan = isinstance(value, numbers.Number) and bool(value != value)
+    return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:

@@ -23,6 +23,7 @@ __all__ = [
     "LossyCastError",
     "arrow_type",
     "cast_column",
+    "decoded",
     "order_key",
     "python_value",
     "storage_value",
@@ -71,6 +72,16 @@ def arrow_type(dtype: DType) -> pa.DataType:
     return _SIMPLE[dtype.kind]
 
 
+def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a dictionary-encoded column (a categorical) as plain values, any other as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    # Arrow cannot take from views, in which polars keeps its categories.
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    target = plain.get(column.type.value_type, column.type.value_type)
+    return pa.chunked_array([c.dictionary.cast(target).take(c.indices) for c in column.chunks], target)
+
+
 def cast_column(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool = True) -> pa.ChunkedArray:
     """Return ``column`` in the Arrow type of ``dtype``, or raise `LossyCastError` naming the rows that do not fit.
 
@@ -80,8 +91,7 @@ def cast_column(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool = Tru
     another dtype, and nothing becomes text; with ``parse_json`` Json text is checked to be JSON.
     """
     target = arrow_type(dtype)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = decoded(column)
     given = column.type
     if given == target:
         return _checked_content(column, dtype, parse_json=parse_json)

@@ -59,18 +59,20 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
             return None
         if not pa.types.is_decimal(given):
             return "not a decimal"
+        if given.precision > 38:
+            return "it has more than 38 digits"  # DuckDB would read it as a float
         return None if given.scale <= dtype.numbers[1] else "it has more digits after the point"
     if kind in {"array", "vector"}:
         if not (pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given)):
             return "not a list"
-        return misfit(given.value_type, dtype.element or DType("float32"))
+        return _inner_misfit(given.value_type, dtype.element or DType("float32"))
     if kind == "struct":
         if not pa.types.is_struct(given):
             return "not a struct"
         for name, inner in dtype.fields:
             if given.get_field_index(name) < 0:
                 return f"it has no field {name!r}"
-            reason = misfit(given.field(name).type, inner)
+            reason = _inner_misfit(given.field(name).type, inner)
             if reason:
                 return f"field {name!r}: {reason}"
         return None
@@ -83,6 +85,16 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
         "timestamp": pa.types.is_timestamp,
     }
     return None if tests[kind](given) else "another kind of value"
+
+
+def _inner_misfit(given: pa.DataType, dtype: DType) -> str | None:
+    """Return why a type inside a list or struct does not fit: there a value cannot be checked one by one."""
+    bits = {"float32": 16, "float64": 32}.get(dtype.kind)
+    if bits is not None and pa.types.is_integer(given) and given.bit_width > bits:
+        return f"a whole number of {given.bit_width} bits may not fit {dtype!r}"
+    if dtype.kind == "timestamp" and pa.types.is_timestamp(given) and given.unit == "ns":
+        return "times finer than a microsecond (T-2); store microseconds"
+    return misfit(given, dtype)
 
 
 def _is_text(t: pa.DataType) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet as pq
 
 from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
