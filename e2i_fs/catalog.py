@@ -256,7 +256,7 @@ class Catalog:
         if view not in known:
             raise DefinitionError(f"{who} names the unknown view {view!r}.{did_you_mean(view, known)}")
         if feature != "*" and feature not in known[view].features:
-            nearest = did_you_mean(ref, [f"{view}:{n}" for n in known[view].features])
+            nearest = did_you_mean(feature, known[view].features, prefix=f"{view}:")
             raise DefinitionError(f"{who} names the unknown feature {ref!r}.{nearest}")
 
     # ---- keeping ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -217,11 +218,18 @@ def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
 
 
 def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str) -> str | None:
-    """Return the folder of the store's own records: as given, or beside the first backend that has a folder."""
+    """Return the folder of the store's own records: as given, or in the one backend's folder, or beside several's.
+
+    The records of failover lie outside every backend's folder: a backend that is lost must not take with it what
+    is known of the others.
+    """
     if given is not None:
         return os.path.abspath(os.path.join(base, os.path.expanduser(given)))
-    for backend in backends:
-        folder = backend.options.get("path") or backend.options.get("repo")
-        if isinstance(folder, str):
-            return os.path.join(folder, ".e2i_fs")
-    return None
+    found = [backend.options.get("path") or backend.options.get("repo") for backend in backends]
+    folders = [folder for folder in found if isinstance(folder, str)]
+    if not folders:
+        return None
+    if len(backends) == 1:
+        return os.path.join(folders[0], ".e2i_fs")
+    mark = hashlib.sha256(repr(sorted((b.name, f) for b, f in zip(backends, found, strict=True))).encode()).hexdigest()
+    return os.path.join(os.path.commonpath([os.path.dirname(f) for f in folders]), f".e2i_fs-{mark[:12]}")

@@ -185,8 +185,10 @@ class DegradedAnswerError(FailoverError):
     """``strict=True`` and the only answer to be had is a degraded one (X-7)."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return a sentence naming the known names nearest to ``name``, or listing a few, or ``""``.
+
+    ``prefix`` stands before each name shown and is no part of the likeness.
 
     >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "visits:week"])
     " Did you mean 'hcp:trx_count'?"
@@ -194,8 +196,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
-        return f" Did you mean {' or '.join(repr(n) for n in near)}?"
+        return f" Did you mean {' or '.join(repr(prefix + n) for n in near)}?"
     if not names:
         return ""
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f" Known: {', '.join(repr(n) for n in names[:8])}{more}."
+    return f" Known: {', '.join(repr(prefix + n) for n in names[:8])}{more}."

@@ -15,7 +15,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError, did_you_mean
 from e2i_fs.frames import Frame
 from e2i_fs.keys import key_column
-from e2i_fs.on_demand_run import run_on_demand
+from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.pit.engine import Knowledge, point_in_time
 from e2i_fs.pit.explain import Explanation, explain_row
 from e2i_fs.pit.times import column_to_us
@@ -111,7 +111,7 @@ def retrieve(
             values[ref] = _without(column, old)
             events[ref] = event
     for view_od in request.on_demand:
-        given = {n: entities.frame.table.column(n).to_pylist() for n in view_od.request_columns}
+        given = request_columns(view_od, {n: entities.frame.table.column(n) for n in view_od.request_columns})
         made = run_on_demand(view_od, given, {r: values[r].to_pylist() for r in view_od.inputs},
                              {r: codes[r].to_pylist() for r in view_od.inputs},
                              {r: events[r].to_pylist() for r in view_od.inputs}, len(entities.times))  # fmt: skip

@@ -13,7 +13,7 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, did_you_mean
 from e2i_fs.frames import Frame, rows_of
 from e2i_fs.keys import key_tuples
-from e2i_fs.on_demand_run import run_on_demand
+from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
 from e2i_fs.values import arrow_type, python_value, storage_value
@@ -126,7 +126,7 @@ def assemble(
                     status.append(null if value is None else present)
             values[ref], codes[ref], events[ref] = column, status, times
     for view_od in request.on_demand:
-        given = {n: rows.columns[n] for n in view_od.request_columns}
+        given = request_columns(view_od, rows.columns)
         made = run_on_demand(view_od, given, values, codes, events, rows.count)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"

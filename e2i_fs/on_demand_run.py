@@ -5,14 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from e2i_fs.errors import DefinitionError, E2IError
+import pyarrow as pa
+
+from e2i_fs.errors import DefinitionError, E2IError, InvalidEntityFrameError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.results import STATUSES, FeatureStatus
+from e2i_fs.values import LossyCastError, cast_column, python_value, storage_values
 
-__all__ = ["run_on_demand"]
+__all__ = ["request_columns", "run_on_demand"]
 
 Made = tuple[list[Any], list[int], list[int | None]]
 _CODE = {status: code for code, status in enumerate(STATUSES)}
+
+
+def request_columns(view: OnDemandFeatureView, columns: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the request's columns in the dtypes that the view declares, as Python values.
+
+    Times become UTC (T-1). Raises `InvalidEntityFrameError` for a value that does not fit its dtype.
+    """
+    made = {}
+    for name, field in view.request_columns.items():
+        given = columns[name]
+        try:
+            column = given if isinstance(given, pa.ChunkedArray) else pa.chunked_array([pa.array(list(given))])
+            values = storage_values(cast_column(column, field.dtype), field.dtype)
+        except (LossyCastError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise InvalidEntityFrameError(
+                f"Request column {name!r} of on-demand view {view.name!r}: {error}; it is declared {field.dtype!r}."
+            ) from error
+        made[name] = [python_value(value, field.dtype) for value in values]
+    return made
 
 
 def run_on_demand(

@@ -124,8 +124,8 @@ def _expand(catalog: Catalog, ref: str, *, role: str) -> list[tuple[str, Field]]
     if feature == "*":
         return [(view_name, f) for f in view.schema if f.role == role]
     if feature not in view.features:
-        known = [f"{view_name}:{name}" for name in view.features]
-        raise UnknownFeatureError(f"Unknown feature {ref!r}.{did_you_mean(ref, known)}")
+        nearest = did_you_mean(feature, view.features, prefix=f"{view_name}:")
+        raise UnknownFeatureError(f"Unknown feature {ref!r}.{nearest}")
     return [(view_name, view.features[feature])]
 
 

@@ -101,6 +101,10 @@ class Router(Protocol):
         """Return one backend, opened."""
         ...
 
+    def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
+        """Let a backend that was made whole by hand answer unmarked again."""
+        ...
+
     def health(self, deadline: float) -> list[BackendHealth]:
         """Ask each backend whether it is up."""
         ...
@@ -193,6 +197,9 @@ class Single:
     def backend(self, name: str) -> Backend:
         """Return the backend."""
         return self._backend
+
+    def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
+        """Nothing is ever held against an only backend."""
 
     def health(self, deadline: float) -> list[BackendHealth]:
         """Ping the backend."""

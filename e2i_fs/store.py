@@ -14,7 +14,7 @@ from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
-from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
@@ -392,6 +392,17 @@ class Store:
             return feature_statistics(definition, catalog.join_keys(view), name, parts)
 
         return self._router.ask(Question("historical", prepare, _views_of, answer)).value
+
+    def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
+        """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
+
+        For a backend that missed writes, lost its rows or was found to differ: rebuild it first (apply,
+        materialise, write again what only was pushed), for the store takes your word. All views, unless named.
+        """
+        if backend not in self._router.names:
+            raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
+        catalog = self._router.catalog()
+        self._router.readmit(backend, None if views is None else [catalog.view(v).name for v in views])
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""

@@ -31,6 +31,8 @@ class Member:
         self.name = name
         self.role = role
         self.breaker = breaker
+        self.looked_at: set[str] = set()
+        """The views whose rows were seen to be there since the backend was opened or was down."""
         self._opener = opener
         self._backend: Backend | None = None
         self._lock = threading.Lock()

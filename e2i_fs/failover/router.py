@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from e2i_fs.backend import Backend
-from e2i_fs.catalog import Catalog
+from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
-from e2i_fs.errors import BackendError, DegradedAnswerError, E2IError, NoEligibleBackendError
+from e2i_fs.errors import BackendError, BackendUnavailableError, DegradedAnswerError, E2IError, NoEligibleBackendError
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.routing import Answered, BackendHealth, Outcome, Question, change_catalog
-from e2i_fs.telemetry.events import BreakerMoved, Event, FailedOver
+from e2i_fs.telemetry.events import BreakerMoved, Event, FailedOver, ParityMoved
 
 __all__ = ["Failover"]
 
@@ -144,6 +144,7 @@ class Failover:
             )
         except UNAVAILABLE as error:
             member.breaker.failure(permit)
+            member.looked_at.clear()
             attempts.append(
                 Attempt(member.name, "failed", self._clock.monotonic() - begun, f"{type(error).__name__}: {error}")
             )
@@ -194,8 +195,20 @@ class Failover:
                 f"its definitions of {', '.join(differ)} are not the expected ones; apply them", usable=False
             )
         if not degraded:
+            self._check_not_lost(member, backend, [v for v in views if v in authority.views])
             self._check_parity(member, views)
         return authority, query, question.answer(backend, authority, query)
+
+    def _check_not_lost(self, member: Member, backend: Backend, views: Iterable[str]) -> None:
+        """Look, once after it was opened or was down, whether the backend still has what it once took."""
+        for view in views:
+            if view not in member.looked_at:
+                reached, now = self._ledger.reached(member.name, view), backend.position(view).sequence
+                if now < reached:
+                    why = f"it had taken {reached} writes and has {now}: its rows were lost"
+                    self._ledger.set_diverged(member.name, view, why)
+                    self._emit(ParityMoved(self._clock.now(), member.name, view, "verified", "diverged"))
+                member.looked_at.add(view)
 
     def _check_parity(self, member: Member, views: Iterable[str]) -> None:
         for view in views:
@@ -208,9 +221,10 @@ class Failover:
 
     def _authority(self, member: Member, own: Catalog) -> Catalog:
         """Return the catalogue that counts: the primary's, or the last that was seen of it."""
-        if member.role == "primary":
+        if member.role == "primary" and (own.views or not self._ledger.note("catalog views")):
             self._remember(own)
             return own
+        # A standby, or a primary that has lost everything: what was last seen of a whole primary counts.
         revision = self._ledger.note("catalog revision")
         if revision is None:
             return own
@@ -220,7 +234,13 @@ class Failover:
 
     def _remember(self, catalog: Catalog) -> None:
         if self._remembered is None or self._remembered.revision != catalog.revision:
-            self._ledger.set_notes({"catalog": catalog.to_json(), "catalog revision": catalog.revision})
+            self._ledger.set_notes(
+                {
+                    "catalog": catalog.to_json(),
+                    "catalog revision": catalog.revision,
+                    "catalog views": len(catalog.views),
+                }
+            )
             self._remembered = catalog
 
     def catalog(self) -> Catalog:
@@ -249,10 +269,10 @@ class Failover:
         outcomes: list[Outcome] = []
         try:
             for member in self._members:
-                outcome = self._write_one(member, work, first=not any(o.error is None for o in outcomes))
+                outcome, reached = self._write_one(member, view, work, first=not any(o.error is None for o in outcomes))
                 outcomes.append(outcome)
                 if outcome.error is None:
-                    self._ledger.applied(member.name, view, seq)
+                    self._ledger.applied(member.name, view, seq, reached)
                     if kind.startswith("materialize:"):
                         self._ledger.caught_up(member.name, view, kind, seq)
         except E2IError as error:
@@ -272,27 +292,32 @@ class Failover:
             ) from outcomes[0].error
         return outcomes
 
-    def _write_one(self, member: Member, work: Callable[[str, Backend], Any], *, first: bool) -> Outcome:
+    def _write_one(
+        self, member: Member, view: str, work: Callable[[str, Backend], Any], *, first: bool
+    ) -> tuple[Outcome, int]:
+        """Write to one backend; return what became of it and how far the backend's own count has come."""
         permit = member.breaker.allow()
         if permit is None:
-            return Outcome(
-                member.name, error=NoEligibleBackendError(f"Backend {member.name!r} is not called: breaker open.")
-            )
+            why = f"Backend {member.name!r} is not called while its breaker is open."
+            return Outcome(member.name, error=BackendUnavailableError(why)), 0
         try:
-            value = member.call(lambda backend: work(member.name, backend), None)
+            value, reached = member.call(
+                lambda backend: (work(member.name, backend), backend.position(view).sequence), None
+            )
         except UNAVAILABLE as error:
             member.breaker.failure(permit)
-            return Outcome(member.name, error=error)
+            member.looked_at.clear()
+            return Outcome(member.name, error=error), 0
         except E2IError as error:
             member.breaker.release(permit)
             if first:
                 raise
-            return Outcome(member.name, error=error)
+            return Outcome(member.name, error=error), 0
         except BaseException:
             member.breaker.release(permit)
             raise
         member.breaker.success(permit)
-        return Outcome(member.name, value)
+        return Outcome(member.name, value), reached
 
     def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
         """Change the catalogue of every backend. All must be up, else nothing is changed."""
@@ -300,13 +325,22 @@ class Failover:
             for member in self._members:
                 member.backend.ping(max(1.0, self._config.deadline))
             primary = self._members[0].backend
+            before = primary.definitions()
             change_catalog(primary, to)
             wanted = primary.definitions()
+            self._ledger.start_anew(breaking_views(before, wanted))
             for member in self._members[1:]:
                 change_catalog(member.backend, lambda own: (own.dropping(*removed) if removed else own).holding(wanted))
             self._remember(wanted)
             if removed is not None and removed[0] == "view":
                 self._ledger.forget_view(removed[1])
+
+    def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
+        """Let a backend that was made whole by hand answer unmarked again."""
+        member = next(m for m in self._members if m.name == name)
+        chosen = list(self.catalog().views if views is None else views)
+        self._ledger.readmit(name, chosen)
+        member.looked_at.difference_update(chosen)
 
     # ---- the rest -----------------------------------------------------------------------------------------
 

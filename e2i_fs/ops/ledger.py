@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, se
     PRIMARY KEY (backend, view, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS diverged (backend TEXT NOT NULL, view TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reached (backend TEXT NOT NULL, view TEXT NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -197,9 +199,10 @@ class Ledger:
             )
         return int(seq)
 
-    def applied(self, backend: str, view: str, seq: int) -> None:
-        """Strike off one write that ``backend`` took."""
+    def applied(self, backend: str, view: str, seq: int, reached: int) -> None:
+        """Strike off one write that ``backend`` took, and note how far its own count of writes has come."""
         with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO reached VALUES (?, ?, ?)", (backend, view, reached))
             db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
 
     def end_write(self, view: str, seq: int) -> None:
@@ -241,6 +244,23 @@ class Ledger:
             return min(seq for seq, _ in rows) - 1
         return self._heads.get(view, 0)
 
+    def reached(self, backend: str, view: str) -> int:
+        """Return how far the backend's own count of writes had come when it last took one."""
+        found = self._query("SELECT sequence FROM reached WHERE backend = ? AND view = ?", (backend, view))
+        return int(found[0][0]) if found else 0
+
+    def start_anew(self, views: Sequence[str]) -> None:
+        """Forget how far writes had come of views whose rows a breaking change has dropped, everywhere."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM reached WHERE view = ?", [(view,) for view in views])
+
+    def readmit(self, backend: str, views: Sequence[str]) -> None:
+        """Forget what is held against ``backend`` for these views: somebody has made it whole."""
+        with self._transaction() as db:
+            for view in views:
+                for table in ("missed", "diverged", "reached"):
+                    db.execute(f"DELETE FROM {table} WHERE backend = ? AND view = ?", (backend, view))
+
     def set_diverged(self, backend: str, view: str, reason: str) -> None:
         """Note that ``backend`` answered otherwise than the primary for ``view`` (X-10)."""
         with self._transaction() as db:
@@ -254,7 +274,7 @@ class Ledger:
     def forget_view(self, view: str) -> None:
         """Forget what was missed of a deleted view."""
         with self._transaction() as db:
-            for table in ("missed", "diverged", "writes", "heads"):
+            for table in ("missed", "diverged", "writes", "heads", "reached"):
                 db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
 
     def _refresh(self) -> None:
