@@ -260,21 +260,23 @@ def _written(seed: int) -> list[tuple[int, int]]:
 @pytest.mark.rule("O-1", "O-7")
 def test_threads_share_one_backend(feast: Any) -> None:
     apply(feast, view("stats", fs.Field("trips", fs.Int64), fs.Field("check", fs.Int64)))
+    keys = [(k,) for k in range(100)]
     failures: list[BaseException] = []
     done = threading.Event()
 
     def writing(first: int) -> None:
         try:
-            for i in range(first, 120, 3):
-                feast.online_write("stats", [(1,)], [OnlineRow(NOW - i, None, {"trips": i, "check": -i})], at_us=NOW)
+            for i in range(29 - first, -1, -3):
+                rows = [OnlineRow(NOW - i, None, {"trips": i, "check": -i})] * len(keys)
+                feast.online_write("stats", keys, rows, at_us=NOW)
         except BaseException as error:
             failures.append(error)
 
     def reading() -> None:
         try:
             while not done.is_set():
-                found = read(feast)
-                assert found is None or found.values["trips"] == -found.values["check"]
+                for found in feast.online_read("stats", keys, at_us=NOW):
+                    assert found is None or found.values["trips"] == -found.values["check"] == NOW - found.event_us
         except BaseException as error:
             failures.append(error)
 
@@ -310,6 +312,26 @@ def test_many_keys_come_back_in_the_order_asked(feast: Any) -> None:
     asked = [(i % 2600,) for i in range(5200, 0, -1)]
     found = feast.online_read("stats", asked, at_us=NOW)
     assert [None if r is None else r.values["trips"] for r in found] == [k if k < 2500 else None for (k,) in asked]
+
+
+def test_the_exact_part_of_a_value_goes_when_feast_writes_over_it(
+    tmp_path: Any, open_feast: Any, feast_library: Any
+) -> None:
+    from e2i_fs_feast.keys import entity_key
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    from e2i_fs.clock import from_us
+
+    backend = open_feast({"path": str(tmp_path)})
+    apply(backend, view("stats", fs.Field("trips", fs.Timestamp)))
+    write(backend, row(NOW, 5_000_001, NOW))
+    assert read(backend) == row(NOW, 5_000_001, NOW)
+    store = feast_library.FeatureStore(str(tmp_path))
+    join_keys = backend.snapshot().views["stats"].join_keys
+    theirs = [(entity_key(join_keys, (1,)), {"trips": Value(unix_timestamp_val=7)}, from_us(NOW), None)]
+    store._get_provider().online_write_batch(store.config, store.get_feature_view("stats"), theirs, None)
+    assert read(backend).values == {"trips": 7_000_000}
+    assert read(backend).created_us is None
 
 
 def test_a_lost_online_table_is_an_error_and_not_an_empty_answer(tmp_path: Any, open_feast: Any) -> None:
