@@ -43,7 +43,8 @@ class Block:
 
 def markdown_pages() -> list[Path]:
     """Return every page that users read, in a fixed order."""
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    others = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "feature_repo" / "README.md"]
+    return [*others, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:

@@ -8,12 +8,13 @@ import importlib.util
 import pkgutil
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
+import e2i_fs_duckdb
+import e2i_fs_feast
 import pytest
 
 import e2i_fs
-import e2i_fs_duckdb
-import e2i_fs_feast
 
 # What a module cannot be imported without, beside the base install.
 NEEDS = {"e2i_fs_feast": "feast", "e2i_fs.cli.demo": "sklearn"}
@@ -46,7 +47,10 @@ def test_the_examples_of_a_module_run(name: str, tmp_path, monkeypatch) -> None:
 
 
 def test_the_public_names_that_promise_an_example_have_one() -> None:
-    values = [getattr(e2i_fs, name) for name in ("Entity", "FeatureView", "FeatureService", "Field", "connect", "connect_async")]
+    values = [
+        getattr(e2i_fs, name)
+        for name in ("Entity", "FeatureView", "FeatureService", "Field", "connect", "connect_async")
+    ]
     assert [v.__name__ for v in values if ">>>" not in (v.__doc__ or "")] == []
 
 
@@ -54,7 +58,7 @@ def test_few_examples_are_shown_without_being_run() -> None:
     skipped = []
     for name in sorted(_modules()):
         spec = importlib.util.find_spec(name)
-        text = open(spec.origin, encoding="utf-8").read() if spec and spec.origin else ""
+        text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
         skipped += [f"{name}: {line.strip()}" for line in text.splitlines() if "# doctest: +SKIP" in line]
     # A result has no example of its own without a store around it; a decorator's needs a file. The pages run both.
     assert len(skipped) <= 2, skipped

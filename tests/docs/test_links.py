@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT, markdown_pages
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # Paths of one machine, and addresses of package registries.
-FOREIGN = re.compile(r"/work/|/home/|/root/|/Users/|/tmp/|\bpypi\.|pythonhosted|files\.|index-url|localhost:(?!6379)", re.IGNORECASE)
+FOREIGN = re.compile(r"/work/|/home/|/root/|/Users/|/tmp/|\bpypi\.|pythonhosted|index-url", re.IGNORECASE)
 
 
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -37,7 +37,10 @@ def _without_code(page: Path) -> str:
 
 
 def _anchors(page: Path) -> set[str]:
-    return {re.sub(r"[^\w\- ]", "", h.replace("`", "")).strip().lower().replace(" ", "-") for h in HEADING.findall(_without_code(page))}
+    return {
+        re.sub(r"[^\w\- ]", "", h.replace("`", "")).strip().lower().replace(" ", "-")
+        for h in HEADING.findall(_without_code(page))
+    }
 
 
 def test_the_menu_names_every_page() -> None:
@@ -50,7 +53,9 @@ def _files(entry: object) -> list[str]:
     if isinstance(entry, str):
         return [entry]
     assert isinstance(entry, dict)
-    return [f for value in entry.values() for part in (value if isinstance(value, list) else [value]) for f in _files(part)]
+    return [
+        f for value in entry.values() for part in (value if isinstance(value, list) else [value]) for f in _files(part)
+    ]
 
 
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))

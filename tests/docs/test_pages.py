@@ -24,10 +24,26 @@ COMMAND = Path(sys.executable).with_name("e2i-fs")
 
 
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_block_of_a_page_does_what_the_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_a_page_does_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # as for a file in that folder
-    code = tmp_path / ".blocks"
+    run_page(page, tmp_path)
+
+
+def test_the_page_that_init_writes_is_true_of_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([str(COMMAND), "init", "project"], check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path / "project")
+    page = ROOT / "e2i_fs" / "cli" / "templates" / "README.md"
+    assert Path("README.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    run_page(page, tmp_path)
+
+
+def run_page(page: Path, folder: Path) -> None:
+    """Run the blocks of a page in order, in the working directory; ``folder`` is for what the runner itself needs."""
+    code = folder / ".blocks"
     code.mkdir()
     namespace: dict[str, Any] = {"__name__": f"page_{page.stem.replace('-', '_')}"}
     skipped = []
@@ -44,7 +60,7 @@ def test_every_block_of_a_page_does_what_the_page_says(page: Path, tmp_path: Pat
         elif block.language == "python" and "file" not in block.notes:
             _run_python(block, namespace, code)
         elif block.language == "yaml":
-            _load(block, tmp_path)
+            _load(block, Path.cwd())
         elif block.language == "console":
             _run_commands(block)
         else:
@@ -91,7 +107,9 @@ def _run_commands(block: Block) -> None:
         command = [str(COMMAND.with_name(words[0])), *words[1:]]
         environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "FEAST_USAGE": "False"}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == int(block.notes.get("exit", "0")), f"{block.where}: {line}\n{done.stdout}{done.stderr}"
+        assert done.returncode == int(block.notes.get("exit", "0")), (
+            f"{block.where}: {line}\n{done.stdout}{done.stderr}"
+        )
         printed += done.stdout
     if block.prints is not None:
         assert same_text(block.prints, printed), f"{block.where} prints\n{printed}"
