@@ -70,7 +70,9 @@ def view(
     )
 
 
-def ask(store: fs.FeatureStore, rows: Sequence[tuple[Any, ...]], features: Any = "hcp_stats:trx_count", **more: Any) -> Any:
+def ask(
+    store: fs.FeatureStore, rows: Sequence[tuple[Any, ...]], features: Any = "hcp_stats:trx_count", **more: Any
+) -> Any:
     """Return the historical result for entity rows ``(key, ..., time)``; keys are ``hcp_id`` unless ``keys=`` says."""
     keys = more.pop("keys", {"hcp_id": fs.String})
     columns = list(zip(*rows, strict=True))

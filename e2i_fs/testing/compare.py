@@ -66,7 +66,9 @@ def historical_difference(world: World, request: Request, result: Any, given: An
     changed = _input_difference(given, result, before)
     if changed is not None:
         return changed
-    expected: Mapping[int, list[Answer]] = {n: world.expected(world.views[n], request) for n in {n for n, _ in request.asked}}
+    expected: Mapping[int, list[Answer]] = {
+        n: world.expected(world.views[n], request) for n in {n for n, _ in request.asked}
+    }
     for (number, name), label in zip(request.asked, labels, strict=True):
         view = world.views[number]
         place, dtype = _field(view, name)
@@ -81,7 +83,9 @@ def historical_difference(world: World, request: Request, result: Any, given: An
     return None
 
 
-def online_difference(view: ViewWorld, expected: Sequence[Answer], answer: Any, label: str = "{1}") -> Difference | None:
+def online_difference(
+    view: ViewWorld, expected: Sequence[Answer], answer: Any, label: str = "{1}"
+) -> Difference | None:
     """Return the first difference between an online answer of all of a view's fields and the oracle, or None."""
     values = answer.to_dict()
     for place, (name, dtype) in enumerate(view.fields):

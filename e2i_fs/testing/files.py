@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from e2i_fs.definitions import Entity, FeatureView, Field
 from e2i_fs.dtypes import DType
-from e2i_fs.sources import ParquetSource
+from e2i_fs.sources import DuckDBSource, ParquetSource, Source
 from e2i_fs.testing.worlds import ViewWorld, World
 from e2i_fs.values import arrow_type
 
@@ -25,36 +25,74 @@ _UTC_US = pa.timestamp("us", "UTC")
 _TIME_TYPES = (_UTC_US, _UTC_US, pa.timestamp("us"), pa.timestamp("ns", "UTC"), pa.timestamp("us", "America/New_York"))
 
 
-def definitions(world: World, folder: Path) -> list[FeatureView]:
-    """Write the Parquet parts of ``world`` below ``folder`` and return its views, entities inside."""
-    return [_definition(view, write_parts(view, folder, Random(world.seed + n))) for n, view in enumerate(world.views)]
+def definitions(world: World, folder: Path, *, kind: str = "parquet") -> list[FeatureView]:
+    """Write the history of ``world`` below ``folder`` and return its views, entities inside.
+
+    ``kind`` is ``"parquet"`` (the parts as files) or ``"duckdb"`` (all parts as one table of a database file).
+    """
+    views = []
+    for number, view in enumerate(world.views):
+        rng = Random(world.seed + number)  # noqa: S311 - a seeded generator, no secret
+        paths = write_parts(view, folder, rng, time_types=_TIME_TYPES if kind == "parquet" else (_UTC_US,))
+        views.append(
+            _definition(view, _duckdb_source(view, paths) if kind == "duckdb" else _parquet_source(view, paths))
+        )
+    return views
 
 
-def _definition(view: ViewWorld, paths: Sequence[Path]) -> FeatureView:
+def _definition(view: ViewWorld, source: Source) -> FeatureView:
     types = dict(view.keys)
-    entities = [Entity(f"{view.name}_e{n}", join_keys={k: types[k] for k in keys}) for n, keys in enumerate(view.entities)]
-    event, created = _stored(view, view.event_column), view.created_column and _stored(view, view.created_column)
-    names = [*types, *(name for name, _ in view.fields), view.event_column, *([view.created_column] if view.created_column else [])]
-    source = ParquetSource(
-        [str(path) for path in paths],
-        timestamp_field=event,
-        created_timestamp_field=created,
-        field_mapping={_stored(view, name): name for name in names} if view.renamed else {},
-    )
+    entities = [
+        Entity(f"{view.name}_e{n}", join_keys={k: types[k] for k in keys}) for n, keys in enumerate(view.entities)
+    ]
     schema = [Field(name, dtype) for name, dtype in view.fields]
     return FeatureView(view.name, entities=entities, schema=schema, source=source, ttl=view.ttl)
+
+
+def _parquet_source(view: ViewWorld, paths: Sequence[Path]) -> ParquetSource:
+    return ParquetSource([str(path) for path in paths], **_columns(view))
+
+
+def _duckdb_source(view: ViewWorld, paths: Sequence[Path]) -> DuckDBSource:
+    import duckdb
+
+    database = paths[0].with_suffix(".duckdb")
+    database.unlink(missing_ok=True)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for number, path in enumerate(paths):
+            verb = "INSERT INTO history BY NAME" if number else "CREATE TABLE history AS"
+            connection.execute(f"{verb} SELECT * FROM read_parquet($1)", [str(path)])
+    return DuckDBSource(str(database), table="history", **_columns(view))
+
+
+def _columns(view: ViewWorld) -> dict[str, Any]:
+    """Return how the source names the view's columns, as the keyword arguments of a source."""
+    names = [
+        *dict(view.keys),
+        *dict(view.fields),
+        view.event_column,
+        *([view.created_column] if view.created_column else []),
+    ]
+    return {
+        "timestamp_field": _stored(view, view.event_column),
+        "created_timestamp_field": view.created_column and _stored(view, view.created_column),
+        "field_mapping": {_stored(view, name): name for name in names} if view.renamed else {},
+    }
 
 
 def _stored(view: ViewWorld, name: str) -> str:
     return f"src {name}" if view.renamed else name
 
 
-def write_parts(view: ViewWorld, folder: Path, rng: Random) -> list[Path]:
+def write_parts(
+    view: ViewWorld, folder: Path, rng: Random, *, time_types: Sequence[pa.DataType] = _TIME_TYPES
+) -> list[Path]:
     """Write each part of ``view`` as a Parquet file: columns in any order, one more than needed, times in any unit."""
     paths = []
     folder.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(view.parts):
-        table = rows_table(view, [view.rows[i] for i in part], time_type=rng.choice(_TIME_TYPES))
+        table = rows_table(view, [view.rows[i] for i in part], time_type=rng.choice(time_types))
         table = table.append_column("not asked for", pa.array(range(len(part)), pa.int64()))
         names = rng.sample(table.column_names, table.num_columns)
         table = table.select(names)
@@ -90,21 +128,23 @@ def entity_rows(world: World, view: ViewWorld) -> list[dict[str, Any]]:
 
 def entity_table(world: World) -> pa.Table:
     """Return the entity rows as Arrow: keys, time and extra columns in a seeded order, time in any zone and unit."""
-    rng = Random(world.seed * 7 + 1)
+    rng = Random(world.seed * 7 + 1)  # noqa: S311 - a seeded generator, no secret
     columns = {
         name: pa.array([keys[name] for keys in world.entity_keys], arrow_type(dtype))
         for name, dtype in world.key_columns().items()
     }
     columns[world.timestamp_column] = pa.array(world.times, _UTC_US).cast(rng.choice(_TIME_TYPES))
     for name in world.extra:
-        columns[name] = rng.choice([pa.array(world.times, pa.timestamp("us", "UTC")), pa.array(range(len(world.times)))])
+        columns[name] = rng.choice(
+            [pa.array(world.times, pa.timestamp("us", "UTC")), pa.array(range(len(world.times)))]
+        )
     return pa.table({name: columns[name] for name in rng.sample(sorted(columns), len(columns))})
 
 
 def entity_frame(world: World) -> Any:
     """Return the entity rows as the kind of frame that the world asks for, a pandas one with a strange index."""
     table = entity_table(world)
-    rng = Random(world.seed * 7 + 2)
+    rng = Random(world.seed * 7 + 2)  # noqa: S311 - a seeded generator, no secret
     if world.frame == "polars":
         import polars as pl
 

@@ -63,7 +63,9 @@ def hazards(world: World) -> Counter[str]:
 
 
 def _same(view: ViewWorld, a: Any, b: Any) -> bool:
-    return a.statuses == b.statuses and all(same_value(x, y, t) for x, y, t in zip(a.values, b.values, view.types, strict=True))
+    return a.statuses == b.statuses and all(
+        same_value(x, y, t) for x, y, t in zip(a.values, b.values, view.types, strict=True)
+    )
 
 
 def _cases(view: ViewWorld, rows: list[Row], t: datetime, as_of: datetime) -> set[str]:
@@ -83,7 +85,9 @@ def _cases(view: ViewWorld, rows: list[Row], t: datetime, as_of: datetime) -> se
         found |= {edges[t - top_event - view.ttl]} if t - top_event - view.ttl in edges else set()
     top = [row for row, event in visible if event == top_event]
     found |= _ties(view, top)
-    if any(None in row.values for row, event in visible if event < top_event) and all(None not in row.values for row in top):
+    if any(None in row.values for row, event in visible if event < top_event) and all(
+        None not in row.values for row in top
+    ):
         found.add("older row has the missing value")
     if view.created_column:
         created = [row.created for row, _ in visible]
@@ -108,6 +112,8 @@ def _ties(view: ViewWorld, top: list[Row]) -> set[str]:
         return {"tie decided by created"}
     best = [row for row in top if not known or row.created == max(known)]
     first = best[0]
-    if all(all(same_value(x, y, t) for x, y, t in zip(row.values, first.values, view.types, strict=True)) for row in best):
+    if all(
+        all(same_value(x, y, t) for x, y, t in zip(row.values, first.values, view.types, strict=True)) for row in best
+    ):
         return {"exact duplicate on top"}
     return {"tie decided by values"}

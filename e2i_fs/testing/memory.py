@@ -163,7 +163,7 @@ def _with_columns(batch: pa.Table, names: Sequence[str], fields: Mapping[str, An
     return batch.select(list(dict.fromkeys(names)))
 
 
-def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:
+def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:  # noqa: ARG001
     """Open an empty in-memory backend. It takes no options."""
     for option in options:
         if option not in _FROM_THE_CORE:

@@ -161,7 +161,11 @@ def online(
 
 
 def batch_problems(
-    rows: Iterable[Row], now: datetime, key_types: Sequence[DType], *, max_future_skew: timedelta = timedelta(seconds=60)
+    rows: Iterable[Row],
+    now: datetime,
+    key_types: Sequence[DType],
+    *,
+    max_future_skew: timedelta = timedelta(seconds=60),
 ) -> list[tuple[int, str]]:
     """Return each (row number, problem) for which the whole batch is refused (W-1, O-4)."""
     found = []

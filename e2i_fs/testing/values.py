@@ -13,7 +13,19 @@ from e2i_fs.dtypes import DType
 
 __all__ = ["ALL_KINDS", "COMMON_KINDS", "KEY_KINDS", "draw_dtype", "draw_keys", "draw_value"]
 
-COMMON_KINDS = ("int64", "float64", "float32", "string", "bool", "timestamp", "bytes", "int32", "date", "json", "decimal")
+COMMON_KINDS = (
+    "int64",
+    "float64",
+    "float32",
+    "string",
+    "bool",
+    "timestamp",
+    "bytes",
+    "int32",
+    "date",
+    "json",
+    "decimal",
+)
 ALL_KINDS = (*COMMON_KINDS, "array", "vector", "struct")
 KEY_KINDS = ("string", "int64")
 
@@ -57,7 +69,9 @@ def draw_dtype(rng: Random, kinds: tuple[str, ...], *, depth: int = 1) -> DType:
         case "array":
             return d.Array(draw_dtype(rng, inner, depth=0))
         case "struct":
-            return d.Struct({name: draw_dtype(rng, inner, depth=0) for name in rng.sample(["b", "a", "c"], rng.randint(1, 2))})
+            return d.Struct(
+                {name: draw_dtype(rng, inner, depth=0) for name in rng.sample(["b", "a", "c"], rng.randint(1, 2))}
+            )
         case _:
             return DType(kind)
 
@@ -70,7 +84,11 @@ def draw_value(rng: Random, dtype: DType, *, missing: float = 0.15) -> Any:
         case "decimal":
             precision, scale = dtype.numbers
             top = 10**precision - 1
-            return Decimal(rng.choice([0, 1, -1, top, -top])).scaleb(-scale) if precision < 28 else Decimal(rng.randint(-9, 9))
+            return (
+                Decimal(rng.choice([0, 1, -1, top, -top])).scaleb(-scale)
+                if precision < 28
+                else Decimal(rng.randint(-9, 9))
+            )
         case "vector":
             return [draw_value(rng, d.Float32, missing=0) for _ in range(dtype.numbers[0])]
         case "array":
@@ -90,7 +108,11 @@ def draw_keys(rng: Random, types: list[DType]) -> list[tuple[Any, ...]]:
         text = rng.choice(["1231", "1112", "a_b_c", "1_2_3", "____", "x\x00y\x00z"])
         pieces = {text[i:j] for i in range(len(text)) for j in range(i, len(text) + 1)}
         digits = [1, 11, 12, 112, 111, 2, 23, 123, 3, 1231]
-        by_kind: dict[str, tuple[Any, ...]] = {"string": tuple(sorted(pieces)), "int64": tuple(digits), "int32": tuple(digits)}
+        by_kind: dict[str, tuple[Any, ...]] = {
+            "string": tuple(sorted(pieces)),
+            "int64": tuple(digits),
+            "int32": tuple(digits),
+        }
         pools = [by_kind.get(t.kind, pool) for t, pool in zip(types, pools, strict=True)]
     keys: dict[tuple[Any, ...], None] = {}
     if len(types) > 1 and all(t.kind == "string" for t in types):

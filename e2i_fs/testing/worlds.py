@@ -27,7 +27,21 @@ _BASES = (
     datetime(1969, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC),
 )
 _PLAIN_NAMES = ("trx_count", "share", "score", "tier", "note", "flag", "amount", "seen")
-_HOSTILE_NAMES = ("select", "a b", "Tier", "tier", "x_y", "rn", "entity_row_id", "event_expire_timestamp", "日本", "rank", "t", "k", "__e")
+_HOSTILE_NAMES = (
+    "select",
+    "a b",
+    "Tier",
+    "tier",
+    "x_y",
+    "rn",
+    "entity_row_id",
+    "event_expire_timestamp",
+    "日本",
+    "rank",
+    "t",
+    "k",
+    "__e",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class World:
         Fields are asked for in a seeded order. The last three ask only of views with a created column, and
         are left out when there is none.
         """
-        rng = Random(self.seed * 31 + 7)
+        rng = Random(self.seed * 31 + 7)  # noqa: S311 - a seeded generator, no secret
         every = [(number, name) for number, view in enumerate(self.views) for name, _ in view.fields]
         rng.shuffle(every)
         known = [(number, name) for number, name in every if self.views[number].created_column]
@@ -132,7 +146,7 @@ def make_world(
     ``kinds`` and ``key_kinds`` are the kinds of dtype a backend can keep, ``hostile_names`` gives features the
     names that databases trip over, ``append`` puts some rows into SDK writes instead of files.
     """
-    rng = Random(seed)
+    rng = Random(seed)  # noqa: S311 - a seeded generator, no secret
     base, unit = rng.choice(_BASES), rng.choice(_UNITS)
     columns = {name: DType(rng.choice(key_kinds)) for name in (f"w{seed}_a", f"w{seed}_b", f"w{seed}_c")}
     names = rng.sample(_HOSTILE_NAMES if hostile_names else _PLAIN_NAMES, 8)
@@ -171,7 +185,9 @@ def _split(rng: Random, items: list[int], into: int) -> list[list[int]]:
     return [items[i:j] for i, j in zip([0, *cuts], [*cuts, len(items)], strict=True)]
 
 
-def _draw_view(rng: Random, name: str, columns: dict[str, DType], names: list[str], kinds: tuple[str, ...]) -> ViewWorld:
+def _draw_view(
+    rng: Random, name: str, columns: dict[str, DType], names: list[str], kinds: tuple[str, ...]
+) -> ViewWorld:
     keys = tuple((column, columns[column]) for column in rng.sample(sorted(columns), rng.choice([1, 2, 2, 3])))
     cut = rng.randint(0, len(keys) - 1)
     groups = [tuple(column for column, _ in group) for group in (keys[:cut], keys[cut:]) if group]

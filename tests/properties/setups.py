@@ -54,7 +54,9 @@ class Setup:
     name: str
     opener: Callable[[Path, FakeClock], Any]
     kinds: tuple[str, ...] = ALL_KINDS
+    key_kinds: tuple[str, ...] = ("string", "int64", "int32", "bool", "bytes", "date", "timestamp")
     hostile: bool = True
+    source: str = "parquet"
 
     @contextmanager
     def open(self, path: Path, clock: FakeClock) -> Iterator[Opened]:
@@ -63,8 +65,8 @@ class Setup:
 
     def world(self, seed: int) -> World:
         """Return the world of ``seed`` with the dtypes and names that this store can keep."""
-        kinds = self.kinds
-        return make_world(seed, kinds=kinds, hostile_names=self.hostile and seed % 4 == 0)
+        key_kinds = self.key_kinds if seed % 5 == 0 else ("string", "int64")
+        return make_world(seed, kinds=self.kinds, key_kinds=key_kinds, hostile_names=self.hostile and seed % 4 == 0)
 
 
 @contextmanager
@@ -107,7 +109,12 @@ def _feast_redis(offline: str) -> Callable[[Path, FakeClock], Any]:
 
 @contextmanager
 def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
-    primary = {**feast_config(path / "feast", "duckdb", {"type": "sqlite"}), "name": "primary", "inner": "feast", "backend": "breakable"}
+    primary = {
+        **feast_config(path / "feast", "duckdb", {"type": "sqlite"}),
+        "name": "primary",
+        "inner": "feast",
+        "backend": "breakable",
+    }
     standby = {"name": "standby", "backend": "duckdb", "path": str(path / "duckdb")}
     breaker = {"failures": NEVER, "calls": NEVER}  # the primary is asked, and fails, each time
     config = {"backends": [primary, standby], "failover": {"deadline": 30, "shadow_rate": 0, "breaker": breaker}}
@@ -119,6 +126,7 @@ def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
 ALL = (
     Setup("memory", _memory),
     Setup("duckdb", _duckdb),
+    Setup("duckdb-tables", _duckdb, hostile=False, source="duckdb"),
     Setup("feast-dask-sqlite", _feast_sqlite("dask")),
     Setup("feast-duckdb-redis", _feast_redis("duckdb")),
     Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False)),

@@ -35,7 +35,9 @@ def opened(request, tmp_path: Path) -> Iterator[tuple[Any, FakeClock]]:
         yield found.store, clock
 
 
-def ask(store: Any, clock: FakeClock, world: World, folder: Path, request: Request, frame: pa.Table | None = None) -> Answers:
+def ask(
+    store: Any, clock: FakeClock, world: World, folder: Path, request: Request, frame: pa.Table | None = None
+) -> Answers:
     """Apply ``world`` and return statuses and values (as text, so that NaN equals itself) by feature."""
     clock.set(world.now)
     store.apply(definitions(world, folder))
@@ -48,7 +50,9 @@ def ask(store: Any, clock: FakeClock, world: World, folder: Path, request: Reque
         filter_by_created_timestamp=request.filter_by_created, as_of=request.as_of,
     )  # fmt: skip
     table = result.to_arrow()
-    return [([s.name for s in result.statuses[r]], [repr(v) for v in table[r.replace(":", "__")].to_pylist()]) for r in refs]
+    return [
+        ([s.name for s in result.statuses[r]], [repr(v) for v in table[r.replace(":", "__")].to_pylist()]) for r in refs
+    ]
 
 
 def renamed(world: World, suffix: str) -> World:
@@ -80,7 +84,9 @@ def _hidden(row: Row, view: ViewWorld, world: World, latest: datetime, request: 
     """Return ``row`` in forms that cannot be seen: later than all, without time, without key, not known in time."""
     event = row.event or latest
     forms = [
-        row._replace(event=latest + US * rng.choice([1, 2, 10**9]), created=row.created if view.created_column else None),
+        row._replace(
+            event=latest + US * rng.choice([1, 2, 10**9]), created=row.created if view.created_column else None
+        ),
         row._replace(event=None),
         row._replace(key=tuple(None for _ in row.key)),
         row._replace(key=tuple(_other(part) for part in row.key)),
@@ -116,7 +122,8 @@ def test_the_order_and_files_of_the_rows_do_not_matter(opened, seed: int, tmp_pa
     world = make_world(seed)
     for request in world.requests():
         said = [
-            ask(store, clock, renamed(laid_out(world, Random(again)), f"_{again}"), tmp_path / f"{again}", request) for again in range(3)
+            ask(store, clock, renamed(laid_out(world, Random(again)), f"_{again}"), tmp_path / f"{again}", request)
+            for again in range(3)
         ]
         assert said[0] == said[1] == said[2]
 
@@ -157,7 +164,12 @@ def test_moving_everything_in_time_moves_nothing_else(opened, seed: int, tmp_pat
     world = make_world(seed)
     by = Random(seed).choice([timedelta(days=-9_000, microseconds=1), timedelta(days=30_000, hours=5), US])
     views = tuple(
-        replace(v, rows=tuple(r._replace(event=r.event and r.event + by, created=r.created and r.created + by) for r in v.rows))
+        replace(
+            v,
+            rows=tuple(
+                r._replace(event=r.event and r.event + by, created=r.created and r.created + by) for r in v.rows
+            ),
+        )
         for v in world.views
     )
     moved = replace(world, views=views, times=tuple(t + by for t in world.times), now=world.now + by)

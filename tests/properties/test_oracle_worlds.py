@@ -19,20 +19,40 @@ from tests.properties import setups
 WORLDS, CHUNK = 200, 20
 
 
-@pytest.mark.rule("P-1", "P-2", "P-3", "P-4", "P-5", "P-6", "P-7", "P-8", "P-10", "T-1", "T-3", "T-4", "O-1", "O-2", "O-3", "O-5", "O-6")
+@pytest.mark.rule(
+    "P-1",
+    "P-2",
+    "P-3",
+    "P-4",
+    "P-5",
+    "P-6",
+    "P-7",
+    "P-8",
+    "P-10",
+    "T-1",
+    "T-3",
+    "T-4",
+    "O-1",
+    "O-2",
+    "O-3",
+    "O-5",
+    "O-6",
+)
 @pytest.mark.parametrize("chunk", range(WORLDS // CHUNK))
 @pytest.mark.parametrize("setup", setups.ALL, ids=lambda s: s.name)
 def test_answers_equal_the_oracle(setup: setups.Setup, chunk: int, tmp_path: Path) -> None:
     clock = FakeClock()
     with setup.open(tmp_path / "store", clock) as opened:
         for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
-            check_world(opened.store, setup.world(seed), tmp_path / "sources", clock, opened)
+            check_world(opened.store, setup.world(seed), tmp_path / "sources", clock, opened, setup.source)
 
 
-def check_world(store: Any, world: World, folder: Path, clock: FakeClock, opened: setups.Opened) -> None:
+def check_world(
+    store: Any, world: World, folder: Path, clock: FakeClock, opened: setups.Opened, source: str = "parquet"
+) -> None:
     """Ask everything about one world, historically in all forms of knowledge time and online before and after."""
     clock.set(world.now)
-    store.apply(definitions(world, folder))
+    store.apply(definitions(world, folder, kind=source))
     for view in world.views:
         for batch in view.batches:
             store.write(view.name, batch_table(view, batch), to="offline")
@@ -52,7 +72,9 @@ def check_world(store: Any, world: World, folder: Path, clock: FakeClock, opened
         _check_online(store, world, view, clock, rng, opened)
 
 
-def _check_online(store: Any, world: World, view: ViewWorld, clock: FakeClock, rng: Random, opened: setups.Opened) -> None:
+def _check_online(
+    store: Any, world: World, view: ViewWorld, clock: FakeClock, rng: Random, opened: setups.Opened
+) -> None:
     clock.set(world.now)
     written = [view.rows[n] for n in view.writable(world.now)]
     past = [row for row in view.rows if row.event and None not in row.key and row.event <= world.now]

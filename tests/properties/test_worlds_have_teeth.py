@@ -47,7 +47,9 @@ def _strict_event(row: Row, t, filter_by_created, as_of):  # event_ts < t
 
 
 def _unknown_is_known(row: Row, t, filter_by_created, as_of):
-    return REAL_VISIBLE(row if row.created or row.event is None else row._replace(created=row.event), t, filter_by_created, as_of)
+    return REAL_VISIBLE(
+        row if row.created or row.event is None else row._replace(created=row.event), t, filter_by_created, as_of
+    )
 
 
 def _created_before_t(row: Row, t, filter_by_created, as_of):

@@ -47,7 +47,9 @@ def asked(rows: list[Row]) -> list[tuple[tuple[str, str], datetime]]:
     questions = []
     for _ in range(20_000):
         row = rng.choice(rows)
-        moment = rng.choice([row.event, row.created]) + rng.choice([timedelta(0), US, -US, TTL, TTL + US, timedelta(hours=3)])
+        moment = rng.choice([row.event, row.created]) + rng.choice(
+            [timedelta(0), US, -US, TTL, TTL + US, timedelta(hours=3)]
+        )
         key = row.key if rng.random() < 0.95 else (row.key[1], row.key[0] + "X")
         questions.append((key, moment))
     return questions

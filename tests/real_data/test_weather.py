@@ -28,7 +28,8 @@ def test_weather_with_gaps_and_missing_values_equals_the_oracle(backend, tmp_pat
     numbers = [f.name for f in table.schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
     types = [fs.Float64 if pa.types.is_floating(table.schema.field(n).type) else fs.Int64 for n in numbers]
     rows = [
-        Row((r["origin"],), r["observed_at"] and _utc(r["observed_at"]), None, tuple(r[n] for n in numbers)) for r in table.to_pylist()
+        Row((r["origin"],), r["observed_at"] and _utc(r["observed_at"]), None, tuple(r[n] for n in numbers))
+        for r in table.to_pylist()
     ]
     view = fs.FeatureView(
         "weather", entities=[fs.Entity("origin")], schema=[fs.Field(n, t) for n, t in zip(numbers, types, strict=True)],

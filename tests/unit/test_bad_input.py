@@ -37,7 +37,9 @@ def _state(store):
     )
 
 
-@pytest.mark.parametrize("call", ["historical", "online", "write", "get", "delete", "freshness", "statistics", "materialize"])
+@pytest.mark.parametrize(
+    "call", ["historical", "online", "write", "get", "delete", "freshness", "statistics", "materialize"]
+)
 def test_an_unknown_view_is_named_with_the_nearest(filled, call) -> None:
     calls = {
         "historical": lambda: ask(filled, [("a", at(1))], ["hcp_stat:trx_count"]),
@@ -82,8 +84,17 @@ def test_an_unknown_backend_is_named_with_the_nearest(tmp_path) -> None:
         ({"backend": "duckdb", "path": "x", "naive_timestamp": "utc"}, "naive_timestamps"),
         ({"backend": "memory", "size": 3}, "no options"),
         ({"backends": [{"backend": "memory"}], "failver": {}}, "failover"),
-        ({"backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}], "failover": {"dedline": 1}}, "deadline"),
-        ({"backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}], "failover": {"breaker": {"failurs": 1}}}, "failures"),
+        (
+            {"backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}], "failover": {"dedline": 1}},
+            "deadline",
+        ),
+        (
+            {
+                "backends": [{"backend": "memory"}, {"backend": "memory", "name": "b"}],
+                "failover": {"breaker": {"failurs": 1}},
+            },
+            "failures",
+        ),
         ({"backend": "duckdb", "path": "x", "naive_timestamps": "maybe"}, "utc"),
         ({"backend": "duckdb"}, "path"),
     ],
@@ -259,7 +270,9 @@ def test_parquet_with_a_damaged_page_is_told(store, tmp_path) -> None:
 
 
 def test_a_bad_batch_lists_every_problem_and_writes_nothing(filled) -> None:
-    rows = batch(("b", at(1), 1), (None, at(1), 1), ("b", None, 1), ("b", NOW + timedelta(minutes=1) + US, 1), ("b", at(2), 2))
+    rows = batch(
+        ("b", at(1), 1), (None, at(1), 1), ("b", None, 1), ("b", NOW + timedelta(minutes=1) + US, 1), ("b", at(2), 2)
+    )
     with pytest.raises(fs.InvalidBatchError) as caught:
         filled.write("hcp_stats", rows)
     text = "\n".join(caught.value.problems)
@@ -334,7 +347,10 @@ def test_a_read_only_folder_is_told(tmp_path, clock) -> None:
 
 def test_a_store_folder_that_cannot_be_made_is_told(tmp_path, clock) -> None:
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(fs.E2IError, match="file"), fs.connect(config("duckdb", tmp_path / "file" / "store"), clock=clock) as store:
+    with (
+        pytest.raises(fs.E2IError, match="file"),
+        fs.connect(config("duckdb", tmp_path / "file" / "store"), clock=clock) as store,
+    ):
         store.apply([view(tmp_path, [("a", at(1), 1)])])
 
 

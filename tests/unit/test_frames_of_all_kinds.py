@@ -50,12 +50,18 @@ TEXT_KEYS = {
     "category": lambda: _pd(pd.Categorical(["b", "a"])),
     "arrow strings of pandas": lambda: _pd(pd.array(["b", "a"], dtype="string[pyarrow]")),
     "numpy strings": lambda: _pd(_objects(np.str_("b"), np.str_("a"))),
-    "arrow times of pandas": lambda: _pd(["b", "a"], pd.Series(T).astype(pd.ArrowDtype(pa.timestamp("ns", "America/New_York")))),
+    "arrow times of pandas": lambda: _pd(
+        ["b", "a"], pd.Series(T).astype(pd.ArrowDtype(pa.timestamp("ns", "America/New_York")))
+    ),
     "times in seconds": lambda: _pd(["b", "a"], pd.Series(T).astype("datetime64[s, UTC]")),
     "times as objects, one naive": lambda: _pd(["b", "a"], _objects(at(1), at(1).replace(tzinfo=None))),
     "dates": lambda: _pd(["b", "a"], [dt.date(2024, 3, 11)] * 2),
-    "polars categorical": lambda: pl.DataFrame({"hcp_id": pl.Series(["b", "a"], dtype=pl.Categorical), "event_timestamp": T}),
-    "polars enum": lambda: pl.DataFrame({"hcp_id": pl.Series(["b", "a"], dtype=pl.Enum(["a", "b"])), "event_timestamp": T}),
+    "polars categorical": lambda: pl.DataFrame(
+        {"hcp_id": pl.Series(["b", "a"], dtype=pl.Categorical), "event_timestamp": T}
+    ),
+    "polars enum": lambda: pl.DataFrame(
+        {"hcp_id": pl.Series(["b", "a"], dtype=pl.Enum(["a", "b"])), "event_timestamp": T}
+    ),
     "string views": lambda: pa.table({"hcp_id": pa.array(["b", "a"], pa.string_view()), "event_timestamp": TIMES}),
     "large strings": lambda: pa.table({"hcp_id": pa.array(["b", "a"], pa.large_string()), "event_timestamp": TIMES}),
 }
@@ -98,7 +104,9 @@ def test_keys_of_every_dtype_match_exactly(store, tmp_path, case) -> None:
 
 
 @pytest.mark.rule("P-6")
-@pytest.mark.parametrize("extra", [[{1}, {2}], pd.period_range("2024", periods=2), pd.interval_range(0, 2), pd.to_timedelta([1, 2])])
+@pytest.mark.parametrize(
+    "extra", [[{1}, {2}], pd.period_range("2024", periods=2), pd.interval_range(0, 2), pd.to_timedelta([1, 2])]
+)
 def test_columns_that_are_none_of_our_business_come_back_as_they_are(store, tmp_path, extra) -> None:
     store.apply([view(tmp_path, [("a", at(1), 0), ("b", at(1), 1)])])
     _same_answer(store, _pd(["b", "a"], extra=extra), [1, 0])
@@ -125,7 +133,9 @@ def test_a_whole_number_matches_online_whatever_it_is(store, tmp_path, asked) ->
 
 @pytest.mark.rule("P-7", "O-5")
 @pytest.mark.filterwarnings("ignore::e2i_fs.KeyTypeWarning")
-@pytest.mark.parametrize("asked", ["1", True, np.True_, 1.5, float("nan"), float("inf"), None, pd.NA, pd.NaT, b"1", [1], 2**70])
+@pytest.mark.parametrize(
+    "asked", ["1", True, np.True_, 1.5, float("nan"), float("inf"), None, pd.NA, pd.NaT, b"1", [1], 2**70]
+)
 def test_what_is_no_such_key_matches_nothing_online(store, tmp_path, asked) -> None:
     store.apply([view(tmp_path, [(1, at(1), 5)], keys={"hcp_id": fs.Int64})])
     store.materialize(None)

@@ -67,7 +67,9 @@ def test_a_ttl_is_kept_on_reading_to_the_microsecond(store, tmp_path, clock: Fak
 @pytest.mark.rule("O-2")
 def test_a_row_a_little_ahead_of_the_clock_hides_nothing_until_its_time(store, tmp_path, clock: FakeClock) -> None:
     store.apply([view(tmp_path, [])])
-    store.write("hcp_stats", batch(("a", NOW + timedelta(seconds=30), 2), ("b", NOW + timedelta(seconds=30), 9)), to="online")
+    store.write(
+        "hcp_stats", batch(("a", NOW + timedelta(seconds=30), 2), ("b", NOW + timedelta(seconds=30), 9)), to="online"
+    )
     store.write("hcp_stats", batch(("a", NOW, 1)), to="online")
     assert online(store, "a", "b") == [(1, "PRESENT"), (None, "NOT_FOUND")]
     clock.advance(timedelta(seconds=30) - US)
@@ -135,7 +137,13 @@ def test_answers_line_up_with_the_rows_asked(store, tmp_path) -> None:
 
 @pytest.mark.rule("O-6")
 def test_after_materialising_to_now_online_is_historical_at_now(store, tmp_path) -> None:
-    rows = [("a", at(1), at(9), 1), ("a", at(1), at(10), 2), ("b", NOW, NOW, None), ("c", NOW + US, at(1), 3), ("d", at(2), None, 4)]
+    rows = [
+        ("a", at(1), at(9), 1),
+        ("a", at(1), at(10), 2),
+        ("b", NOW, NOW, None),
+        ("c", NOW + US, at(1), 3),
+        ("d", at(2), None, 4),
+    ]
     rows.append(("old", NOW - timedelta(days=1) - US, at(0), 5))
     store.apply([view(tmp_path, rows, created=True, ttl=timedelta(days=1))])
     store.materialize(None, NOW)

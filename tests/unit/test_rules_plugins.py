@@ -18,7 +18,11 @@ def _python(code: str, *args: str, **env: str) -> str:
     import os
 
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *args], env={**os.environ, **env}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(code), *args],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -64,7 +68,11 @@ def e2i_fs_backends():
 @pytest.mark.rule("G-2")
 @pytest.mark.parametrize(
     ("code", "cause"),
-    [("import no_such_module", "no_such_module"), ("raise SystemError('odd')", "odd"), (GOOD.replace("api=1", "apo=1"), "apo")],
+    [
+        ("import no_such_module", "no_such_module"),
+        ("raise SystemError('odd')", "odd"),
+        (GOOD.replace("api=1", "apo=1"), "apo"),
+    ],
 )
 def test_a_plugin_that_fails_to_load_harms_no_other_and_says_why(tmp_path, code, cause) -> None:
     _installed(tmp_path, "acme-store", "acme_store", code, "acme")
@@ -159,7 +167,9 @@ def test_a_drivers_error_is_only_ever_the_cause(tmp_path, clock) -> None:
         assert caught.value.__cause__ is not None
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(fs.E2IError, match="file"):
-        fs.connect(config("duckdb", tmp_path / "file" / "store"), clock=clock).apply([view(tmp_path / "x", [("a", at(1), 1)])])
+        fs.connect(config("duckdb", tmp_path / "file" / "store"), clock=clock).apply(
+            [view(tmp_path / "x", [("a", at(1), 1)])]
+        )
 
 
 class _Angry:
@@ -173,7 +183,9 @@ class _Angry:
 
 
 @pytest.mark.rule("G-5")
-def test_an_observer_that_raises_reaches_neither_the_caller_nor_other_observers(tmp_path, backend, clock, caplog) -> None:
+def test_an_observer_that_raises_reaches_neither_the_caller_nor_other_observers(
+    tmp_path, backend, clock, caplog
+) -> None:
     first, second = _Angry(), _Angry()
     with fs.connect(config(backend, tmp_path / "s"), clock=clock, plugins=[first, second]) as store:
         store.apply([view(tmp_path, [("a", at(1), 1)])])

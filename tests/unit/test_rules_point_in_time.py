@@ -26,7 +26,9 @@ def test_a_row_is_visible_from_its_own_microsecond_on(store, tmp_path) -> None:
 
 
 @pytest.mark.rule("P-2")
-@pytest.mark.parametrize("ttl", [US, timedelta(hours=36), timedelta(days=2, seconds=3, microseconds=1), timedelta(days=40_000)])
+@pytest.mark.parametrize(
+    "ttl", [US, timedelta(hours=36), timedelta(days=2, seconds=3, microseconds=1), timedelta(days=40_000)]
+)
 def test_a_row_answers_to_the_last_microsecond_of_its_ttl(store, tmp_path, ttl) -> None:
     start = at(10) - timedelta(days=25_000)
     store.apply([view(tmp_path, [("a", start, 1)], ttl=ttl)])
@@ -179,7 +181,9 @@ def _odd_frame(kind: str):
         return table(data)
     if kind == "polars":
         return pl.DataFrame(data)
-    return pd.DataFrame(data, index=pd.MultiIndex.from_tuples([(9, "x"), (1, "y"), (9, "x"), (0, "z"), (5, "w")], names=["p", None]))
+    return pd.DataFrame(
+        data, index=pd.MultiIndex.from_tuples([(9, "x"), (1, "y"), (9, "x"), (0, "z"), (5, "w")], names=["p", None])
+    )
 
 
 @pytest.mark.rule("P-6")
@@ -344,7 +348,9 @@ def test_an_output_named_like_an_input_column_is_an_error(store, tmp_path) -> No
     frame = table({"hcp_id": ["a"], "event_timestamp": [at(1)], "trx_count": [9]})
     with pytest.raises(fs.FeatureNameCollisionError, match=r"trx_count.*full_feature_names=True"):
         store.get_historical_features(frame, [REF])
-    assert store.get_historical_features(frame, [REF], full_feature_names=True).feature_names == ["hcp_stats__trx_count"]
+    assert store.get_historical_features(frame, [REF], full_feature_names=True).feature_names == [
+        "hcp_stats__trx_count"
+    ]
 
 
 @pytest.mark.rule("P-10")
@@ -353,7 +359,12 @@ def test_rows_not_visible_at_t_change_nothing(store, tmp_path) -> None:
     asked = [("a", at(10)), ("a", at(15))]
     store.apply([view(tmp_path, rows, created=True)])
     plain, known = ask(store, asked), ask(store, asked, as_of=at(15))
-    noise = [("a", at(15) + US, at(1), 99), ("b", at(10), at(10), 99), ("a", None, at(1), 99), (None, at(10), at(10), 99)]
+    noise = [
+        ("a", at(15) + US, at(1), 99),
+        ("b", at(10), at(10), 99),
+        ("a", None, at(1), 99),
+        (None, at(10), at(10), 99),
+    ]
     view(tmp_path, [*noise, *rows], created=True)  # the same file, with rows that nobody may see
     assert values(ask(store, asked)) == values(plain) == [1, 1]
     view(tmp_path, [*noise, ("a", at(12), at(15) + US, 99), *rows], created=True)

@@ -97,7 +97,11 @@ def test_a_fingerprint_is_the_same_in_every_process_and_changes_with_meaning_onl
     said = set()
     for seed in ("0", "1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Kolkata"}
-        said.add(subprocess.run([sys.executable, "-c", _FINGERPRINT], env=env, check=True, capture_output=True, text=True).stdout)
+        said.add(
+            subprocess.run(
+                [sys.executable, "-c", _FINGERPRINT], env=env, check=True, capture_output=True, text=True
+            ).stdout
+        )
     assert len(said) == 1
     # Written down once: a change of the canonical form is a change of every store's fingerprints.
     assert len(said.pop().strip()) == 32
@@ -125,7 +129,9 @@ def test_every_part_of_a_views_meaning_is_in_its_fingerprint(tmp_path) -> None:
 @pytest.mark.rule("R-3")
 def test_a_source_is_checked_when_it_is_applied(store, tmp_path) -> None:
     path = tmp_path / "s.parquet"
-    pq.write_table(pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([at(1)], STAMP), "trx_count": ["many"]}), path)
+    pq.write_table(
+        pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([at(1)], STAMP), "trx_count": ["many"]}), path
+    )
 
     def over(**more):
         schema = more.pop("schema", [fs.Field("trx_count", fs.String)])

@@ -43,7 +43,9 @@ def test_both_moments_of_the_hour_that_summer_time_repeats_are_told_apart(store,
     second = first.replace(fold=1)
     rows = [("a", first.astimezone(UTC), 1), ("a", second.astimezone(UTC), 2)]
     store.apply([view(tmp_path, rows)])
-    frame = pa.table({"hcp_id": ["a", "a"], "event_timestamp": pa.array([first, second], pa.timestamp("us", "America/New_York"))})
+    frame = pa.table(
+        {"hcp_id": ["a", "a"], "event_timestamp": pa.array([first, second], pa.timestamp("us", "America/New_York"))}
+    )
     assert values(store.get_historical_features(frame, ["hcp_stats:trx_count"])) == [1, 2]
 
 
@@ -59,7 +61,9 @@ def test_naive_entity_times_are_read_as_utc_in_any_unit(store, tmp_path, unit) -
 def test_naive_times_are_an_error_where_the_configuration_rejects_them(tmp_path, backend, clock) -> None:
     with fs.connect({**config(backend, tmp_path / "s"), "naive_timestamps": "reject"}, clock=clock) as store:
         store.apply([view(tmp_path, [("a", at(10), 1)])])
-        frame = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([at(10).replace(tzinfo=None)], pa.timestamp("us"))})
+        frame = pa.table(
+            {"hcp_id": ["a"], "event_timestamp": pa.array([at(10).replace(tzinfo=None)], pa.timestamp("us"))}
+        )
         with pytest.raises(fs.InvalidTimestampError, match="event_timestamp"):
             store.get_historical_features(frame, ["hcp_stats:trx_count"])
         with pytest.raises(fs.InvalidTimestampError, match="as_of"):
@@ -72,7 +76,9 @@ def test_a_time_finer_than_a_microsecond_is_an_error_naming_column_and_row(store
     store.apply([view(tmp_path, [("a", at(10), 1)])])
     nanos = pa.array([1_710_000_000_000_000_000, 1_710_000_000_000_000_001], pa.timestamp("ns", "UTC"))
     with pytest.raises(fs.InvalidTimestampError, match=r"event_timestamp.*\b1\b"):
-        store.get_historical_features(pa.table({"hcp_id": ["a", "a"], "event_timestamp": nanos}), ["hcp_stats:trx_count"])
+        store.get_historical_features(
+            pa.table({"hcp_id": ["a", "a"], "event_timestamp": nanos}), ["hcp_stats:trx_count"]
+        )
 
 
 @pytest.mark.rule("T-2")
@@ -84,7 +90,8 @@ def test_a_source_time_finer_than_a_microsecond_never_answers_early(store, tmp_p
     nanos = int(at(10).timestamp()) * 10**9 + 1
     path = tmp_path / "hcp_stats.parquet"
     pq.write_table(
-        pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([nanos], pa.timestamp("ns", "UTC")), "trx_count": [1]}), path
+        pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([nanos], pa.timestamp("ns", "UTC")), "trx_count": [1]}),
+        path,
     )
     with pytest.raises((fs.E2IError,), match="event_timestamp"):
         store.apply([one])
@@ -163,7 +170,15 @@ def test_nothing_but_the_clock_module_reads_the_wall_clock() -> None:
 
     package = Path(fs.__file__).parent
     backends = package.parent / "backends"
-    readers = {"time.time", "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time_ns", "dt.datetime.now"}
+    readers = {
+        "time.time",
+        "datetime.now",
+        "datetime.utcnow",
+        "datetime.today",
+        "date.today",
+        "time.time_ns",
+        "dt.datetime.now",
+    }
     found = []
     for path in [*package.rglob("*.py"), *backends.rglob("*.py")]:
         if path == package / "clock.py":

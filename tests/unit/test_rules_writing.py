@@ -25,7 +25,9 @@ def test_a_batch_with_one_bad_row_is_refused_whole_with_every_problem(store, tmp
     for to in ("online", "offline", "both"):
         with pytest.raises(fs.InvalidBatchError) as caught:
             store.write("hcp_stats", rows, to=to)
-        named = [(row, word) for row, word in ((1, "hcp_id"), (2, "event_timestamp"), (3, "event_timestamp"), (4, "hcp_id"))]
+        named = [
+            (row, word) for row, word in ((1, "hcp_id"), (2, "event_timestamp"), (3, "event_timestamp"), (4, "hcp_id"))
+        ]
         for row, word in named:
             assert any(f"row {row}" in p and word in p for p in caught.value.problems)
     assert online(store, "a") == [(None, "NOT_FOUND")]

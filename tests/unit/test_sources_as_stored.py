@@ -72,7 +72,8 @@ def test_a_stored_column_is_read_exactly_or_refused(store, tmp_path, case) -> No
     keys = [str(i) for i in range(len(stored))]
     one = view(tmp_path, [], fields={"x": dtype})
     pq.write_table(
-        pa.table({"hcp_id": keys, "event_timestamp": pa.array([at(1)] * len(keys), STAMP), "x": stored}), tmp_path / "hcp_stats.parquet"
+        pa.table({"hcp_id": keys, "event_timestamp": pa.array([at(1)] * len(keys), STAMP), "x": stored}),
+        tmp_path / "hcp_stats.parquet",
     )
     asked = [(key, at(1)) for key in keys]
     if expected is REFUSED:
@@ -102,7 +103,13 @@ def test_columns_that_differ_only_by_case_are_different_columns(store, tmp_path)
 @pytest.mark.rule("P-8")
 def test_a_column_that_is_not_asked_for_is_not_taken_for_its_twin_by_case(store, tmp_path) -> None:
     one = view(tmp_path, [], fields={"tier": fs.Int64})
-    rows = {"Tier": [9], "hcp_id": ["k"], "event_timestamp": pa.array([at(1)], STAMP), "tier": [1], "Event_Timestamp": ["x"]}
+    rows = {
+        "Tier": [9],
+        "hcp_id": ["k"],
+        "event_timestamp": pa.array([at(1)], STAMP),
+        "tier": [1],
+        "Event_Timestamp": ["x"],
+    }
     pq.write_table(pa.table(rows), tmp_path / "hcp_stats.parquet")
     store.apply([one])
     assert values(ask(store, [("k", at(1))], "hcp_stats:tier"), "tier") == [1]
@@ -119,7 +126,9 @@ def test_join_keys_that_differ_only_by_case_are_different_keys(store, tmp_path) 
 
 
 @pytest.mark.rule("T-4")
-@pytest.mark.parametrize("name", ["it's", "a[1]", "a*b", "sp ace", "x=1", "é", "%20", "a{b}", "q?", "hash#1", "trx_count=7"])
+@pytest.mark.parametrize(
+    "name", ["it's", "a[1]", "a*b", "sp ace", "x=1", "é", "%20", "a{b}", "q?", "hash#1", "trx_count=7"]
+)
 def test_the_name_of_a_folder_means_nothing(store, tmp_path, name) -> None:
     """No glob, no Hive partition column, no escape is read into a path that is a file."""
     store.apply([view(tmp_path / name, [("k", at(1), 1)])])
