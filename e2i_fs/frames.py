@@ -26,8 +26,11 @@ class Frame:
     """
 
     def __init__(self, native: Any, what: str = "entity_df") -> None:
-        self.native = native
         self.kind = _kind(native)
+        self.lazy = self.kind == "polars" and type(native).__name__ == "LazyFrame"
+        # What comes back is what was asked about, whatever the caller does to the frame meanwhile (P-6).
+        self.native = native.collect() if self.lazy else native.copy() if self.kind == "pandas" else native
+        native = self.native
         try:
             table = _table(native, self.kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -52,8 +55,8 @@ class Frame:
         if self.kind == "polars":
             import polars as pl
 
-            frame = self.native.collect() if isinstance(self.native, pl.LazyFrame) else self.native
-            return frame.with_columns([pl.Series(name, pl.from_arrow(c)) for name, c in columns.items()])
+            made = self.native.with_columns([pl.Series(name, pl.from_arrow(c)) for name, c in columns.items()])
+            return made.lazy() if self.lazy else made
         table = self.arrow_with(columns)
         if self.kind == "duckdb":
             import duckdb
@@ -80,9 +83,7 @@ def _table(native: Any, kind: str) -> pa.Table | None:
     if isinstance(native, pa.Table):
         return native
     if kind == "pandas":
-        return _from_pandas(native)
-    if kind == "polars" and type(native).__name__ == "LazyFrame":
-        native = native.collect()
+        return _from_pandas(native) if type(native).__name__.endswith("DataFrame") else None
     if isinstance(native, pa.RecordBatch):
         return pa.Table.from_batches([native])
     if isinstance(native, Mapping):

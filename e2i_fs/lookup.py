@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from e2i_fs.backend import Backend, Key, OnlineRow
 from e2i_fs.catalog import Catalog
@@ -21,8 +21,13 @@ from e2i_fs.values import arrow_type, python_value, storage_value
 __all__ = ["EntityRows", "Found", "assemble", "look_up", "same_rows"]
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
-Found = Mapping[str, Sequence[OnlineRow | None]]
-"""By view, the newest row of each entity row, or None."""
+
+
+class Found(NamedTuple):
+    """What was found at one moment (µs): by view, the row that answers for each entity row, or None."""
+
+    now_us: int
+    rows: Mapping[str, Sequence[OnlineRow | None]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def look_up(backend: Backend, catalog: Catalog, request: Request, rows: EntityRo
                 unique.setdefault(key, len(unique))
         read = backend.online_read(name, list(unique), at_us=now_us) if unique else []
         found[name] = [None if key is None else read[unique[key]] for key in keys]
-    return found
+    return Found(now_us, found)
 
 
 def same_rows(one: Found, other: Found) -> bool:
@@ -90,12 +95,12 @@ def same_rows(one: Found, other: Found) -> bool:
 def _plain(found: Found) -> Any:
     return {
         view: [None if r is None else (r.event_us, r.created_us, sorted(r.values.items())) for r in rows]
-        for view, rows in sorted(found.items())
+        for view, rows in sorted(found.rows.items())
     }
 
 
 def assemble(
-    catalog: Catalog, request: Request, rows: EntityRows, found: Found, provenance: Provenance, *, now_us: int
+    catalog: Catalog, request: Request, rows: EntityRows, found: Found, provenance: Provenance
 ) -> OnlineResult:
     """Return the answer: values, statuses and event times of every output, aligned with the entity rows (O-5)."""
     values: dict[str, list[Any]] = {}
@@ -106,9 +111,9 @@ def assemble(
     for name, features in request.views.items():
         view = catalog.views[name]
         ttl, fields = view.ttl_us, view.features
-        view_rows = found[name]
+        view_rows = found.rows[name]
         times = [None if row is None else row.event_us for row in view_rows]
-        expired = [ttl is not None and t is not None and now_us - t > ttl for t in times]
+        expired = [ttl is not None and t is not None and found.now_us - t > ttl for t in times]
         for feature in features:
             ref, dtype = f"{name}:{feature}", fields[feature].dtype
             column: list[Any] = []
@@ -145,5 +150,5 @@ def assemble(
 
 def newest_event(found: Found) -> int | None:
     """Return the newest event time among the rows found (µs), None when there is none."""
-    newest = max((r.event_us for rows in found.values() for r in rows if r is not None), default=-math.inf)
+    newest = max((r.event_us for rows in found.rows.values() for r in rows if r is not None), default=-math.inf)
     return None if newest == -math.inf else int(newest)

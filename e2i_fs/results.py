@@ -140,7 +140,7 @@ class HistoricalResult:
 
     def to_polars(self) -> Any:
         """Return a ``polars.DataFrame``."""
-        return self.to_native() if self._frame.kind == "polars" else _polars(self.to_arrow())
+        return self.to_native() if self._frame.kind == "polars" and not self._frame.lazy else _polars(self.to_arrow())
 
     def explain(self, row: int) -> Mapping[str, Explanation]:
         """Return, for each view, the candidate rows of entity row ``row`` (from 0) and why each lost.

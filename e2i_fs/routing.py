@@ -89,7 +89,7 @@ class Router(Protocol):
         """Answer one read."""
         ...
 
-    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+    def write(self, view: str, kind: str, key: str, content: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
         """Do one write wherever it can be done; raise if nobody took it."""
         ...
 
@@ -121,12 +121,12 @@ def change_catalog(backend: Backend, to: Callable[[Catalog], Catalog]) -> None:
         wanted = to(current)
         if wanted.revision == current.revision:
             return
-        _check_capabilities(backend.capabilities, current, wanted)
+        check_capabilities(backend.capabilities, current, wanted)
         if backend.apply(wanted, expected=current.revision):
             return
 
 
-def _check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> None:
+def check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> None:
     """Raise `UnsupportedError` for a new or changed view that the backend cannot keep, naming what (G-3)."""
     for name, view in wanted.views.items():
         if name in current.views and current.fingerprint(name) == wanted.fingerprint(name):
@@ -186,7 +186,7 @@ class Single:
         )
         return Answered(value, query, catalog, self._name, provenance)
 
-    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+    def write(self, view: str, kind: str, key: str, content: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
         """Write to the backend."""
         return [Outcome(self._name, work(self._name, self._backend))]
 

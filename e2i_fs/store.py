@@ -207,7 +207,6 @@ class Store:
 
         begun = self._clock.monotonic()
         rows = EntityRows.checked(entity_rows)
-        now_us = to_us(self._clock.now())
 
         def prepare(catalog: Catalog) -> Request:
             request = resolve(catalog, features, full_feature_names=full_feature_names)
@@ -215,12 +214,12 @@ class Store:
             return request
 
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Found:
-            return look_up(backend, catalog, request, rows, now_us=now_us)
+            return look_up(backend, catalog, request, rows, now_us=to_us(self._clock.now()))
 
         answered = self._router.ask(Question("online", prepare, _views_of, answer, same=same_rows, strict=strict))
         provenance = self._with_age(answered, newest_event(answered.value))
         self._told("online", answered, rows.count, begun)
-        return assemble(answered.catalog, answered.query, rows, answered.value, provenance, now_us=now_us)
+        return assemble(answered.catalog, answered.query, rows, answered.value, provenance)
 
     def _with_age(self, answered: Answered[Any, Any], newest_us: int | None) -> Any:
         if newest_us is None:
@@ -329,7 +328,7 @@ class Store:
                     ledger=self._ledger, clock=self._clock, progress=progress,
                 )  # fmt: skip
 
-            for outcome in self._router.write(name, kind, uuid.uuid4().hex, work):
+            for outcome in self._router.write(name, kind, uuid.uuid4().hex, "", work):
                 run = outcome.value
                 if outcome.error is not None:
                     run = failed_run(

@@ -94,7 +94,8 @@ def write_table(
     """Write a checked batch to every backend: history first, then online, so that nothing online lacks its history."""
     from e2i_fs.batch import content_key, online_rows
 
-    batch_id = key or content_key(table)
+    content = content_key(table)
+    batch_id = key or content
     keys, rows = online_rows(table, view, catalog.join_keys(view.name))
 
     def work(_: str, backend: Backend) -> bool:
@@ -106,7 +107,7 @@ def write_table(
             backend.online_write(view.name, keys, rows, at_us=now_us)
         return fresh
 
-    outcomes = router.write(view.name, "write", f"{to}:{batch_id}", work)
+    outcomes = router.write(view.name, "write", f"{to}:{batch_id}", content, work)
     taken = [o for o in outcomes if o.error is None]
     return WriteReceipt(
         view.name,

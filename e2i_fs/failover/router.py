@@ -16,13 +16,22 @@ from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
-from e2i_fs.errors import BackendError, BackendUnavailableError, DegradedAnswerError, E2IError, NoEligibleBackendError
+from e2i_fs.errors import (
+    BackendError,
+    BackendUnavailableError,
+    DegradedAnswerError,
+    E2IError,
+    NoEligibleBackendError,
+    RequestError,
+    RunOverlapError,
+    UnsupportedError,
+)
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.results import Attempt, Provenance
-from e2i_fs.routing import Answered, BackendHealth, Outcome, Question, change_catalog
+from e2i_fs.routing import Answered, BackendHealth, Outcome, Question, change_catalog, check_capabilities, stored_kind
 from e2i_fs.telemetry.events import BreakerMoved, Event, FailedOver, ParityMoved
 
 __all__ = ["Failover"]
@@ -258,14 +267,13 @@ class Failover:
 
     # ---- writing ------------------------------------------------------------------------------------------
 
-    def write(self, view: str, kind: str, key: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+    def write(self, view: str, kind: str, key: str, content: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
         """Do ``work`` on every backend; who fails to take it is known, durably, to have missed it (X-4).
 
-        Raises the error of the first backend when it refuses the write for another reason than being down (then
-        nothing is written anywhere), `NoEligibleBackendError` when nobody took it.
+        Raises the error of the first backend when it fails for another reason than being down,
+        `NoEligibleBackendError` when nobody took the write.
         """
-        names = self.names
-        seq = self._ledger.begin_write(view, kind, key, names)
+        seq, new = self._ledger.begin_write(view, kind, key, content, self.names)
         outcomes: list[Outcome] = []
         try:
             for member in self._members:
@@ -275,8 +283,8 @@ class Failover:
                     self._ledger.applied(member.name, view, seq, reached)
                     if kind.startswith("materialize:"):
                         self._ledger.caught_up(member.name, view, kind, seq)
-        except E2IError as error:
-            if not outcomes and not isinstance(error, UNAVAILABLE):
+        except (RequestError, UnsupportedError, RunOverlapError):
+            if new and not outcomes:
                 self._ledger.forget_write(view, seq)  # refused before any backend was touched
             raise
         finally:
@@ -320,20 +328,62 @@ class Failover:
         return Outcome(member.name, value), reached
 
     def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
-        """Change the catalogue of every backend. All must be up, else nothing is changed."""
+        """Change the catalogue of every backend. All must be up and able to keep it, else nothing is changed.
+
+        The standbys are changed first: whatever stops the work half way, the primary's catalogue still counts, and
+        a standby whose definitions are ahead of it does not answer. Doing it again completes it.
+        """
         with self._apply_lock:
             for member in self._members:
                 member.backend.ping(max(1.0, self._config.deadline))
-            primary = self._members[0].backend
-            before = primary.definitions()
-            change_catalog(primary, to)
-            wanted = primary.definitions()
+            primary = self._members[0]
+            known = self._authority(primary, primary.backend.definitions())
+
+            def changed(own: Catalog) -> Catalog:
+                return to(own if own.views else own.holding(known))  # a primary that lost everything gets it back
+
+            wanted = changed(primary.backend.definitions())
+            for standby in self._members[1:]:
+                own = standby.backend.definitions()
+                check_capabilities(standby.backend.capabilities, own, own.holding(wanted))
+            while True:
+                before = primary.backend.definitions()
+                for standby in self._members[1:]:
+                    self._change_standby(standby, known, before, wanted, removed)
+                change_catalog(primary.backend, changed)
+                now = primary.backend.definitions()
+                if now.revision == wanted.revision:
+                    break
+                wanted = now  # somebody else applied as well: the standbys take up theirs too
             self._ledger.start_anew(breaking_views(before, wanted))
-            for member in self._members[1:]:
-                change_catalog(member.backend, lambda own: (own.dropping(*removed) if removed else own).holding(wanted))
             self._remember(wanted)
             if removed is not None and removed[0] == "view":
                 self._ledger.forget_view(removed[1])
+
+    def _change_standby(
+        self, standby: Member, known: Catalog, before: Catalog, wanted: Catalog, removed: tuple[str, str] | None
+    ) -> None:
+        """Give a standby the wanted catalogue. Of a view that it gets late it lacks the rows, and that is noted."""
+        own = standby.backend.definitions()
+        gone = [("view", view) for view in wanted.views if own.has(view) and not known.has(view)]
+        for kind, name in [*gone, *([removed] if removed else [])]:
+            # Rows of a view that was deleted must not come back with a view of its name.
+            change_catalog(standby.backend, lambda kept, k=kind, n=name: kept.dropping(k, n))  # type: ignore[misc]
+        own = standby.backend.definitions()
+        fresh = {*breaking_views(before, wanted), *(view for view in wanted.views if view not in before.views)}
+        late = {view for view in wanted.views if view not in own.views} | set(breaking_views(own, wanted))
+        for view in sorted(late - fresh):
+            if self._holds_rows(view):
+                self._ledger.set_diverged(standby.name, view, "it was added later and has not been rebuilt")
+        change_catalog(standby.backend, lambda kept: kept.holding(wanted))
+
+    def _holds_rows(self, view: str) -> bool:
+        """Return whether the primary has rows of a view that do not lie in the view's own source."""
+        backend = self._members[0].backend
+        definition = backend.definitions().view(view)
+        parts = backend.scan(view, [f.name for f in definition.schema])
+        own = 0 if stored_kind(definition) is None else 1
+        return backend.position(view).sequence > 0 or len(parts) > own
 
     def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
         """Let a backend that was made whole by hand answer unmarked again."""

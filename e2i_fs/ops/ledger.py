@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from e2i_fs.errors import BackendUnavailableError, RunOverlapError
+from e2i_fs.errors import BackendUnavailableError, InvalidBatchError, RunOverlapError
 
 __all__ = ["Ledger"]
 
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS runs (
     outcome TEXT NOT NULL, rows_read INTEGER NOT NULL, rows_written INTEGER NOT NULL, newest_event_us INTEGER,
     started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, snapshot TEXT, chunks INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS runs_by_view ON runs (backend, view, started_us);
-CREATE TABLE IF NOT EXISTS writes (seq INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, key TEXT, kind TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS writes (seq INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, key TEXT, kind TEXT NOT NULL, content TEXT NOT NULL,
     writer TEXT NOT NULL, UNIQUE (view, key));
 CREATE TABLE IF NOT EXISTS heads (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, seq INTEGER NOT NULL, writer TEXT,
@@ -178,30 +178,46 @@ class Ledger:
 
     # ---- writes that a backend may have missed (X-4, X-5) -------------------------------------------------
 
-    def begin_write(self, view: str, kind: str, key: str, backends: Sequence[str]) -> int:
-        """Note a write to come; until `applied` strikes one off, each of ``backends`` may have missed it.
+    def begin_write(self, view: str, kind: str, key: str, content: str, backends: Sequence[str]) -> tuple[int, bool]:
+        """Note a write to come and return its number, and whether it is new.
 
-        The same key again (a retry) is the same write.
+        Until `applied` strikes one off, each of ``backends`` may have missed a new write. The same key again with the
+        same content (a retry) is the same write: who has it already has not missed it. With other content it is an
+        `InvalidBatchError` (W-2).
         """
         with self._transaction() as db:
+            found = db.execute("SELECT seq, content FROM writes WHERE view = ? AND key = ?", (view, key)).fetchone()
+            if found is not None:
+                seq, before = found
+                if before != content:
+                    raise InvalidBatchError(
+                        f"View {view!r}: the idempotency key {key.partition(':')[2]!r} was used before with other rows (W-2). "
+                        "Nothing was written; give this batch a key of its own."
+                    )
+                db.execute("UPDATE missed SET writer = ? WHERE view = ? AND seq = ?", (self._writer, view, seq))
+                return int(seq), False
+            row = (view, key, kind, content, self._writer)
+            db.execute("INSERT INTO writes (view, key, kind, content, writer) VALUES (?, ?, ?, ?, ?)", row)
+            (seq,) = db.execute("SELECT last_insert_rowid()").fetchone()
             db.execute(
-                "INSERT OR IGNORE INTO writes (view, key, kind, writer) VALUES (?, ?, ?, ?)",
-                (view, key, kind, self._writer),
-            )
-            (seq,) = db.execute("SELECT seq FROM writes WHERE view = ? AND key = ?", (view, key)).fetchone()
-            db.execute(
-                "INSERT INTO heads VALUES (?, ?) ON CONFLICT (view) DO UPDATE SET seq = max(seq, excluded.seq)",
-                (view, seq),
+                "INSERT INTO heads VALUES (?, ?) ON CONFLICT (view) DO UPDATE SET seq = excluded.seq", (view, seq)
             )
             db.execute("DELETE FROM writes WHERE seq <= ? - ?", (seq, _KEPT_WRITES))
-            db.executemany(
-                "INSERT OR REPLACE INTO missed VALUES (?, ?, ?, ?)", [(b, view, seq, self._writer) for b in backends]
-            )
-        return int(seq)
+            db.executemany("INSERT INTO missed VALUES (?, ?, ?, ?)", [(b, view, seq, self._writer) for b in backends])
+        return int(seq), True
 
     def applied(self, backend: str, view: str, seq: int, reached: int) -> None:
-        """Strike off one write that ``backend`` took, and note how far its own count of writes has come."""
+        """Strike off one write that ``backend`` took, and note how far its own count of writes has come.
+
+        A count that has gone back says that the backend lost its rows.
+        """
         with self._transaction() as db:
+            known = db.execute(
+                "SELECT sequence FROM reached WHERE backend = ? AND view = ?", (backend, view)
+            ).fetchone()
+            if known is not None and reached < known[0]:
+                why = f"its own count of writes went from {known[0]} to {reached}: its rows were lost"
+                db.execute("INSERT OR REPLACE INTO diverged VALUES (?, ?, ?)", (backend, view, why))
             db.execute("INSERT OR REPLACE INTO reached VALUES (?, ?, ?)", (backend, view, reached))
             db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
 
@@ -250,9 +266,11 @@ class Ledger:
         return int(found[0][0]) if found else 0
 
     def start_anew(self, views: Sequence[str]) -> None:
-        """Forget how far writes had come of views whose rows a breaking change has dropped, everywhere."""
+        """Forget the writes to views whose rows a breaking change has dropped, everywhere."""
         with self._transaction() as db:
-            db.executemany("DELETE FROM reached WHERE view = ?", [(view,) for view in views])
+            for view in views:
+                for table in ("missed", "diverged", "writes", "reached"):
+                    db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
 
     def readmit(self, backend: str, views: Sequence[str]) -> None:
         """Forget what is held against ``backend`` for these views: somebody has made it whole."""

@@ -174,7 +174,7 @@ def winner_order(view: FeatureView, *, descending: bool = False) -> list[str]:
     if not descending:
         return terms
     turned = [t.replace(" ASC NULLS FIRST", " DESC NULLS LAST").replace(" ASC", " DESC") for t in terms]
-    return [t if " DESC" in t else f"{t} DESC" for t in turned]
+    return [t if " DESC" in t else f"({t}) DESC" for t in turned]
 
 
 def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name: str) -> pa.ChunkedArray:

@@ -135,7 +135,8 @@ def sort_sql(column: str, dtype: DType) -> list[str]:
     if dtype.kind in ("float32", "float64"):
         return [f"{column} ASC NULLS FIRST", f"NOT signbit({column})"]
     if dtype.kind in ("array", "struct", "vector"):
-        return [f"{_nested(column, dtype, 0)} ASC NULLS FIRST"]
+        # A missing struct is below a struct whose fields are all missing.
+        return [f"{column} IS NOT NULL", f"{_nested(column, dtype, 0)} ASC NULLS FIRST"]
     return [f"{column} ASC NULLS FIRST"]
 
 

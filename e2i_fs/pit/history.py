@@ -32,7 +32,9 @@ def history_sql(
     """
     selects: list[str] = []
 
-    def stream(reader: pa.RecordBatchReader, columns: Mapping[str, str], missing_ok: frozenset[str], where: str) -> None:
+    def stream(
+        reader: pa.RecordBatchReader, columns: Mapping[str, str], missing_ok: frozenset[str], where: str
+    ) -> None:
         # DuckDB takes names that differ only by case for one: here columns are known by position.
         checked = checked_reader(reader)
         schema, name = checked.schema, f"part{len(selects)}"
