@@ -68,7 +68,9 @@ def test_a_backend_does_what_its_cell_says(liveness: str, parity: str, tmp_path:
 def _bring_about(parity: str, store) -> None:
     ledger, standby = store._router._ledger, OPENED["standby"]
     if parity == "lagging":
-        ledger.end_write(VIEW, ledger.begin_write(VIEW, "write", "lost on the way", ["standby"]))
+        standby.break_("online_write")
+        store.write(VIEW, batch(("a", at(2), 2)))
+        standby.heal()
     elif parity == "diverged":
         ledger.set_diverged("standby", VIEW, "a sampled read differed")
     elif parity == "unverified":
