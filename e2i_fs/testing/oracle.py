@@ -53,7 +53,8 @@ def answer(
     visible = [row for row in rows if _visible(row, t, filter_by_created, as_of)]
     if not visible:
         return Answer((None,) * len(types), ("NOT_FOUND",) * len(types), None)
-    winner = max(visible, key=lambda row: _rank(row, types))  # P-4
+    latest = max(row.event for row in visible if row.event is not None)
+    winner = max((row for row in visible if row.event == latest), key=lambda row: _rank(row, types))  # P-4
     assert winner.event is not None
     if ttl is not None and t - winner.event > ttl:  # P-2: equal counts
         return Answer((None,) * len(types), ("OUTSIDE_MAX_AGE",) * len(types), winner.event)

@@ -72,7 +72,13 @@ def _as_of_cuts_events(row: Row, t, filter_by_created, as_of):
     return REAL_VISIBLE(row, min(t, as_of) if as_of else t, filter_by_created, as_of)
 
 
-REAL_VISIBLE, REAL_RANK, REAL_ORDER, REAL_KEY = oracle._visible, oracle._rank, oracle.natural_order, oracle.exact_key
+REAL_ANSWER, REAL_VISIBLE, REAL_RANK, REAL_ORDER, REAL_KEY = (
+    oracle.answer,
+    oracle._visible,
+    oracle._rank,
+    oracle.natural_order,
+    oracle.exact_key,
+)
 
 
 def _rank_without_created(row: Row, types):
@@ -89,9 +95,11 @@ def _rank_created_missing_high(row: Row, types):
     return (event, (2,) if created == (0,) else created, values)
 
 
-def _rank_created_first(row: Row, types):
-    event, created, values = REAL_RANK(row, types)
-    return (created, event, values)
+def _created_before_event(rows, t, types, *, filter_by_created=False, as_of=None, **more):
+    visible = [row for row in rows if REAL_VISIBLE(row, t, filter_by_created, as_of)]
+    newest = max(visible, key=lambda row: (row.created is not None, row.created or t), default=None)
+    chosen = [] if newest is None else [newest]
+    return REAL_ANSWER(chosen, t, types, filter_by_created=filter_by_created, as_of=as_of, **more)
 
 
 def _order_missing_high(value, dtype):
@@ -118,8 +126,9 @@ def _missing_key_matches(key, types):
 MUTANTS = {
     "_visible": [_strict_event, _unknown_is_known, _created_before_t, _created_before_as_of, _always_filters,
                  _leaks_one_microsecond, _as_of_cuts_events],
-    "_rank": [_rank_without_created, _rank_without_values, _rank_created_missing_high, _rank_created_first],
+    "_rank": [_rank_without_created, _rank_without_values, _rank_created_missing_high],
     "natural_order": [_order_missing_high, _order_nan_low, _order_one_zero],
+    "answer": [_created_before_event],
     "exact_key": [_joined_key, _missing_key_matches],
 }  # fmt: skip
 
