@@ -337,6 +337,11 @@ def _breaks(
     found = []
     if list(keys.items()) != list(keys_after.items()):
         found.append(f"view {before.name!r}: the join keys change from {dict(keys)} to {dict(keys_after)}")
+    if before.event_column != after.event_column or before.created_column not in (None, after.created_column):
+        found.append(
+            f"view {before.name!r}: the time columns change from {_times(before)} to {_times(after)}, and rows already "
+            "written have the old ones"
+        )
     fields: Mapping[str, Field] = after.features
     for name, old in before.features.items():
         new = fields.get(name)
@@ -345,6 +350,10 @@ def _breaks(
         elif new.dtype != old.dtype:
             found.append(f"view {before.name!r}: the feature {name!r} changes from {old.dtype!r} to {new.dtype!r}")
     return found
+
+
+def _times(view: FeatureView) -> str:
+    return f"{view.event_column!r} and {view.created_column!r}" if view.created_column else repr(view.event_column)
 
 
 def breaking_views(before: Catalog, after: Catalog) -> Sequence[str]:

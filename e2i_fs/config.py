@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BreakerConfig(_Strict):
@@ -120,6 +120,10 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise ConfigError(f"{where}: two backends are called {twice!r}; give each a name of its own.")
+    folders = [b.options.get("path") or b.options.get("repo") for b in backends]
+    shared = next((f for f in folders if isinstance(f, str) and folders.count(f) > 1), None)
+    if shared is not None:
+        raise ConfigError(f"{where}: two backends are in one folder, {shared}; give each a folder of its own.")
     failover = _model(FailoverConfig, raw.get("failover") or {}, f"{where}, failover")
     return Config(
         base=base,
@@ -211,7 +215,7 @@ def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where}: name is {name!r}; give text.")
     for key in ("path", "repo"):
-        if isinstance(options.get(key), str | os.PathLike):
+        if isinstance(options.get(key), str | os.PathLike) and os.fspath(options[key]):
             options[key] = os.path.abspath(os.path.join(base, os.path.expanduser(os.fspath(options[key]))))
     options.setdefault("project", project)
     return BackendConfig(name, kind, options)
@@ -223,6 +227,8 @@ def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str) ->
     The records of failover lie outside every backend's folder: a backend that is lost must not take with it what
     is known of the others.
     """
+    if given == "":
+        raise ConfigError("state is empty; name a folder, or leave the key out.")
     if given is not None:
         return os.path.abspath(os.path.join(base, os.path.expanduser(given)))
     found = [backend.options.get("path") or backend.options.get("repo") for backend in backends]

@@ -33,7 +33,7 @@ class Frame:
         native = self.native
         try:
             table = _table(native, self.kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise InvalidEntityFrameError(
                 f"{what} cannot be read as columns of one type each: {error}. Give every column one type."
             ) from error
@@ -120,7 +120,7 @@ def _mixed_times(series: Any) -> pa.Array:
     naive = fine = False
     moments: list[int | None] = []
     for value in series:
-        if value is None or value != value:  # NaT and NaN differ from themselves
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:  # NaN too
             moments.append(None)
         elif not isinstance(value, dt.datetime):
             return pa.Array.from_pandas(series)

@@ -21,7 +21,6 @@ from e2i_fs.pit.explain import Explanation, explain_row
 from e2i_fs.pit.times import column_to_us
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus
-from e2i_fs.values import arrow_type
 
 __all__ = ["EntityFrame", "Retrieved", "explain", "retrieve"]
 
@@ -65,6 +64,8 @@ class EntityFrame:
                     f"entity_df lacks the {what} {column!r} (P-11).{did_you_mean(column, names)}"
                 )
         request.check_collisions(names)
+        if self.frame.kind == "duckdb":
+            request.check_case(names)
 
     def keyed(self, join_keys: Mapping[str, DType], rows: slice = slice(None)) -> pa.Table:
         """Return the engine's form of (some of) the rows: ``t`` and ``k0..``."""
@@ -118,7 +119,7 @@ def retrieve(
         for f in view_od.schema:
             ref = f"{view_od.name}:{f.name}"
             column_values, column_codes, column_events = made[f.name]
-            values[ref] = pa.chunked_array([pa.array(column_values, arrow_type(f.dtype))])
+            values[ref] = column_values
             codes[ref] = pa.chunked_array([pa.array(column_codes, pa.int8())])
             events[ref] = pa.chunked_array([pa.array(column_events, pa.int64())])
     refs = [o.ref for o in request.outputs]

@@ -6,16 +6,15 @@ import datetime as dt
 import decimal
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import KeyTypeWarning
-from e2i_fs.pit.times import column_to_us
-from e2i_fs.values import arrow_type, decoded, storage_value
+from e2i_fs.pit.times import column_to_us, moment_to_us
+from e2i_fs.values import arrow_type, decoded, python_value, storage_value
 
 __all__ = ["key_column", "key_tuples", "key_value"]
 
@@ -32,29 +31,32 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedAr
     given, target = column.type, arrow_type(dtype)
     if given == target or pa.types.is_null(given):
         return column.cast(target)
-    if dtype.kind in _RANGES and (pa.types.is_integer(given) or pa.types.is_floating(given)):
-        whole = column
-        if pa.types.is_floating(given):
-            fits = pc.and_(pc.is_finite(column), pc.equal(column, pc.trunc(column)))
-            whole = pc.if_else(fits, column, None)
-        low, high = _RANGES[dtype.kind].start, _RANGES[dtype.kind].stop - 1
-        values = [
-            v if v is None or low <= v <= high else None
-            for v in (None if v is None else int(v) for v in whole.to_pylist())
-        ]
-        return pa.chunked_array([pa.array(values, target)])
     if dtype.kind == "timestamp" and pa.types.is_timestamp(given):
         return column_to_us(column, name, reject_naive=False).cast(target)
-    if dtype.kind == "string" and (pa.types.is_large_string(given) or pa.types.is_string_view(given)):
+    if _same_kind(given, dtype):
         return column.cast(target)
-    if dtype.kind == "bytes" and (pa.types.is_large_binary(given) or pa.types.is_binary_view(given)):
-        return column.cast(target)
-    if dtype.kind == "date" and pa.types.is_date(given):
-        return column.cast(target)
-    if dtype.kind == "decimal" and (pa.types.is_decimal(given) or pa.types.is_integer(given)):
-        return pa.chunked_array([pa.array([_as_decimal(v, dtype) for v in column.to_pylist()], target)])
-    _warn(name, str(given), dtype)
-    return pa.chunked_array([pa.nulls(len(column), target)])
+    values = column.to_pylist()
+    made = [key_value(value, dtype) for value in values]
+    if any(m is None and not _missing(v) for m, v in zip(made, values, strict=True)):
+        _warn(name, str(given), dtype)
+    return pa.chunked_array([pa.array([python_value(m, dtype) for m in made], target)])
+
+
+def _same_kind(given: pa.DataType, dtype: DType) -> bool:
+    """Return whether every value of an Arrow type is one of the dtype: another width or encoding, nothing more."""
+    kinds: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
+        "string": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+        "bytes": (
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        ),
+        "date": (pa.types.is_date,),
+        "int64": (pa.types.is_int8, pa.types.is_int16, pa.types.is_int32, pa.types.is_uint8, pa.types.is_uint16, pa.types.is_uint32),
+        "int32": (pa.types.is_int8, pa.types.is_int16, pa.types.is_uint8, pa.types.is_uint16),
+    }  # fmt: skip
+    return any(test(given) for test in kinds.get(dtype.kind, ()))
 
 
 def key_value(value: Any, dtype: DType) -> Any:
@@ -68,13 +70,15 @@ def key_value(value: Any, dtype: DType) -> Any:
                 return None
             return int(value) if int(value) in _RANGES[dtype.kind] else None
         case "string":
-            return str(value) if isinstance(value, str) else None
+            return str(value) if isinstance(value, str) and _is_unicode(value) else None
         case "bool":
             return bool(value) if type(value).__name__ in ("bool", "bool_") else None
         case "bytes":
             return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
         case "timestamp":
-            return storage_value(value, dtype) if isinstance(value, dt.datetime) and value == value else None
+            if not isinstance(value, dt.datetime) or _missing(value):
+                return None
+            return moment_to_us(value, "A time in a join key", reject_naive=False)
         case "date":
             plain = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
             return storage_value(value, dtype) if plain else None
@@ -100,7 +104,14 @@ def key_tuples(
     return [None if None in key else key for key in zip(*made, strict=True)]
 
 
+def _is_unicode(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which no stored text can have."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _missing(value: Any) -> bool:
+    if isinstance(value, decimal.Decimal):
+        return value.is_nan()
     nan = isinstance(value, numbers.Number) and bool(value != value)
     return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
 
@@ -114,7 +125,7 @@ def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:
     with decimal.localcontext(prec=60):
         scaled = number.quantize(decimal.Decimal(1).scaleb(-scale)) if number.is_finite() else number
     fits = scaled.is_finite() and scaled == number and len(scaled.as_tuple().digits) <= precision
-    return scaled if fits else None
+    return scaled + 0 if fits else None  # so that minus zero is zero
 
 
 def _warn(name: str, given: str, dtype: DType) -> None:

@@ -16,7 +16,7 @@ from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
-from e2i_fs.values import arrow_type, python_value, storage_value
+from e2i_fs.values import arrow_type, python_value, storage_values
 
 __all__ = ["EntityRows", "Found", "assemble", "look_up", "same_rows"]
 
@@ -43,10 +43,16 @@ class EntityRows:
         rows = rows_of(given)
         if rows is None:
             table = Frame(given, "entity_rows").table
-            columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            try:
+                columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            except (OverflowError, ValueError) as error:
+                raise InvalidEntityFrameError(f"entity_rows holds a value that Python cannot hold: {error}.") from error
             count = len(table)
         else:
             names = list(dict.fromkeys(name for row in rows for name in row))
+            odd = next((n for n in names if not isinstance(n, str)), None)
+            if odd is not None:
+                raise InvalidEntityFrameError(f"entity_rows: the column name {odd!r} is not text.")
             for i, row in enumerate(rows):
                 lacking = [n for n in names if n not in row]
                 if lacking:
@@ -136,7 +142,7 @@ def assemble(
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"
             dtype = view_od.features[field_name].dtype
-            typed = [python_value(storage_value(v, dtype), dtype) for v in made_values]
+            typed = [python_value(v, dtype) for v in storage_values(made_values, dtype)]
             values[ref], codes[ref], events[ref] = typed, made_codes, made_events
     return OnlineResult(
         inputs=rows.columns,

@@ -54,6 +54,13 @@ class OnDemandFeatureView:
             raise DefinitionError(
                 f"OnDemandFeatureView({self.name!r}): sources is empty; name views or a RequestSource."
             )
+        names = [ref.partition(":")[2] for ref in self.inputs] + [f.name for s in self.request for f in s.schema]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise DefinitionError(
+                f"OnDemandFeatureView({self.name!r}): two of its inputs are called {twice!r}, and the function gets them by "
+                "name; name single features ('view:feature') as sources, or rename one."
+            )
         object.__setattr__(self, "tags", FrozenMap(self.tags))
 
     @property

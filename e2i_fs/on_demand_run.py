@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from e2i_fs.definitions import Field
 from e2i_fs.errors import DefinitionError, E2IError, InvalidEntityFrameError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.results import STATUSES, FeatureStatus
@@ -14,7 +15,7 @@ from e2i_fs.values import LossyCastError, cast_column, python_value, storage_val
 
 __all__ = ["request_columns", "run_on_demand"]
 
-Made = tuple[list[Any], list[int], list[int | None]]
+Made = tuple[pa.ChunkedArray, list[int], list[int | None]]
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -45,7 +46,7 @@ def run_on_demand(
     events: Mapping[str, Sequence[int | None]],
     rows: int,
 ) -> dict[str, Made]:
-    """Return, for each field, values, status codes and event times (µs), each ``rows`` long.
+    """Return, for each field, its column in its dtype, status codes and event times (µs), each ``rows`` long.
 
     A value is PRESENT; a missing one has the status of the first input that was not found or too old, else
     NULL_VALUE. Its event time is the oldest of its inputs'. Whatever the function raises is a `DefinitionError`
@@ -63,21 +64,35 @@ def run_on_demand(
         ) from error
     made: dict[str, Made] = {}
     for f in view.schema:
-        column = result.get(f.name) if isinstance(result, Mapping) else None
-        if column is None or len(column) != rows:
-            got = "nothing" if column is None else f"{len(column)} values"
+        values = result.get(f.name) if isinstance(result, Mapping) else None
+        if values is None or len(values) != rows:
+            got = "nothing" if values is None else f"{len(values)} values"
             raise DefinitionError(
                 f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given."
             )
-        values = list(column)
-        statuses = [_status(value, [codes[r][i] for r in view.inputs]) for i, value in enumerate(values)]
+        column = _typed(view, f, values)
+        missing = column.is_null().to_pylist()
+        statuses = [_status(gone, [codes[r][i] for r in view.inputs]) for i, gone in enumerate(missing)]
         times = [min((e for r in view.inputs if (e := events[r][i]) is not None), default=None) for i in range(rows)]
-        made[f.name] = (values, statuses, times)
+        made[f.name] = (column, statuses, times)
     return made
 
 
-def _status(value: Any, inputs: Sequence[int]) -> int:
-    if value is not None:
+def _typed(view: OnDemandFeatureView, field: Field, values: Any) -> pa.ChunkedArray:
+    """Return what the function returned in the dtype declared, or raise: nothing is cut or rounded silently (P-8)."""
+    try:
+        column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(values)])
+        return cast_column(column, field.dtype)
+    except (LossyCastError, pa.ArrowException, TypeError, OverflowError) as error:
+        rows = f", row {error.rows[0]}" if isinstance(error, LossyCastError) and error.rows else ""
+        raise DefinitionError(
+            f"On-demand view {view.name!r}: what its function returned for {field.name!r}{rows} {error}; "
+            f"it is declared {field.dtype!r}."
+        ) from error
+
+
+def _status(missing: bool, inputs: Sequence[int]) -> int:
+    if not missing:
         return _CODE[FeatureStatus.PRESENT]
     lost = (_CODE[FeatureStatus.NOT_FOUND], _CODE[FeatureStatus.OUTSIDE_MAX_AGE])
     return next((code for code in inputs if code in lost), _CODE[FeatureStatus.NULL_VALUE])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from e2i_fs.definitions import FeatureView
 
-__all__ = ["check_source", "expand_paths", "parquet_schema", "source_parts", "stored_source"]
+__all__ = ["check_source", "exact_path", "expand_paths", "parquet_schema", "source_parts", "stored_source"]
 
 
 def stored_source(view: FeatureView) -> Source | None:
@@ -57,6 +57,11 @@ def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...
             raise FileNotFoundError(full)
         files.update(os.path.abspath(f) for f in found)
     return tuple(sorted(files))
+
+
+def exact_path(path: str) -> str:
+    """Return a path as DuckDB must be given it: characters that would make it a glob are put in brackets."""
+    return "".join(f"[{c}]" if c in "[*?" else c for c in path)
 
 
 def parquet_schema(path: str) -> pa.Schema:
@@ -185,7 +190,7 @@ def _csv_header(file: str, source: Source) -> pa.Schema:
 
     assert isinstance(source, CSVSource)
     try:
-        relation = _connection().read_csv(file, sep=source.delimiter, header=True, all_varchar=True)
+        relation = _connection().read_csv(exact_path(file), sep=source.delimiter, header=True, all_varchar=True)
         names = relation.columns
     except duckdb.Error as error:
         raise BackendDataError(f"The file {file} is not readable CSV: {error}") from error
@@ -204,7 +209,7 @@ def _read_csv(
     )
     try:
         # The text of each column is cast as its dtype asks; what cannot be cast fails and is never guessed.
-        given = {"files": list(files), "delimiter": source.delimiter}
+        given = {"files": [exact_path(f) for f in files], "delimiter": source.delimiter}
         table = _connection().sql(query, params=given).to_arrow_table()
     except duckdb.Error as error:
         raise BackendDataError(f"{source.where()} cannot be read as the view declares it: {error}") from error

@@ -55,6 +55,16 @@ class Request:
                     f"Pass full_feature_names=True to get {output.view}__{output.field.name}, or rename the column (P-9)."
                 )
 
+    def check_case(self, inputs: Iterable[str]) -> None:
+        """Raise `FeatureNameCollisionError` if two columns differ only by case, which DuckDB would rename (P-9)."""
+        seen: dict[str, str] = {}
+        for name in (*inputs, *(o.name for o in self.outputs)):
+            if seen.setdefault(name.lower(), name) != name:
+                raise FeatureNameCollisionError(
+                    f"The columns {seen[name.lower()]!r} and {name!r} differ only by case, and entity_df is a DuckDB "
+                    "relation, which takes them for one. Pass an Arrow table, or full_feature_names=True (P-9)."
+                )
+
 
 def resolve(
     catalog: Catalog,

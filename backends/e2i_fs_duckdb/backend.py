@@ -65,8 +65,9 @@ class DuckDBBackend:
         parts = source_parts(definition, catalog.join_keys(view), catalog.bases[view])
         segments = self._segments.paths(_folder(view, self._registry.storage(view)))
         if segments:
-            # A segment written before a field was added lacks it.
-            parts.append(ParquetRows(segments, missing_ok=frozenset(f.name for f in definition.schema)))
+            # A segment written before a field, or the created time, was added lacks it.
+            later = frozenset({*definition.features, definition.created_column or ""})
+            parts.append(ParquetRows(segments, missing_ok=later))
         return parts
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:

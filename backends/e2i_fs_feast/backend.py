@@ -122,7 +122,8 @@ class FeastBackend:
                 parts += feast_rows(found, self.repository.config)
             paths = self.segments.paths(found.history)
             if paths:
-                parts.append(ParquetRows(paths, FrozenMap(), frozenset(found.view.features)))
+                later = frozenset({*found.view.features, found.view.created_column or ""})
+                parts.append(ParquetRows(paths, FrozenMap(), later))
             return parts
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:

@@ -18,7 +18,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean
 from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
-from e2i_fs.reading import parquet_schema
+from e2i_fs.reading import exact_path, parquet_schema
 
 __all__ = ["has_twins", "history_sql"]
 
@@ -122,7 +122,8 @@ def _same_types(
     for path in part.paths:
         schema = parquet_schema(path)
         types = tuple(str(schema.field(n).type) if schema.get_field_index(n) >= 0 else "" for n in names)
-        groups.setdefault(types, ([], schema))[0].append(path)
+        twins = str(len({name.lower() for name in schema.names}) < len(schema.names))
+        groups.setdefault((twins, *types), ([], schema))[0].append(path)
     return groups.values()
 
 
@@ -186,5 +187,6 @@ def _nothing(view: FeatureView, join_keys: Mapping[str, DType]) -> str:
     return f"SELECT {', '.join(chosen)} WHERE false"
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _text(path: str) -> str:
+    """Return a path as SQL text that stands for itself, not for what its brackets and stars might match."""
+    return "'" + exact_path(path).replace("'", "''") + "'"

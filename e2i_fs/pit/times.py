@@ -30,7 +30,10 @@ def column_to_us(column: pa.ChunkedArray, name: str, *, reject_naive: bool, what
     if pa.types.is_null(given):
         return pa.chunked_array([pa.nulls(len(column), pa.int64())])
     if pa.types.is_date(given):
-        column = column.cast(pa.timestamp("us"))
+        try:
+            column = column.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid as error:
+            raise InvalidTimestampError(f"Column {name!r} holds a date beyond what can be counted: {error}") from error
         given = column.type
     if not pa.types.is_timestamp(given):
         raise InvalidTimestampError(

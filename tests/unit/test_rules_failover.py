@@ -73,7 +73,7 @@ LIVENESS = {
 PARITY = {
     "verified": lambda router: None,
     "lagging": lambda router: router._ledger.end_write(
-        "hcp_stats", router._ledger.begin_write("hcp_stats", "write", "lost", ["standby"])
+        "hcp_stats", router._ledger.begin_write("hcp_stats", "write", "lost", "content", ["standby"])[0]
     ),
     "diverged": lambda router: router._ledger.set_diverged("standby", "hcp_stats", "a sampled read differed"),
     "unverified": lambda router: _forget_definitions(router.backend("standby")),
