@@ -111,10 +111,10 @@ def test_any_order_of_the_same_writes_leaves_the_same_row(feast: Any) -> None:
 @pytest.mark.rule("O-1")
 def test_an_older_row_changes_nothing_and_says_so(feast: Any) -> None:
     apply(feast, view())
-    assert write(feast, row(NOW - 1, 2)) == 1
-    assert write(feast, row(NOW - 2, 1)) == 0
-    assert write(feast, row(NOW - 1, 2)) == 0
-    assert read(feast) == row(NOW - 1, 2)
+    assert write(feast, row(NOW - 5 * SECOND, 2)) == 1
+    assert write(feast, row(NOW - 6 * SECOND, 1)) == 0
+    assert write(feast, row(NOW - 5 * SECOND, 2)) == 0
+    assert read(feast) == row(NOW - 5 * SECOND, 2)
 
 
 @pytest.mark.rule("O-1", "T-1")
@@ -211,12 +211,13 @@ def test_a_writer_that_knew_the_view_before_a_breaking_change_does_not_overwrite
     before = feast.snapshot()
     apply(feast, view("stats", fs.Field("trips", fs.Int64), fs.Field("was", fs.Int64)))
     apply(feast, view("stats", fs.Field("trips", fs.Int64)), allow_breaking=True)
-    write(feast, row(NOW - 1, 5))
+    write(feast, row(NOW - 5 * SECOND, 5))
     told = iter([before])
     late = Online(feast.store, feast.state, lambda: next(told, None) or feast.snapshot())
-    assert late.write("stats", [(1,), (2,)], [row(NOW - 2, 4), row(NOW - 2, 4)], at_us=NOW) == 1
-    assert read(feast) == row(NOW - 1, 5)
-    assert read(feast, key=(2,)) == row(NOW - 2, 4)
+    older = row(NOW - 6 * SECOND, 4)
+    assert late.write("stats", [(1,), (2,)], [older, older], at_us=NOW) == 1
+    assert read(feast) == row(NOW - 5 * SECOND, 5)
+    assert read(feast, key=(2,)) == older
 
 
 @pytest.mark.rule("O-1", "O-7")

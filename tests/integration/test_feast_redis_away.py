@@ -12,7 +12,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
 from tests import servers
-from tests.integration.feast_words import NOW, apply, read, remove, row, view, write
+from tests.integration.feast_words import NOW, SECOND, apply, read, remove, row, view, write
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def redis() -> Iterator[servers.RedisServer]:
 def feast(redis: servers.RedisServer, open_feast: Any, tmp_path: Path) -> Any:
     backend = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
     apply(backend, view())
-    write(backend, row(NOW - 5, 1))
+    write(backend, row(NOW - 10 * SECOND, 1))
     return backend
 
 
@@ -55,7 +55,7 @@ def test_a_dead_redis_is_unavailable_at_once_and_served_from_when_it_is_back(
     assert fails(BackendUnavailableError, lambda: write(feast, row(NOW, 2))) < 0.5
     assert fails(BackendUnavailableError, lambda: feast.ping(0.2)) < 0.5
     redis.start()
-    assert read(feast) == row(NOW - 5, 1)
+    assert read(feast) == row(NOW - 10 * SECOND, 1)
     assert write(feast, row(NOW, 2)) == 1
     feast.ping(1.0)
 
@@ -76,7 +76,7 @@ def test_a_frozen_redis_costs_its_timeout_and_no_more(feast: Any, redis: servers
 def test_a_full_redis_throttles_and_keeps_what_it_has(feast: Any, redis: servers.RedisServer) -> None:
     feast.store._client.config_set("maxmemory", "1")
     assert fails(ThrottledError, lambda: write(feast, row(NOW, 2))) < 1
-    assert read(feast) == row(NOW - 5, 1)
+    assert read(feast) == row(NOW - 10 * SECOND, 1)
     feast.store._client.config_set("maxmemory", "0")
     assert write(feast, row(NOW, 2)) == 1
 
@@ -88,7 +88,7 @@ def test_a_write_that_comes_between_comparing_and_writing_is_seen(
     online = {"type": "redis", "connection_string": redis.address}
     other = open_feast({"path": str(tmp_path), "online_store": online})
     compare = feast.store.read
-    interruptions = iter([row(NOW - 2, 8), row(NOW - 1, 9)])
+    interruptions = iter([row(NOW - 4 * SECOND, 8), row(NOW - 3 * SECOND, 9)])
 
     def compare_and_be_interrupted(*asked: Any) -> Any:
         found = compare(*asked)
@@ -98,9 +98,9 @@ def test_a_write_that_comes_between_comparing_and_writing_is_seen(
         return found
 
     monkeypatch.setattr(feast.store, "read", compare_and_be_interrupted)
-    assert write(feast, row(NOW - 3, 7)) == 0
+    assert write(feast, row(NOW - 5 * SECOND, 7)) == 0
     monkeypatch.undo()
-    assert read(feast) == row(NOW - 1, 9)
+    assert read(feast) == row(NOW - 3 * SECOND, 9)
 
 
 @pytest.mark.rule("R-4")
