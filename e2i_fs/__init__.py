@@ -202,7 +202,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     module = _HOME.get(name)
     if module is None:
-        raise AttributeError(f"module 'e2i_fs' has no attribute {name!r}")
+        raise AttributeError(f"module 'e2i_fs' has no attribute {name!r}", name=name, obj=import_module("e2i_fs"))
     value = getattr(import_module(f"e2i_fs.{module}"), name)
     globals()[name] = value
     return value

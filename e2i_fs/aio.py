@@ -47,6 +47,9 @@ class AsyncStore:
         work = partial(call, *args, **kwargs)
         return await anyio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
 
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._store)[1:]}"
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -193,9 +193,24 @@ class Catalog:
     def without(self, name: str, kind: str | None = None) -> tuple[Catalog, Plan]:
         """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
         kind = self.kind_of(name, kind)
+        users = self._users(kind, name)
+        if users:
+            raise DefinitionError(f"{kind} {name!r} is still used by {', '.join(users)}; delete or change these first.")
         after = self.dropping(kind, name)
-        after._check({})
         return after, Plan(removed=(f"{kind} {name}",))
+
+    def _users(self, kind: str, name: str) -> list[str]:
+        """Return the definitions that need the one of this kind and name."""
+        if kind == "entity":
+            return [f"view {v.name!r}" for v in self.views.values() if name in v.entity_names]
+        if kind == "service":
+            return []
+        wanted = f"{name}:"
+        found = [f"service {s.name!r}" for s in self.services.values() if any(r.startswith(wanted) for r in s.refs)]
+        found += [
+            f"on-demand view {d.name!r}" for d in self.on_demand.values() if any(r.startswith(wanted) for r in d.inputs)
+        ]
+        return found
 
     def _check(self, sources: Mapping[str, Source | RequestSource]) -> None:
         for name in self.views:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -87,6 +87,12 @@ def _table(native: Any, kind: str) -> pa.Table | None:
     if isinstance(native, pa.RecordBatch):
         return pa.Table.from_batches([native])
     if isinstance(native, Mapping):
+        scalar = next((n for n, v in native.items() if isinstance(v, str) or not isinstance(v, Iterable)), None)
+        if scalar is not None:
+            raise InvalidEntityFrameError(
+                f"A mapping stands for columns, and {scalar!r} holds the single value {native[scalar]!r}; give lists, or a "
+                "list with one mapping for each row."
+            )
         return pa.table({name: list(values) for name, values in native.items()})
     if isinstance(native, list) and native and all(isinstance(row, Mapping) for row in native):
         return pa.Table.from_pylist([dict(row) for row in native], schema=None)

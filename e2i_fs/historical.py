@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from e2i_fs.backend import Backend, ScanPart
 from e2i_fs.catalog import Catalog
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError, did_you_mean
+from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError
 from e2i_fs.frames import Frame
 from e2i_fs.keys import key_column
 from e2i_fs.on_demand_run import request_columns, run_on_demand
@@ -44,7 +44,7 @@ class EntityFrame:
         if timestamp_column not in table.column_names:
             raise InvalidTimestampError(
                 f"entity_df has no column {timestamp_column!r}, the time of each entity row."
-                f"{did_you_mean(timestamp_column, table.column_names)} Name it with timestamp_column=."
+                f" It has {', '.join(repr(n) for n in table.column_names[:12])}. Name it with timestamp_column=."
             )
         times = column_to_us(table.column(timestamp_column), timestamp_column, reject_naive=reject_naive)
         if times.null_count:
@@ -61,7 +61,7 @@ class EntityFrame:
             if column not in names:
                 what = "join key" if column in request.join_keys else "request column"
                 raise InvalidEntityFrameError(
-                    f"entity_df lacks the {what} {column!r} (P-11).{did_you_mean(column, names)}"
+                    f"entity_df lacks the {what} {column!r} (P-11). It has {', '.join(repr(n) for n in names[:12])}."
                 )
         request.check_collisions(names)
         if self.frame.kind == "duckdb":

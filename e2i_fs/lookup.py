@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from e2i_fs.backend import Backend, Key, OnlineRow
 from e2i_fs.catalog import Catalog
-from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, did_you_mean
+from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError
 from e2i_fs.frames import Frame, rows_of
 from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
@@ -72,7 +72,7 @@ class EntityRows:
             if column not in self.columns:
                 what = "join key" if column in request.join_keys else "request column"
                 raise InvalidEntityFrameError(
-                    f"entity_rows lack the {what} {column!r} (P-11).{did_you_mean(column, self.columns)}"
+                    f"entity_rows lack the {what} {column!r} (P-11). They have {', '.join(map(repr, self.columns))}."
                 )
         request.check_collisions(self.columns)
 

@@ -59,14 +59,15 @@ def run_on_demand(
     except E2IError:
         raise
     except Exception as error:
+        hint = " A value may be missing: it must take None." if "NoneType" in str(error) else ""
         raise DefinitionError(
-            f"On-demand view {view.name!r}: its function raised {type(error).__name__}: {error}. It must take None."
+            f"On-demand view {view.name!r}: its function raised {type(error).__name__}: {error}.{hint}"
         ) from error
     made: dict[str, Made] = {}
     for f in view.schema:
         values = result.get(f.name) if isinstance(result, Mapping) else None
         if values is None or len(values) != rows:
-            got = "nothing" if values is None else f"{len(values)} values"
+            got = f"{len(values)} values" if values is not None else f"{type(result).__name__}, which has nothing"
             raise DefinitionError(
                 f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given."
             )

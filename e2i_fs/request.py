@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2i_fs.catalog import Catalog
-from e2i_fs.definitions import FeatureService, Field
+from e2i_fs.definitions import FeatureService, FeatureView, Field
 from e2i_fs.errors import (
     FeatureNameCollisionError,
     LabelRequestedError,
@@ -113,13 +113,23 @@ def _references(catalog: Catalog, features: Any) -> list[str]:
         return list(features.refs)
     if isinstance(features, str):
         return [features] if ":" in features else list(catalog.service(features).refs)
-    if not isinstance(features, Sequence) or not all(isinstance(ref, str) for ref in features):
+    if isinstance(features, FeatureView | OnDemandFeatureView):
+        return [f"{features.name}:*"]
+    if not isinstance(features, Sequence):
         raise RequestError(
-            f"features is {features!r}; give a list of 'view:feature' references, a feature service, or its name."
+            f"features is a {type(features).__name__}; give a list of 'view:feature' references, a feature service, or its name."
         )
     if not features:
         raise RequestError("features is an empty list; name at least one 'view:feature' (P-11).")
-    return list(features)
+    refs: list[str] = []
+    for ref in features:
+        if isinstance(ref, FeatureView | OnDemandFeatureView):
+            refs.append(f"{ref.name}:*")
+        elif isinstance(ref, str):
+            refs.append(ref)
+        else:
+            raise RequestError(f"features holds a {type(ref).__name__}; give 'view:feature' references.")
+    return refs
 
 
 def _expand(catalog: Catalog, ref: str, *, role: str) -> list[tuple[str, Field]]:

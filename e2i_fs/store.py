@@ -14,7 +14,7 @@ from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
-from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.errors import BackendUnavailableError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
@@ -34,7 +34,8 @@ class Store:
     """
 
     def __init__(self, router: Router, config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> None:
-        self._router = router
+        self._through = router
+        self._closed = False
         self._config = config
         self._plugins = plugins
         self._ledger = ledger
@@ -50,14 +51,24 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<FeatureStore on {' → '.join(self._router.names)}>"
+        return f"<FeatureStore on {' → '.join(self._through.names)}>"
 
     def close(self) -> None:
         """Let go of every backend and file. Calling it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
         try:
-            self._router.close()
+            self._through.close()
         finally:
             self._ledger.close()
+
+    @property
+    def _router(self) -> Router:
+        """The way to the backends, while the store is open."""
+        if self._closed:
+            raise BackendUnavailableError("This store is closed. Open it again with connect.")
+        return self._through
 
     def _emit(self, make: Callable[[datetime], Event]) -> None:
         if self._plugins.has_observers:

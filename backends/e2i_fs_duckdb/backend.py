@@ -84,8 +84,10 @@ class DuckDBBackend:
         return self._online.write(self._registry.storage(view), definition, keys, rows, at_us=at_us)
 
     def position(self, view: str) -> Position:
-        """Return how far the online rows are."""
-        return self._online.position(self._registry.storage(view))
+        """Return how far the online rows are; batches in history count as writes too, so that their loss shows."""
+        number = self._registry.storage(view)
+        sequence, newest, rows = self._online.position(number)
+        return Position(sequence + len(self._segments.paths(_folder(view, number))), newest, rows)
 
     def ping(self, deadline: float) -> float:
         """Touch the registry and the online rows."""

@@ -126,9 +126,7 @@ class Failover:
             except (*UNAVAILABLE, _NotTheSame):
                 continue
         retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
-        raise NoEligibleBackendError(
-            f"No backend may answer. {_listed(attempts)} Try again in {retry:.1f} s.", attempts, retry
-        )
+        raise NoEligibleBackendError(f"No backend may answer. {_listed(attempts)} {_when(retry)}", attempts, retry)
 
     def _try(
         self,
@@ -294,7 +292,7 @@ class Failover:
             retry = min(m.breaker.retry_after() for m in self._members)
             raise NoEligibleBackendError(
                 f"No backend took the write to {view!r}, which is not acknowledged. {_listed(attempts)} Write it again, "
-                f"with the same idempotency key, in {retry:.1f} s.",
+                f"with the same idempotency key. {_when(retry)}",
                 attempts,
                 retry,
             ) from outcomes[0].error
@@ -454,3 +452,7 @@ def _differing(own: Catalog, authority: Catalog, views: Iterable[str]) -> list[s
 def _listed(attempts: list[Attempt]) -> str:
     told = "; ".join(f"{a.backend}: {a.outcome}{f' ({a.error})' if a.error else ''}" for a in attempts)
     return f"Tried: {told or 'none'}."
+
+
+def _when(retry: float) -> str:
+    return f"Try again in {retry:.1f} s." if retry > 0 else "It may be tried again at once."
