@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 import e2i_fs as fs
+from e2i_fs.cli.app import run
 from e2i_fs.config import load_config
 from tests.docs.pages import ROOT, Block, blocks, markdown_pages, same_text
 
 # What a page may tell its reader to type and no test types: it would change the machine, or take minutes.
 NOT_TYPED = ("pip", "make", "git", "source")
-COMMAND = Path(sys.executable).with_name("e2i-fs")
 
 
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -34,7 +34,7 @@ def test_every_block_of_a_page_does_what_the_page_says(
 
 def test_the_page_that_init_writes_is_true_of_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    subprocess.run([str(COMMAND), "init", "project"], check=True, capture_output=True)
+    assert _e2i_fs(["init", "project"], tmp_path)[0] == 0
     monkeypatch.chdir(tmp_path / "project")
     page = ROOT / "e2i_fs" / "cli" / "templates" / "README.md"
     assert Path("README.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
@@ -104,15 +104,27 @@ def _run_commands(block: Block) -> None:
             folder /= words[1]
             continue
         assert words[0] in ("e2i-fs", "feast"), f"{block.where}: nothing runs {line!r}"
-        command = [str(COMMAND.with_name(words[0])), *words[1:]]
-        environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "FEAST_USAGE": "False"}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == int(block.notes.get("exit", "0")), (
-            f"{block.where}: {line}\n{done.stdout}{done.stderr}"
-        )
-        printed += done.stdout
+        code, said = (_e2i_fs if words[0] == "e2i-fs" else _feast)(words[1:], folder)
+        assert code == int(block.notes.get("exit", "0")), f"{block.where}: {line}\n{said}"
+        printed += said
     if block.prints is not None:
         assert same_text(block.prints, printed), f"{block.where} prints\n{printed}"
+
+
+def _e2i_fs(arguments: list[str], folder: Path) -> tuple[int, str]:
+    """Run the command in this process, for starting Python anew takes longer than what it does."""
+    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)  # with a buffer, as a terminal's has
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = run(arguments)
+    said.seek(0)
+    return code, said.read()
+
+
+def _feast(arguments: list[str], folder: Path) -> tuple[int, str]:
+    command = [str(Path(sys.executable).with_name("feast")), *arguments]
+    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
 
 
 def test_every_page_has_something_to_run_or_says_nothing_that_could_be() -> None:
