@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from e2i_fs.backend import ArrowRows, Capabilities, Key, OnlineRow, Position, ScanPart
 from e2i_fs.catalog import Catalog, breaking_views
+from e2i_fs.dtypes import DType, Timestamp
 from e2i_fs.errors import BackendUnavailableError, ConfigError, InvalidBatchError, did_you_mean
 from e2i_fs.online import merge, pick
 from e2i_fs.reading import source_parts
 from e2i_fs.testing.plugin import CAPABILITIES
+from e2i_fs.values import arrow_type
 
 if TYPE_CHECKING:
     from e2i_fs.clock import Clock
@@ -79,21 +81,23 @@ class MemoryBackend:
             self._check_open()
             found = self._catalog.view(view)
             join_keys = self._catalog.join_keys(view)
-            names = [*join_keys, found.event_column]
-            names += [found.created_column] if found.created_column else []
-            names += [name for name in columns if name not in names]
+            types = self._columns(view)
             batches = list(self._views[view].batches.values())
             base = self._catalog.bases.get(view, "")
         parts: list[ScanPart] = list(source_parts(found, join_keys, base))
         # One part for each batch: an older batch may lack a field that was added since.
-        parts += [ArrowRows(_with_columns(batch, names, found.features).to_reader()) for batch in batches]
+        parts += [ArrowRows(_with_columns(batch, types).to_reader()) for batch in batches]
         return parts
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         """Add a batch once for each ``batch_id`` (W-2)."""
         with self._lock:
             self._check_open()
-            self._catalog.view(view)
+            wanted = {name: arrow_type(dtype) for name, dtype in self._columns(view).items()}
+            if {field.name: field.type for field in rows.schema} != wanted:
+                raise InvalidBatchError(
+                    f"View {view!r} changed while the batch was on its way. Nothing was written; write the batch again."
+                )
             kept = self._views[view].batches.get(batch_id)
             if kept is not None:
                 if repr(kept.to_pylist()) != repr(rows.to_pylist()):  # by text, for NaN is not equal to itself
@@ -149,18 +153,27 @@ class MemoryBackend:
             self._closed = True
             self._views.clear()
 
+    def _columns(self, view: str) -> dict[str, DType]:
+        """Return all columns of a view's rows with their dtypes: join keys, time columns, fields."""
+        found = self._catalog.view(view)
+        times = [found.event_column, *([found.created_column] if found.created_column else [])]
+        return {
+            **self._catalog.join_keys(view),
+            **dict.fromkeys(times, Timestamp),
+            **{f.name: f.dtype for f in found.schema},
+        }
+
     def _check_open(self) -> None:
         if self._closed:
             raise BackendUnavailableError(f"The backend {self._name!r} is closed; connect again.")
 
 
-def _with_columns(batch: pa.Table, names: Sequence[str], fields: Mapping[str, Any]) -> pa.Table:
-    from e2i_fs.values import arrow_type
-
-    for name in names:
+def _with_columns(batch: pa.Table, types: Mapping[str, DType]) -> pa.Table:
+    """Return a batch with all columns of its view; one that the view did not have then is missing."""
+    for name, dtype in types.items():
         if name not in batch.column_names:
-            batch = batch.append_column(name, pa.nulls(batch.num_rows, arrow_type(fields[name].dtype)))
-    return batch.select(list(dict.fromkeys(names)))
+            batch = batch.append_column(name, pa.nulls(batch.num_rows, arrow_type(dtype)))
+    return batch.select(list(types))
 
 
 def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:  # noqa: ARG001
