@@ -176,7 +176,7 @@ def stats(event_us: int, trips: int) -> OnlineRow:
 def test_rows_of_feast_and_of_e2i_fs_are_one_order(feast: Any, repo: Path) -> None:
     name, key, last = "driver_hourly_stats", (1001,), to_us(newest(repo))
     (theirs,) = feast.online_read(name, [key], at_us=last)
-    assert feast.online_write(name, [key], [stats(last - 3_000_000, 1)], at_us=last) == 0
+    assert feast.online_write(name, [key], [stats(last - 1, 1)], at_us=last + 3_600_000_000) == 0
     assert feast.online_read(name, [key], at_us=last) == [theirs]
     assert feast.online_write(name, [key], [stats(last + 1, 2)], at_us=last + 1) == 1
     assert feast.online_read(name, [key], at_us=last + 1) == [stats(last + 1, 2)]
