@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from e2i_fs.backend import Key, OnlineRow
-from e2i_fs.clock import from_us
+from e2i_fs.clock import from_us, to_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import InvalidBatchError, InvalidTimestampError, did_you_mean
+from e2i_fs.errors import InvalidBatchError, InvalidEntityFrameError, InvalidTimestampError, did_you_mean
 from e2i_fs.frames import Frame
 from e2i_fs.pit.times import column_to_us
-from e2i_fs.values import LossyCastError, cast_column, storage_values
+from e2i_fs.values import LossyCastError, cast_column, content_hash, storage_values
 
 __all__ = ["checked_batch", "content_key", "online_rows", "select_columns"]
 
 _SHOWN = 20
+_YEAR_1_US = to_us(datetime(1, 1, 1, tzinfo=UTC))
+_YEAR_9999_US = to_us(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 _TIMESTAMP = DType("timestamp")
 
 
@@ -46,7 +48,12 @@ def checked_batch(
     Raises `InvalidBatchError` with every problem: missing and unknown columns, lossy casts, missing keys and event
     times, rows more than ``skew_us`` after ``now_us`` (O-4). Then nothing of it may be written.
     """
-    table = Frame(frame, f"the batch for view {view.name!r}").table
+    try:
+        table = Frame(frame, f"the batch for view {view.name!r}").table
+    except InvalidEntityFrameError as error:
+        raise InvalidBatchError(
+            f"The batch for view {view.name!r} was refused whole, nothing was written (W-1):", [str(error)]
+        ) from error
     context = _Context(table, [])
     times = {view.event_column: _TIMESTAMP, **({view.created_column: _TIMESTAMP} if view.created_column else {})}
     wanted = {**join_keys, **times, **{f.name: f.dtype for f in view.schema}}
@@ -80,7 +87,11 @@ def _column(context: _Context, name: str, dtype: DType, reject_naive: bool) -> p
     column = context.table.column(name)
     try:
         if dtype.kind == "timestamp":
-            return column_to_us(column, name, reject_naive=reject_naive).cast(pa.timestamp("us", "UTC"))
+            times = column_to_us(column, name, reject_naive=reject_naive)
+            beyond = pc.fill_null(pc.or_(pc.less(times, _YEAR_1_US), pc.greater(times, _YEAR_9999_US)), False)
+            if pc.any(beyond).as_py():
+                context.rows(name, beyond, "the time is not between the years 1 and 9999")
+            return times.cast(pa.timestamp("us", "UTC"))
         return cast_column(column, dtype)
     except InvalidTimestampError as error:
         context.problems.append(str(error))
@@ -139,7 +150,4 @@ def online_rows(
 
 def content_key(table: pa.Table) -> str:
     """Return an idempotency key made of the rows themselves, for a batch that was given none."""
-    digest = hashlib.sha256(str(table.schema).encode())
-    for row in table.to_pylist():
-        digest.update(repr(row).encode())
-    return f"content-{digest.hexdigest()[:32]}"
+    return f"content-{content_hash(table)}"

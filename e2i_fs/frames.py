@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -93,13 +93,22 @@ def _table(native: Any, kind: str) -> pa.Table | None:
                 f"A mapping stands for columns, and {scalar!r} holds the single value {native[scalar]!r}; give lists, or a "
                 "list with one mapping for each row."
             )
-        return pa.table({name: list(values) for name, values in native.items()})
+        return _from_lists({name: list(values) for name, values in native.items()})
     if isinstance(native, list) and native and all(isinstance(row, Mapping) for row in native):
-        return pa.Table.from_pylist([dict(row) for row in native], schema=None)
+        names = list(dict.fromkeys(name for row in native for name in row))
+        return _from_lists({name: [row.get(name) for row in native] for name in names})
     if kind == "duckdb":
         return native.to_arrow_table()
     stream = getattr(native, "__arrow_c_stream__", None)
     return None if stream is None else pa.RecordBatchReader.from_stream(native).read_all()
+
+
+def _from_lists(columns: Mapping[str, list[Any]]) -> pa.Table:
+    made = {}
+    for name, values in columns.items():
+        times = any(isinstance(v, dt.datetime) for v in values)
+        made[name] = _mixed_times(values, pa.array) if times else pa.array(values)
+    return pa.table(made)
 
 
 def _from_pandas(frame: Any) -> pa.Table:
@@ -114,14 +123,17 @@ def _from_pandas(frame: Any) -> pa.Table:
     for name in names:
         series = frame[name]
         if series.dtype == object and any(isinstance(v, dt.datetime) for v in series):
-            columns.append(_mixed_times(series))
+            columns.append(_mixed_times(series, pa.Array.from_pandas))
         else:
-            columns.append(pa.Array.from_pandas(series))
+            try:
+                columns.append(pa.Array.from_pandas(series))
+            except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+                raise InvalidEntityFrameError(f"Column {name!r} has values of several types: {error}.") from error
     arrays = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([c]) for c in columns]
     return pa.table(arrays, names=names)
 
 
-def _mixed_times(series: Any) -> pa.Array:
+def _mixed_times(series: Any, otherwise: Callable[[Any], pa.Array]) -> pa.Array:
     """Return a column of datetimes of any zones, mixed too, as UTC instants; naive ones are UTC (T-1)."""
     naive = fine = False
     moments: list[int | None] = []
@@ -129,7 +141,7 @@ def _mixed_times(series: Any) -> pa.Array:
         if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:  # NaN too
             moments.append(None)
         elif not isinstance(value, dt.datetime):
-            return pa.Array.from_pandas(series)
+            return otherwise(series)
         else:
             extra = getattr(value, "nanosecond", 0)
             naive, fine = naive or value.tzinfo is None, fine or bool(extra)

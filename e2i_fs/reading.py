@@ -23,7 +23,7 @@ from e2i_fs.errors import (
     did_you_mean,
 )
 from e2i_fs.frozen import FrozenMap
-from e2i_fs.pit.fit import duckdb_type, misfit
+from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source, SQLSource
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def source_parts(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
         return [ParquetRows(_files(source, view, base, ".parquet"), columns)]
     types = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
     if isinstance(source, CSVSource):
-        return [ArrowRows(_read_csv(source, _files(source, view, base, ".csv"), columns, types))]
+        from e2i_fs.csv_files import read_csv
+
+        return [ArrowRows(read_csv(source, _files(source, view, base, ".csv"), columns, types))]
     if isinstance(source, DuckDBSource):
         return [ArrowRows(_renamed(_query_duckdb(source, base), columns))]
     if isinstance(source, SQLSource):
@@ -147,7 +149,7 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
                 f"{where}: its source names {error}, where there is no {suffix} file. Write it first, or mend the path."
             ) from error
         for file in files:
-            schemas[file] = parquet_schema(file) if suffix == ".parquet" else _csv_header(file, source)
+            schemas[file] = parquet_schema(file) if isinstance(source, ParquetSource) else _csv_schema(file, source)
     elif isinstance(source, DuckDBSource | SQLSource):
         try:
             reader = (
@@ -168,7 +170,10 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
                 problems.append(f"{file}: no column {column!r}.{did_you_mean(column, schema.names)}")
             elif len(index) > 1:
                 problems.append(f"{file}: {len(index)} columns are called {column!r}")
-            elif not isinstance(source, CSVSource):
+            elif isinstance(source, CSVSource):
+                if dtype.kind in ("array", "struct", "vector"):
+                    problems.append(f"{file}: a CSV column cannot hold {name!r} as {dtype!r}; use Parquet")
+            else:
                 given = schema.field(index[0]).type
                 reason = misfit(given, dtype, is_time=name in times)
                 if reason:
@@ -192,67 +197,14 @@ def _connection() -> duckdb.DuckDBPyConnection:
     return connect()
 
 
-def _csv_header(file: str, source: Source) -> pa.Schema:
-    import duckdb
+def _csv_schema(file: str, source: CSVSource) -> pa.Schema:
+    from e2i_fs.csv_files import csv_names
 
-    assert isinstance(source, CSVSource)
-    try:
-        relation = _connection().read_csv(exact_path(file), sep=source.delimiter, header=True, all_varchar=True)
-        names = relation.columns
-    except duckdb.Error as error:
-        raise BackendDataError(f"The file {file} is not readable CSV: {error}") from error
-    return pa.schema([(name, pa.string()) for name in names])
-
-
-def _read_csv(
-    source: CSVSource, files: tuple[str, ...], columns: Mapping[str, str], types: Mapping[str, DType]
-) -> pa.RecordBatchReader:
-    import duckdb
-
-    chosen = ", ".join(_csv_column(columns[name], name, types[name]) for name in columns)
-    query = (
-        f"SELECT {chosen} FROM read_csv($files, delim=$delimiter, header=true, all_varchar=true, nullstr='', "
-        "union_by_name=true)"
-    )
-    try:
-        # The text of each column is cast as its dtype asks; what cannot be cast fails and is never guessed.
-        given = {"files": [exact_path(f) for f in files], "delimiter": source.delimiter}
-        table = _connection().sql(query, params=given).to_arrow_table()
-    except duckdb.Error as error:
-        raise BackendDataError(f"{source.where()} cannot be read as the view declares it: {error}") from error
-    return table.to_reader()
-
-
-def _csv_column(column: str, name: str, dtype: DType) -> str:
-    """Return SQL that parses a text column as ``dtype`` or fails: DuckDB's own cast would round 1.5 to 2."""
-    text = _quoted(column)
-    if dtype.kind == "bytes":
-        cast = f"from_hex({text})"
-    elif dtype.kind == "timestamp":
-        cast = f"CAST({text} AS TIMESTAMPTZ)"
-    else:
-        cast = f"CAST({text} AS {duckdb_type(dtype)})"
-    exact = {
-        "int32": r"\s*[+-]?[0-9]+\s*",
-        "int64": r"\s*[+-]?[0-9]+\s*",
-        "date": r"\s*[0-9]+-[0-9]+-[0-9]+\s*",
-        "timestamp": r"[^.]*(\.[0-9]{1,6}0*([^0-9].*)?)?",
-    }
-    if dtype.kind == "decimal":
-        exact["decimal"] = rf"\s*[+-]?[0-9]+(\.[0-9]{{0,{dtype.numbers[1]}}}0*)?\s*"
-    if dtype.kind in exact:
-        message = f"'column {column.replace(chr(39), '')}: ' || {text} || ' is no {dtype!r}'"
-        matches = f"{text} IS NULL OR regexp_full_match({text}, '{exact[dtype.kind]}')"
-        cast = f"CASE WHEN {matches} THEN {cast} ELSE error({message}) END"
-    return f"{cast} AS {_quoted(name)}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return pa.schema([(name, pa.string()) for name in csv_names(file, source)])
 
 
 def _query(source: DuckDBSource | SQLSource, rows: int | None) -> str:
-    query = source.query or f"SELECT * FROM {source.table}"
+    query = (source.query or f"SELECT * FROM {source.table}").strip().removesuffix(";")
     return query if rows is None else f"SELECT * FROM ({query}) AS source LIMIT {rows}"
 
 

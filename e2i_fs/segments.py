@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError
+from e2i_fs.values import content_hash
 
 __all__ = ["Segments"]
 
@@ -30,7 +31,7 @@ class Segments:
         Raises `InvalidBatchError` when the same ``batch_id`` came with other rows, `BackendUnavailableError` when
         the folder cannot be written.
         """
-        content = _content_hash(table)
+        content = content_hash(table).encode()
         final = self._folder / name / f"{hashlib.sha256(batch_id.encode()).hexdigest()[:32]}.parquet"
         part = final.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
@@ -76,16 +77,6 @@ class Segments:
     def drop(self, name: str) -> None:
         """Remove all segments of ``name``."""
         shutil.rmtree(self._folder / name, ignore_errors=True)
-
-
-def _content_hash(table: pa.Table) -> bytes:
-    """Return a hash of the rows as they are, whatever chunks they came in."""
-    sink = hashlib.sha256(table.schema.remove_metadata().to_string().encode())
-    for column in table.columns:
-        for value in column.to_pylist():
-            sink.update(repr(value).encode())
-            sink.update(b"\0")
-    return sink.hexdigest().encode()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "LossyCastError",
     "arrow_type",
     "cast_column",
+    "content_hash",
     "decoded",
     "order_key",
     "python_value",
@@ -291,3 +293,13 @@ def order_key(value: Any, dtype: DType) -> tuple[Any, ...]:
 
 
 _FLOAT32 = DType("float32")
+
+
+def content_hash(table: pa.Table) -> str:
+    """Return a hash of a table's columns and values, whatever chunks they came in."""
+    digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
+    for column in table.columns:
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())
+        digest.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]

@@ -94,6 +94,8 @@ def write_table(
     """Write a checked batch to every backend: history first, then online, so that nothing online lacks its history."""
     from e2i_fs.batch import content_key, online_rows
 
+    if key is not None and (not isinstance(key, str) or not key or not key.isprintable()):
+        raise RequestError(f"idempotency_key is {key!r}; give printable text, or leave it out.")
     content = content_key(table)
     batch_id = key or content
     keys, rows = online_rows(table, view, catalog.join_keys(view.name))

@@ -66,6 +66,9 @@ class OnlineRows:
             if env is None:
                 try:
                     env = lmdb.open(self._path, map_size=self._size, max_readers=1024, subdir=True, max_dbs=0)
+                    _check_whole(env, self._path)
+                except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+                    raise BackendDataError(_DAMAGED.format(self._path, error)) from error
                 except (lmdb.Error, OSError) as error:
                     raise BackendUnavailableError(
                         f"The online rows in {self._path} cannot be opened: {error}. Make the folder writable."
@@ -156,6 +159,18 @@ class OnlineRows:
                 _shared.open[self._pid, self._path] = (env, users - 1)
             elif os.getpid() == self._pid:
                 env.close()
+
+
+_DAMAGED = "The online rows in {} are damaged ({}). Restore the folder, or remove it and materialise the views again."
+
+
+def _check_whole(env: lmdb.Environment, path: str) -> None:
+    """Raise `BackendDataError` when the file is shorter than its pages: reading on would end the process."""
+    pages = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    size = (Path(path) / "data.mdb").stat().st_size
+    if size < pages:
+        env.close()
+        raise BackendDataError(_DAMAGED.format(path, f"{size} bytes of {pages}"))
 
 
 def _prefix(storage: int) -> bytes:

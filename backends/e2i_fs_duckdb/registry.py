@@ -54,12 +54,19 @@ class Registry:
         self._catalog = Catalog()
         self._storage: dict[str, int] = {}
 
-    def _failed(self, error: sqlite3.Error) -> Exception:
-        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            return BackendDataError(f"{self._file} is not a SQLite database; restore it, or use another path.")
-        return BackendUnavailableError(
-            f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?"
-        )
+    def _failed(self, error: Exception) -> Exception:
+        unreachable = isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)
+        if unreachable:
+            return BackendUnavailableError(
+                f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?"
+            )
+        return BackendDataError(f"The definitions in {self._file} are damaged ({error}); restore the file.")
+
+    def _parsed(self, body: str) -> Catalog:
+        try:
+            return Catalog.from_json(json.loads(body))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._failed(error) from error
 
     def _refresh(self) -> None:
         if os.getpid() != self._pid:
@@ -72,7 +79,7 @@ class Registry:
             self._storage = dict(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        self._catalog = Catalog.from_json(json.loads(body))
+        self._catalog = self._parsed(body)
         self._seen = seen
 
     def catalog(self) -> Catalog:
@@ -97,7 +104,7 @@ class Registry:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
-                    current = Catalog.from_json(json.loads(body))
+                    current = self._parsed(body)
                     if current.revision != expected:
                         self._db.execute("ROLLBACK")
                         self._seen = None
