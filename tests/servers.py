@@ -51,6 +51,11 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def empty(self) -> None:
+        """Remove what it had saved, so that it starts empty the next time."""
+        assert self._process is None
+        shutil.rmtree(os.path.join(self._folder, "appendonlydir"), ignore_errors=True)
+
     def freeze(self) -> None:
         """Stop it so that its connections stay open and nothing answers."""
         assert self._process is not None

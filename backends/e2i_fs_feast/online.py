@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from e2i_fs.backend import Key, OnlineRow, Position
-from e2i_fs.errors import BackendDataError, ThrottledError
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, ThrottledError
 from e2i_fs.online import merge, pick
 from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.online_store import OnlineStore, Write, feast_time
@@ -22,6 +22,10 @@ class _AppliedMeanwhileError(Exception):
     """The view was changed or made anew while rows of it were being written."""
 
 
+def _mark(registered: Registered) -> str:
+    return f"{registered.view.name}:{registered.generation}"
+
+
 class Online:
     """The online rows of all views of a repository."""
 
@@ -30,6 +34,7 @@ class Online:
         self._state = state
         self._snapshot = snapshot
         self._begun: set[tuple[str, int]] = set()
+        self._looked: dict[tuple[str, int], int] = {}
 
     def read(self, registered: Registered, keys: Sequence[Key], *, at_us: int) -> list[OnlineRow | None]:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
@@ -39,6 +44,11 @@ class Online:
         if stored is None:
             self._check_not_lost(registered)
             return [None] * len(keys)
+        if self._is_emptied(registered):
+            raise BackendUnavailableError(
+                f"View {registered.view.name!r}: its online store lost its rows (restarted empty?). Materialise the view "
+                "and write again what was only pushed."
+            )
         rows = {
             key: pick(self._kept(found, registered).rows, at_us=at_us)
             for key, found in zip(distinct, stored, strict=True)
@@ -104,15 +114,34 @@ class Online:
         """Return what is on record; without a record, what Feast itself has put there, if that is cheap to say."""
         known = self._state.position(registered.view.name, registered.generation)
         if known is not None:
-            return known
+            return Position(known.sequence - 1, None, 0) if self._is_emptied(registered) else known
         rows, newest = self._store.extent(registered.table)
         return Position(0, newest, rows)
 
     def _begin(self, registered: Registered) -> None:
         version = (registered.view.name, registered.generation)
-        if version not in self._begun:
+        if self._is_emptied(registered):
+            self._state.lost(*version)
+            self._store.mark(_mark(registered))
+            self._looked.pop(version, None)
+        elif version not in self._begun:
+            known = self._state.position(*version)
+            if known is None or not known.rows:
+                self._store.mark(_mark(registered))
             self._state.begin(*version, *self._store.extent(registered.table))
             self._begun.add(version)
+
+    def _is_emptied(self, registered: Registered) -> bool:
+        """Return whether the store has lost the rows on record; looked at once for each new connection."""
+        version = (registered.view.name, registered.generation)
+        seen = self._store.connections
+        if self._looked.get(version) == seen:
+            return False
+        known = self._state.position(*version)
+        if known is not None and known.rows and not self._store.marked(_mark(registered)):
+            return True
+        self._looked[version] = self._store.connections
+        return False
 
     def _kept(self, stored: Stored | None, registered: Registered) -> Kept:
         kept = decode(stored, registered.view, registered.generation)

@@ -35,6 +35,8 @@ class OnlineStore(Protocol):
     local: bool
     chunk: int
     """How many keys one step may have."""
+    connections: int
+    """Grows with every connection made anew: behind it the store may be another, or empty."""
 
     def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None] | None:
         """Return what is stored of each key, None where nothing is; None for all when there is no such table."""
@@ -42,6 +44,14 @@ class OnlineStore(Protocol):
 
     def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between."""
+        ...
+
+    def mark(self, name: str) -> None:
+        """Leave a mark in the store, which is gone when its rows are."""
+        ...
+
+    def marked(self, name: str) -> bool:
+        """Return whether the mark is there."""
         ...
 
     def stamp(self, when: datetime) -> int:

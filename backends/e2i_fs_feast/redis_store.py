@@ -47,10 +47,24 @@ class RedisStore:
         self._config = config
         self._store: Any = RedisOnlineStore()
         self._client: Any = self._store._get_client(config.online_store)
+        self.connections = 0
+        self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._connected
         self._writing = copy.copy(config)
         # Feast's own comparison ignores a correction that has the event time of the row before.
         self._writing._online_store = config.online_store.model_copy(update={"skip_dedup": True})
         self._turn = threading.Lock()
+
+    def _connected(self, connection: Any) -> None:
+        self.connections += 1
+        connection.on_connect()
+
+    def mark(self, name: str) -> None:
+        """Leave a field that a Redis restarted empty does not have."""
+        self._client.hset(f"e2i_fs:{self._config.project}", name, b"1")
+
+    def marked(self, name: str) -> bool:
+        """Return whether Redis still has the field."""
+        return bool(self._client.hexists(f"e2i_fs:{self._config.project}", name))
 
     def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None]:
         """Return what is stored of each key. Feast says the epoch, and no values, of a key that is not there."""
@@ -130,6 +144,14 @@ class RedisStore:
                 self._delete(batch, fields, hidden, keep)
                 batch = []
         self._delete(batch, fields, hidden, keep)
+        marks = f"e2i_fs:{self._config.project}"
+        old = [
+            m
+            for m in self._client.hkeys(marks)
+            if m.startswith(f"{table.name}:".encode()) and m != f"{table.name}:{keep}".encode()
+        ]
+        if old:
+            self._client.hdel(marks, *old)
 
     def _delete(self, keys: list[bytes], fields: list[bytes], hidden: bytes, keep: int | None) -> None:
         for _ in range(_ATTEMPTS):

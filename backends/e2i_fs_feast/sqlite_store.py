@@ -48,6 +48,7 @@ class SqliteStore:
 
     local = True
     chunk = 400
+    connections = 0
 
     def __init__(self, repository: Repository, zone: zoneinfo.ZoneInfo) -> None:
         self._repository = repository
@@ -123,6 +124,13 @@ class SqliteStore:
             if writes:
                 rows = [(keys[w.place], w.messages, w.event_time, None) for w in writes]
                 self._store().online_write_batch(self._config, table, rows, None)
+
+    def mark(self, name: str) -> None:
+        """Nothing: a table that is gone shows by itself."""
+
+    def marked(self, name: str) -> bool:
+        """Return True: a table that is gone shows by itself."""
+        return True
 
     def stamp(self, when: datetime) -> int:
         """Return the seconds that Feast's adapter makes of ``when`` in this process."""

@@ -91,6 +91,13 @@ class State:
             "INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows)
         )
 
+    def lost(self, view: str, generation: int) -> None:
+        """Record that the rows are gone: the count of writes goes back, so that whoever knew it notices (X-4)."""
+        self._open().execute(
+            "UPDATE position SET sequence = sequence - 2, rows = 0, newest_us = NULL WHERE view = ? AND generation = ?",
+            (view, generation),
+        )
+
     def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
         """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""
         self._open().execute(

@@ -340,6 +340,11 @@ class Failover:
             def changed(own: Catalog) -> Catalog:
                 return to(own if own.views else own.holding(known))  # a primary that lost everything gets it back
 
+            gone = [v for v in known.views if v not in primary.backend.definitions().views]
+            for view in gone:
+                self._ledger.set_diverged(
+                    primary.name, view, "it had lost the view, and its rows have not been rebuilt"
+                )
             wanted = changed(primary.backend.definitions())
             for standby in self._members[1:]:
                 own = standby.backend.definitions()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
-from tests import servers
+from e2i_fs.testing.clock import FakeClock
+from tests import kit, servers
 from tests.integration.feast_words import NOW, SECOND, apply, read, remove, row, view, write
 
 
@@ -161,4 +164,55 @@ def test_only_the_views_own_fields_are_deleted_and_only_in_its_own_project(
     assert read(feast, name="other") == row(NOW, 4)
     assert read(neighbour) == row(NOW, 3)
     remove(feast, "other")
-    assert len(feast.store._client.keys("*")) == 1  # the neighbour's
+    left = feast.store._client.keys("*")
+    assert len([key for key in left if not key.startswith(b"e2i_fs:")]) == 1  # the neighbour's
+    assert [key for key in left if key.startswith(b"e2i_fs:")] == [b"e2i_fs:my_e2i_fs"]
+
+
+@pytest.mark.rule("X-3", "X-4")
+def test_a_redis_restarted_empty_does_not_say_that_nothing_was_there(feast: Any, redis: servers.RedisServer) -> None:
+    before = feast.position("stats").sequence
+    redis.kill()
+    redis.empty()
+    redis.start()
+    # The driver may connect anew without a word, so the very first read must notice.
+    for _ in range(3):
+        with pytest.raises(BackendUnavailableError):
+            read(feast)
+    assert feast.position("stats").sequence < before
+    # A write makes it usable again, and its count of writes still tells that something was lost.
+    assert write(feast, row(NOW, 2)) == 1
+    assert read(feast) == row(NOW, 2)
+    assert feast.position("stats").sequence < before
+
+
+@pytest.mark.rule("X-3", "X-4")
+def test_failover_does_not_trust_a_primary_whose_redis_was_restarted_empty(
+    redis: servers.RedisServer, tmp_path: Path
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    primary = {"name": "primary", "backend": "feast", "path": str(tmp_path / "feast"), "online_store": online}
+    standby = {"name": "standby", "backend": "duckdb", "path": str(tmp_path / "duckdb")}
+    clock = FakeClock(kit.NOW)
+    with fs.connect({"backends": [primary, standby], "failover": {"shadow_rate": 0}}, clock=clock) as store:
+        store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])])
+        rows = pa.table({"k": ["a", "b"], "event_timestamp": [kit.NOW - timedelta(days=1)] * 2, "x": [1, 2]})
+        store.write("v", rows)
+
+        def served() -> tuple[list[Any], str, bool]:
+            answer = store.get_online_features(["v:x"], [{"k": "a"}, {"k": "b"}])
+            return answer.to_dict()["x"], answer.provenance.served_by, answer.provenance.degraded
+
+        assert served() == ([1, 2], "primary", False)
+        redis.kill()
+        redis.empty()
+        redis.start()
+        for _ in range(4):
+            assert served() == ([1, 2], "standby", False)
+            clock.advance(timedelta(seconds=20))
+        # A write of one key does not make whole what was lost of the other.
+        store.write("v", pa.table({"k": ["a"], "event_timestamp": [kit.NOW], "x": [3]}))
+        for _ in range(4):
+            assert served() == ([3, 2], "standby", False)
+            clock.advance(timedelta(seconds=20))
+        assert {h.name: h.parity["v"] for h in store.health()} == {"primary": "diverged", "standby": "verified"}
