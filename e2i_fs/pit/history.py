@@ -20,7 +20,7 @@ from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
 
-__all__ = ["has_twins", "history_sql"]
+__all__ = ["history_sql"]
 
 
 def history_sql(
@@ -73,16 +73,6 @@ def _read_exactly(
     except (OSError, pa.ArrowInvalid) as error:
         raise BackendDataError(f"The file {path} cannot be read: {error}.") from error
     return table.select([i for i, n in enumerate(table.column_names) if n in wanted]).to_reader()
-
-
-def has_twins(names: Iterable[str]) -> bool:
-    """Return whether two names differ in case only: DuckDB reads the first of them whichever is asked for.
-
-    >>> has_twins(["tier", "Tier"])
-    True
-    """
-    listed = [name.casefold() for name in names]
-    return len(set(listed)) < len(listed)
 
 
 def _read(path: str, columns: list[str]) -> pa.RecordBatchReader:
