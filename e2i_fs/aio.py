@@ -164,6 +164,10 @@ class AsyncStore:
         """See `Store.statistics`."""
         return await self._run(self._store.statistics, feature)
 
+    async def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
+        """See `Store.readmit`."""
+        await self._run(self._store.readmit, backend, views)
+
     async def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """See `Store.health`."""
         return await self._run(self._store.health, deadline)

@@ -21,7 +21,6 @@ from e2i_fs.values import LossyCastError, cast_column, content_hash, storage_val
 
 __all__ = ["checked_batch", "content_key", "online_rows", "select_columns"]
 
-_SHOWN = 20
 _YEAR_1_US = to_us(datetime(1, 1, 1, tzinfo=UTC))
 _YEAR_9999_US = to_us(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 _TIMESTAMP = DType("timestamp")
@@ -35,9 +34,7 @@ class _Context:
     def rows(self, column: str, mask: Any, what: str) -> None:
         """Add one problem for each row where ``mask`` is true."""
         hits = pc.indices_nonzero(mask).to_pylist()
-        self.problems.extend(f"row {row}, column {column!r}: {what}" for row in hits[:_SHOWN])
-        if len(hits) > _SHOWN:
-            self.problems.append(f"column {column!r}: {len(hits) - _SHOWN} more rows: {what}")
+        self.problems.extend(f"row {row}, column {column!r}: {what}" for row in hits)
 
 
 def checked_batch(

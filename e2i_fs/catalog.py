@@ -358,6 +358,8 @@ def _breaks(
             "written have the old ones"
         )
     fields: Mapping[str, Field] = after.features
+    if [n for n in before.features if n in fields] != [n for n in fields if n in before.features]:
+        found.append(f"view {before.name!r}: the order of the fields changes, which decides between tied rows (P-4)")
     for name, old in before.features.items():
         new = fields.get(name)
         if new is None:

@@ -43,6 +43,9 @@ class FailoverConfig(_Strict):
 
     deadline: float = Field(0.25, gt=0, description="one deadline over all attempts of an online read")
     historical_deadline: float | None = Field(None, gt=0, description="the same for a historical retrieval")
+    write_deadline: float = Field(
+        30.0, gt=0, description="how long one backend may take over a write before it counts as having missed it"
+    )
     shadow_rate: float = Field(0.01, ge=0, le=1, description="share of online reads repeated on a standby")
     workers: int = Field(16, ge=1, le=256, description="threads that calls of one backend may occupy")
     breaker: BreakerConfig = BreakerConfig()  # type: ignore[call-arg]

@@ -104,12 +104,13 @@ class LabelRequestedError(RequestError):
 class InvalidBatchError(RequestError):
     """A batch that does not fit its view. Nothing of it was written (W-1).
 
-    ``problems`` lists every problem found, one string each.
+    ``problems`` lists every problem found, one string each; the message shows the first 20.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
-        super().__init__("\n  - ".join([message, *self.problems]))
+        more = [f"and {len(self.problems) - 20} more, all in .problems"] if len(self.problems) > 20 else []
+        super().__init__("\n  - ".join([message, *self.problems[:20], *more]))
 
 
 class ConfigError(E2IError, ValueError):

@@ -100,7 +100,12 @@ def same_rows(one: Found, other: Found) -> bool:
 
 def _plain(found: Found) -> Any:
     return {
-        view: [None if r is None else (r.event_us, r.created_us, sorted(r.values.items())) for r in rows]
+        view: [
+            None
+            if r is None
+            else (r.event_us, r.created_us, sorted((n, v) for n, v in r.values.items() if v is not None))
+            for r in rows
+        ]
         for view, rows in sorted(found.rows.items())
     }
 

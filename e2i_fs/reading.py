@@ -48,7 +48,9 @@ def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...
     for path in paths:
         full = os.path.join(base, os.path.expanduser(path))
         if os.path.isdir(full):
-            found = [str(p) for p in Path(full).rglob(f"*{suffix}") if not p.name.startswith((".", "_"))]
+            # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
+            every = Path(full).rglob(f"*{suffix}")
+            found = [str(p) for p in every if not any(s.startswith((".", "_")) for s in p.relative_to(full).parts)]
         elif os.path.isfile(full):
             found = [full]
         else:

@@ -172,10 +172,10 @@ def _is_list(t: pa.DataType) -> bool:
 
 
 def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray], object]) -> list[int]:
-    """Return the rows that ``attempt`` refuses when it is given them alone, found by halving; at most 20."""
+    """Return the rows that ``attempt`` refuses when it is given them alone, found by halving."""
     found: list[int] = []
     todo = [(0, len(column))]
-    while todo and len(found) < 20:
+    while todo:
         start, stop = todo.pop()
         try:
             attempt(column.slice(start, stop - start))
@@ -193,11 +193,11 @@ def _checked_content(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool)
     if dtype.kind == "json" and parse_json:
         bad = [row for row, text in enumerate(column.to_pylist()) if text is not None and not _is_json(text)]
         if bad:
-            raise LossyCastError("holds text that is not JSON", bad[:20])
+            raise LossyCastError("holds text that is not JSON", bad)
     if dtype.kind == "vector" and any(chunk.flatten().null_count for chunk in column.chunks):
         bad = [row for row, value in enumerate(column.to_pylist()) if value is not None and None in value]
         if bad:
-            raise LossyCastError("holds a vector with a missing number", bad[:20])
+            raise LossyCastError("holds a vector with a missing number", bad)
     return column
 
 

@@ -103,4 +103,4 @@ class DuckDBBackend:
 
 
 def _folder(view: str, number: int) -> str:
-    return f"{urllib.parse.quote(view, safe='')}.{number}"
+    return f"{urllib.parse.quote(view, safe='')[:150]}.{number}"

@@ -17,7 +17,6 @@ from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import (
-    BackendError,
     BackendUnavailableError,
     DegradedAnswerError,
     E2IError,
@@ -210,7 +209,8 @@ class Failover:
         """Look, once after it was opened or was down, whether the backend still has what it once took."""
         for view in views:
             if view not in member.looked_at:
-                reached, now = self._ledger.reached(member.name, view), backend.position(view).sequence
+                reached = self._ledger.reached(member.name, view)  # read first: the backend's own count only grows
+                now = backend.position(view).sequence
                 if now < reached:
                     why = f"it had taken {reached} writes and has {now}: its rows were lost"
                     self._ledger.set_diverged(member.name, view, why)
@@ -252,16 +252,29 @@ class Failover:
 
     def catalog(self) -> Catalog:
         """Return the primary's definitions, or what was last seen of them when it is down."""
-        first_error: BackendError | None = None
+        attempts: list[Attempt] = []
         for member in self._members:
+            permit = member.breaker.allow()
+            if permit is None:
+                attempts.append(Attempt(member.name, str(member.breaker.state)))
+                continue
             try:
                 own = member.call(lambda backend: backend.definitions(), self._config.deadline)
             except UNAVAILABLE as error:
-                first_error = first_error or error
+                member.breaker.failure(permit)
+                attempts.append(Attempt(member.name, "failed", 0.0, f"{type(error).__name__}: {error}"))
                 continue
+            except BaseException:
+                member.breaker.release(permit)
+                raise
+            member.breaker.release(permit)
             return self._authority(member, own)
-        assert first_error is not None
-        raise first_error
+        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        raise NoEligibleBackendError(
+            f"No backend can say what is registered; nothing was done. {_listed(attempts)} {_when(retry)}",
+            attempts,
+            retry,
+        )
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -271,14 +284,18 @@ class Failover:
         Raises the error of the first backend when it fails for another reason than being down,
         `NoEligibleBackendError` when nobody took the write.
         """
+        limit = None if kind.startswith("materialize:") else self._config.write_deadline
         seq, new = self._ledger.begin_write(view, kind, key, content, self.names)
         outcomes: list[Outcome] = []
         try:
             for member in self._members:
-                outcome, reached = self._write_one(member, view, work, first=not any(o.error is None for o in outcomes))
+                first = not any(o.error is None for o in outcomes)
+                outcome, reached = self._write_one(member, view, work, first=first, limit=limit)
                 outcomes.append(outcome)
                 if outcome.error is None:
                     self._ledger.applied(member.name, view, seq, reached)
+                    if reached < self._ledger.reached(member.name, view):
+                        member.looked_at.discard(view)  # another writer was later, or rows were lost: look again
                     if kind.startswith("materialize:"):
                         self._ledger.caught_up(member.name, view, kind, seq)
         except (RequestError, UnsupportedError, RunOverlapError):
@@ -299,7 +316,7 @@ class Failover:
         return outcomes
 
     def _write_one(
-        self, member: Member, view: str, work: Callable[[str, Backend], Any], *, first: bool
+        self, member: Member, view: str, work: Callable[[str, Backend], Any], *, first: bool, limit: float | None
     ) -> tuple[Outcome, int]:
         """Write to one backend; return what became of it and how far the backend's own count has come."""
         permit = member.breaker.allow()
@@ -308,7 +325,7 @@ class Failover:
             return Outcome(member.name, error=BackendUnavailableError(why)), 0
         try:
             value, reached = member.call(
-                lambda backend: (work(member.name, backend), backend.position(view).sequence), None
+                lambda backend: (work(member.name, backend), backend.position(view).sequence), limit
             )
         except UNAVAILABLE as error:
             member.breaker.failure(permit)
@@ -333,7 +350,8 @@ class Failover:
         """
         with self._apply_lock:
             for member in self._members:
-                member.backend.ping(max(1.0, self._config.deadline))
+                limit = max(1.0, self._config.deadline)
+                member.call(lambda backend, limit=limit: backend.ping(limit), limit)  # type: ignore[misc]
             primary = self._members[0]
             known = self._authority(primary, primary.backend.definitions())
 

@@ -207,18 +207,13 @@ class Ledger:
         return int(seq), True
 
     def applied(self, backend: str, view: str, seq: int, reached: int) -> None:
-        """Strike off one write that ``backend`` took, and note how far its own count of writes has come.
-
-        A count that has gone back says that the backend lost its rows.
-        """
+        """Strike off one write that ``backend`` took, and note how far its own count of writes has come at most."""
         with self._transaction() as db:
-            known = db.execute(
-                "SELECT sequence FROM reached WHERE backend = ? AND view = ?", (backend, view)
-            ).fetchone()
-            if known is not None and reached < known[0]:
-                why = f"its own count of writes went from {known[0]} to {reached}: its rows were lost"
-                db.execute("INSERT OR REPLACE INTO diverged VALUES (?, ?, ?)", (backend, view, why))
-            db.execute("INSERT OR REPLACE INTO reached VALUES (?, ?, ?)", (backend, view, reached))
+            db.execute(
+                "INSERT INTO reached VALUES (?, ?, ?) "
+                "ON CONFLICT (backend, view) DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+                (backend, view, reached),
+            )
             db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
 
     def end_write(self, view: str, seq: int) -> None:

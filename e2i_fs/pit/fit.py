@@ -69,6 +69,9 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
     if kind == "struct":
         if not pa.types.is_struct(given):
             return "not a struct"
+        names = [given.field(i).name for i in range(given.num_fields)]
+        if len({n.lower() for n in names}) < len(names):
+            return "two of its fields differ only by case"
         for name, inner in dtype.fields:
             if given.get_field_index(name) < 0:
                 return f"it has no field {name!r}"
