@@ -176,7 +176,7 @@ def _with_columns(batch: pa.Table, types: Mapping[str, DType]) -> pa.Table:
     return batch.select(list(types))
 
 
-def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:  # noqa: ARG001
+def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> MemoryBackend:
     """Open an empty in-memory backend. It takes no options."""
     for option in options:
         if option not in _FROM_THE_CORE:

@@ -15,7 +15,9 @@ NAMES = ["x", "X", "e", "c", "k0", "v0", "kid", "row", "select", "rank", "a b", 
 STAMP = pa.timestamp("us", "UTC")
 
 
-def test_names_that_differ_only_by_case_or_are_words_of_sql_keep_their_values(store: fs.FeatureStore, tmp_path: Path) -> None:
+def test_names_that_differ_only_by_case_or_are_words_of_sql_keep_their_values(
+    store: fs.FeatureStore, tmp_path: Path
+) -> None:
     at = kit.NOW - timedelta(days=2)
     columns = {name: [number] for number, name in enumerate(NAMES)}
     rows = pa.table({"k": ["wrong"], "K": ["right"], "event_timestamp": pa.array([at], STAMP), **columns})
