@@ -54,7 +54,10 @@ def test_a_primary_made_anew_without_its_rows_does_not_answer_unmarked(written: 
     with fs.connect(config(written), clock=clock) as store:
         store.apply([VIEW])
         assert read(store) == ([1], "standby", False)
-        assert {h.name: h.parity for h in store.health()} == {"primary": {"v": "diverged"}, "standby": {"v": "verified"}}
+        assert {h.name: h.parity for h in store.health()} == {
+            "primary": {"v": "diverged"},
+            "standby": {"v": "verified"},
+        }
         # Writing to it does not bring back what it lost; only somebody's word does, once it was rebuilt.
         store.write("v", rows(0, days_ago=9))
         assert read(store) == ([1], "standby", False)
