@@ -57,6 +57,8 @@ class Catalog:
     def view(self, name: str) -> FeatureView:
         """Return the view of this name, its entities attached, or raise with the nearest names (P-9)."""
         found = self._attached.get(name)
+        if found is None and name in self.on_demand:
+            raise UnknownFeatureError(f"{name!r} is an on-demand view; list_on_demand_feature_views() has it.")
         if found is None:
             known = [*self.views, *self.on_demand]
             raise UnknownFeatureError(f"Unknown feature view {name!r}.{did_you_mean(name, known)}")

@@ -70,7 +70,8 @@ def key_value(value: Any, dtype: DType) -> Any:
                 return None
             return int(value) if int(value) in _RANGES[dtype.kind] else None
         case "string":
-            return str(value) if isinstance(value, str) and _is_unicode(value) else None
+            # An enumeration of texts is its text, not its name.
+            return str.__str__(value) if isinstance(value, str) and _is_unicode(value) else None
         case "bool":
             return bool(value) if type(value).__name__ in ("bool", "bool_") else None
         case "bytes":

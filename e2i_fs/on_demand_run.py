@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -65,7 +65,11 @@ def run_on_demand(
         ) from error
     made: dict[str, Made] = {}
     for f in view.schema:
-        values = result.get(f.name) if isinstance(result, Mapping) else None
+        values: Any = result.get(f.name) if isinstance(result, Mapping) else None
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+            values = None
+        elif not isinstance(values, pa.Array | pa.ChunkedArray):
+            values = list(values)
         if values is None or len(values) != rows:
             got = f"{len(values)} values" if values is not None else f"{type(result).__name__}, which has nothing"
             raise DefinitionError(

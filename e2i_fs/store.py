@@ -359,6 +359,7 @@ class Store:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
         from e2i_fs.ops.materialize import run_of
 
+        _ = self._router  # a closed store says so
         return [run_of(record) for record in self._ledger.runs(view, limit)]
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:

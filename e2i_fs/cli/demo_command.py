@@ -56,8 +56,6 @@ def demo(
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise UnsupportedError(f'The demo needs {", ".join(missing)}: pip install "e2i-fs[demo]"')
-    _prepare(out)
-
     from e2i_fs.cli.demo.claims import Claims
     from e2i_fs.cli.demo.primary import choose_primary, missing_feast
     from e2i_fs.cli.demo.report import html_report
@@ -67,6 +65,7 @@ def demo(
     why_alone = missing_feast() or ("asked for with --primary none" if primary is Primary.NONE else "")
     if why_alone and primary in (Primary.REDIS, Primary.SQLITE):
         raise UnsupportedError(f"--primary {primary}: {why_alone}.")
+    _prepare(out)  # only now: a demo that is refused removes nothing
     chosen = None if why_alone else choose_primary(out, None if primary is None else primary.value)
     with TerminalTeller(None if session.json else session.console, session.stderr) as teller:
         claims = Claims(teller.claim)

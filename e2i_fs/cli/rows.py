@@ -64,7 +64,12 @@ def _read_csv(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
 
 def check_out(path: str | None) -> None:
     """Raise `RequestError` unless `write_rows` can write to ``path``: known before the work is done."""
-    if path in (None, "-") or Path(str(path)).suffix.lower() in (*_PARQUET, ".csv"):
+    if path in (None, "-"):
+        return
+    folder = Path(str(path)).absolute().parent
+    if not folder.is_dir():
+        raise RequestError(f"--out {path}: there is no folder {folder}; make it first.")
+    if Path(str(path)).suffix.lower() in (*_PARQUET, ".csv"):
         return
     raise RequestError(f"--out {path}: the ending says the format; use .parquet or .csv, or - for CSV on stdout.")
 

@@ -57,6 +57,7 @@ class Setup:
     key_kinds: tuple[str, ...] = ("string", "int64", "int32", "bool", "bytes", "date", "timestamp")
     hostile: bool = True
     source: str = "parquet"
+    worlds: int = 200
 
     @contextmanager
     def open(self, path: Path, clock: FakeClock) -> Iterator[Opened]:
@@ -126,7 +127,7 @@ def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
 ALL = (
     Setup("memory", _memory),
     Setup("duckdb", _duckdb),
-    Setup("duckdb-tables", _duckdb, hostile=False, source="duckdb"),
+    Setup("duckdb-tables", _duckdb, hostile=False, source="duckdb", worlds=40),
     Setup("feast-dask-sqlite", _feast_sqlite("dask")),
     Setup("feast-duckdb-redis", _feast_redis("duckdb")),
     Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False)),

@@ -16,7 +16,7 @@ from e2i_fs.testing.oracle import Row
 from e2i_fs.testing.worlds import ViewWorld, World
 from tests.properties import setups
 
-WORLDS, CHUNK = 200, 20
+CHUNK = 20
 
 
 @pytest.mark.rule(
@@ -38,8 +38,11 @@ WORLDS, CHUNK = 200, 20
     "O-5",
     "O-6",
 )
-@pytest.mark.parametrize("chunk", range(WORLDS // CHUNK))
-@pytest.mark.parametrize("setup", setups.ALL, ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    ("setup", "chunk"),
+    [(s, n) for s in setups.ALL for n in range(s.worlds // CHUNK)],
+    ids=lambda value: value.name if isinstance(value, setups.Setup) else str(value),
+)
 def test_answers_equal_the_oracle(setup: setups.Setup, chunk: int, tmp_path: Path) -> None:
     clock = FakeClock()
     with setup.open(tmp_path / "store", clock) as opened:

@@ -270,7 +270,8 @@ def test_the_configuration_may_stand_before_or_after_the_command_or_in_the_envir
 
 
 def test_a_backend_that_cannot_be_opened_ends_with_three(project: Path, cli: Command) -> None:
-    (project / ".fs").write_text("a file where the folder should be")
+    (project / ".fs").mkdir()
+    (project / ".fs" / "local").write_text("a file where the folder should be")
     told = cli("list", "--json")
     assert told.code == 3
     assert told.json["error"]["type"] == "BackendUnavailableError"
