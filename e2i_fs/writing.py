@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import FeatureView
-from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.errors import InvalidBatchError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.routing import Router
 
 if TYPE_CHECKING:
@@ -98,12 +98,19 @@ def write_table(
         raise RequestError(f"idempotency_key is {key!r}; give printable text, or leave it out.")
     content = content_key(table)
     batch_id = key or content
+    expected = catalog.fingerprint(view.name)
     keys, rows = online_rows(table, view, catalog.join_keys(view.name))
 
     def work(_: str, backend: Backend) -> bool:
         can = backend.capabilities
         if (to != "online" and not can.append) or (to != "offline" and not can.online):
             raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
+        own = backend.definitions()
+        if not own.has(view.name) or own.fingerprint(view.name) != expected:
+            raise InvalidBatchError(
+                f"View {view.name!r} is another here than the one that the batch was checked against: it was changed "
+                "meanwhile. Nothing was written here; apply and write again."
+            )
         fresh = backend.append(view.name, table, batch_id=batch_id) if to != "online" else True
         if to != "offline":
             backend.online_write(view.name, keys, rows, at_us=now_us)
