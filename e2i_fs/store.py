@@ -86,10 +86,12 @@ class Store:
 
         definitions = list(definitions) if isinstance(definitions, Iterable) else definitions
         base = self._config.base
-        after, plan = self._router.catalog().planned(definitions, base, allow_breaking=allow_breaking)
-        for definition in definitions:
-            if isinstance(definition, FeatureView):
-                check_source(after.view(definition.name), after.join_keys(definition.name), base)
+        before = self._router.catalog()
+        after, plan = before.planned(definitions, base, allow_breaking=allow_breaking)
+        named = {definition.name for definition in definitions if isinstance(definition, FeatureView)}
+        for name in after.views:  # a view changes with its entities too
+            if name in named or (name in before.views and before.fingerprint(name) != after.fingerprint(name)):
+                check_source(after.view(name), after.join_keys(name), after.bases[name])
         plan = replace(plan, dry_run=dry_run)
         if dry_run:
             return plan

@@ -83,11 +83,21 @@ class OnlineRows:
             self._open()
         return self._env
 
+    def _begin(self, *, write: bool = False, buffers: bool = False) -> lmdb.Transaction:
+        """Begin a transaction; when another process has made the map greater, take its size first."""
+        env = self._environment()
+        try:
+            return env.begin(write=write, buffers=buffers)
+        except lmdb.MapResizedError:
+            with _shared.lock:
+                env.set_mapsize(0)
+            return env.begin(write=write, buffers=buffers)
+
     def read(self, storage: int, keys: Sequence[Key], *, at_us: int) -> list[OnlineRow | None]:
         """Return the row of each key that answers at ``at_us``, all of one snapshot."""
         prefix = _prefix(storage)
         try:
-            with self._environment().begin(buffers=True) as transaction:
+            with self._begin(buffers=True) as transaction:
                 found = [transaction.get(prefix + _encoded(key)) for key in keys]
                 return [None if value is None else pick(_unpack(value), at_us=at_us) for value in found]
         except lmdb.Error as error:
@@ -103,7 +113,7 @@ class OnlineRows:
             incoming.setdefault(prefix + _encoded(key), []).append(row)
         changed = 0
         try:
-            with self._environment().begin(write=True) as transaction:
+            with self._begin(write=True) as transaction:
                 meta_key = _META + struct.pack(">I", storage)
                 sequence, newest, count = _meta(transaction.get(meta_key))
                 for name in sorted(incoming):
@@ -128,7 +138,7 @@ class OnlineRows:
     def position(self, storage: int) -> Position:
         """Return how far the rows of one storage number are."""
         try:
-            with self._environment().begin() as transaction:
+            with self._begin() as transaction:
                 return Position(*_meta(transaction.get(_META + struct.pack(">I", storage))))
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
@@ -137,7 +147,7 @@ class OnlineRows:
         """Remove every row of one storage number."""
         prefix = _prefix(storage)
         try:
-            with self._environment().begin(write=True) as transaction:
+            with self._begin(write=True) as transaction:
                 cursor = transaction.cursor()
                 found = cursor.set_range(prefix)
                 while found and cursor.key().startswith(prefix):

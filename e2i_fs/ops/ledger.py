@@ -202,7 +202,9 @@ class Ledger:
             db.execute(
                 "INSERT INTO heads VALUES (?, ?) ON CONFLICT (view) DO UPDATE SET seq = excluded.seq", (view, seq)
             )
-            db.execute("DELETE FROM writes WHERE seq <= ? - ?", (seq, _KEPT_WRITES))
+            db.execute(
+                "DELETE FROM writes WHERE seq <= ? - ? AND seq NOT IN (SELECT seq FROM missed)", (seq, _KEPT_WRITES)
+            )
             db.executemany("INSERT INTO missed VALUES (?, ?, ?, ?)", [(b, view, seq, self._writer) for b in backends])
         return int(seq), True
 
