@@ -83,7 +83,7 @@ class OnlineRows:
             self._open()
         return self._env
 
-    def _begin(self, *, write: bool = False, buffers: bool = False) -> lmdb.Transaction:
+    def _begin(self, *, write: bool = False, buffers: bool = False) -> Any:
         """Begin a transaction; when another process has made the map greater, take its size first."""
         env = self._environment()
         try:
