@@ -85,7 +85,7 @@ class OnlineRows:
 
     def _begin(self, *, write: bool = False, buffers: bool = False) -> Any:
         """Begin a transaction; when another process has made the map greater, take its size first."""
-        env = self._environment()
+        env: Any = self._environment()
         try:
             return env.begin(write=write, buffers=buffers)
         except lmdb.MapResizedError:
