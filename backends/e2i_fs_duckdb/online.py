@@ -32,14 +32,13 @@ class _Shared:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.open: dict[tuple[int, str], tuple[lmdb.Environment, int]] = {}
+        self.open: dict[tuple[int, str], tuple[lmdb.Environment, int, tuple[int, int]]] = {}
 
     def forget(self, path: str) -> None:
         """Close what other processes' numbers hold of ``path``: a fork copied it here."""
         with self.lock:
             for pid, name in [key for key in self.open if key[1] == path and key[0] != os.getpid()]:
-                env, _ = self.open.pop((pid, name))
-                env.close()
+                self.open.pop((pid, name))[0].close()
 
 
 _shared = _Shared()
@@ -62,7 +61,11 @@ class OnlineRows:
             _shared.forget(self._path)
         self._pid = os.getpid()
         with _shared.lock:
-            env, users = _shared.open.get((self._pid, self._path), (None, 0))
+            env, users, file = _shared.open.get((self._pid, self._path), (None, 0, (0, 0)))
+            if env is not None and file != _identity(self._path):
+                # The folder was removed or replaced under an open store, whose rows nobody can reach any more.
+                env.close()
+                env, users = None, 0
             if env is None:
                 try:
                     env = lmdb.open(self._path, map_size=self._size, max_readers=1024, subdir=True, max_dbs=0)
@@ -73,7 +76,7 @@ class OnlineRows:
                     raise BackendUnavailableError(
                         f"The online rows in {self._path} cannot be opened: {error}. Make the folder writable."
                     ) from error
-            _shared.open[self._pid, self._path] = (env, users + 1)
+            _shared.open[self._pid, self._path] = (env, users + 1, _identity(self._path))
         self._env = env
 
     def _environment(self) -> lmdb.Environment:
@@ -162,11 +165,12 @@ class OnlineRows:
             return
         self._closed = True
         with _shared.lock:
-            env, users = _shared.open.pop((self._pid, self._path), (None, 0))
-            if env is None:
+            env, users, file = _shared.open.get((self._pid, self._path), (None, 0, (0, 0)))
+            if env is not self._env:  # the folder was replaced since, and another environment opened
                 return
+            del _shared.open[self._pid, self._path]
             if users > 1:
-                _shared.open[self._pid, self._path] = (env, users - 1)
+                _shared.open[self._pid, self._path] = (env, users - 1, file)
             elif os.getpid() == self._pid:
                 env.close()
 
@@ -181,6 +185,15 @@ def _check_whole(env: lmdb.Environment, path: str) -> None:
     if size < pages:
         env.close()
         raise BackendDataError(_DAMAGED.format(path, f"{size} bytes of {pages}"))
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Return what tells the file of online rows from another one of its name."""
+    try:
+        state = (Path(path) / "data.mdb").stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (state.st_dev, state.st_ino)
 
 
 def _prefix(storage: int) -> bytes:

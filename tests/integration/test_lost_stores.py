@@ -91,3 +91,19 @@ def test_a_breaking_change_is_no_loss(written: Path, clock: Any) -> None:
         assert read(store) == ([None], "primary", False)
     with fs.connect(config(written), clock=clock) as store:
         assert read(store) == ([None], "primary", False)
+
+
+def test_a_folder_made_anew_under_a_forgotten_store_keeps_what_is_written_to_it(tmp_path: Path, clock: Any) -> None:
+    config = {"backend": "duckdb", "path": str(tmp_path / "store")}
+    forgotten = fs.connect(config, clock=clock)
+    forgotten.apply([VIEW])
+    forgotten.write("v", rows(1))
+    shutil.rmtree(tmp_path / "store")
+    with fs.connect(config, clock=clock) as store:
+        store.apply([VIEW])
+        store.write("v", rows(2))
+        with pytest.raises(fs.BackendUnavailableError):
+            forgotten.get_online_features(["v:x"], [{"k": "a"}])
+    forgotten.close()
+    with fs.connect(config, clock=clock) as store:
+        assert read(store) == ([2], "duckdb", False)
