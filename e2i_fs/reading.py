@@ -27,8 +27,6 @@ from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source, SQLSource
 
 if TYPE_CHECKING:
-    import duckdb
-
     from e2i_fs.definitions import FeatureView
 
 __all__ = ["check_source", "exact_path", "expand_paths", "parquet_schema", "source_parts", "stored_source"]
@@ -193,12 +191,6 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
         )
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    from e2i_fs.pit.connection import connect
-
-    return connect()
-
-
 def _csv_schema(file: str, source: CSVSource) -> pa.Schema:
     from e2i_fs.csv_files import csv_names
 
@@ -213,9 +205,12 @@ def _query(source: DuckDBSource | SQLSource, rows: int | None) -> str:
 def _query_duckdb(source: DuckDBSource, base: str, rows: int | None = None) -> pa.RecordBatchReader:
     import duckdb
 
+    from e2i_fs.pit.connection import database
+
     path = os.path.join(base, os.path.expanduser(source.path))
+    connection = database()
     try:
-        connection = _connection()
+        connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"ATTACH '{path.replace(chr(39), chr(39) * 2)}' AS source_db (READ_ONLY)")
         connection.execute("USE source_db")
         return connection.sql(_query(source, rows)).to_arrow_table().to_reader()
@@ -223,6 +218,8 @@ def _query_duckdb(source: DuckDBSource, base: str, rows: int | None = None) -> p
         raise BackendUnavailableError(f"The DuckDB file {path} cannot be opened: {error}") from error
     except duckdb.Error as error:
         raise BackendDataError(f"The DuckDB source {source.where()!r} in {path} cannot be read: {error}") from error
+    finally:
+        connection.close()
 
 
 def _query_adbc(source: SQLSource, rows: int | None = None) -> pa.RecordBatchReader:

@@ -143,6 +143,11 @@ class CSVSource(_FileSource):
     kind: ClassVar[str] = "csv"
     delimiter: str = field(default=",", kw_only=True)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise DefinitionError(f"CSVSource: delimiter is {self.delimiter!r}; give one character.")
+        _FileSource.__post_init__(self)
+
 
 @dataclass(frozen=True, slots=True)
 class _TableSource(Source):

@@ -7,7 +7,7 @@ import tempfile
 
 import duckdb
 
-__all__ = ["connect"]
+__all__ = ["connect", "database"]
 
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: none may cross a fork, nor be closed after one
 
@@ -23,17 +23,18 @@ def connect() -> duckdb.DuckDBPyConnection:
     try:
         return _connection(_databases[process])
     except (KeyError, duckdb.FatalException):  # none yet, or one that DuckDB gave up after an internal error
-        database = _databases[process] = _database()
-        return _connection(database)
+        made = _databases[process] = database()
+        return _connection(made)
 
 
-def _connection(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    connection = database.cursor()
+def _connection(shared: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection = shared.cursor()
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
 
-def _database() -> duckdb.DuckDBPyConnection:
+def database() -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB that nobody else sees: for what a whole database shares, such as attached files."""
     return duckdb.connect(
         ":memory:",
         config={

@@ -110,6 +110,14 @@ def test_a_duckdb_table_is_read_in_place(store: fs.FeatureStore, tmp_path: Path)
         )
         warehouse.executemany("INSERT INTO m VALUES (?, ?, ?, ?)", ROWS)
     expected(store, fs.DuckDBSource(tmp_path / "w.duckdb", table="m", created_timestamp_field="created_at"))
+    # The file is let go of each time: it can be written again, and read again, also as another query's source.
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        warehouse.execute("UPDATE m SET trx = 7 WHERE trx = 1")
+    again = fs.DuckDBSource(tmp_path / "w.duckdb", query="SELECT * FROM m;", created_timestamp_field="created_at")
+    entity = fs.Entity("hcp_id")
+    store.apply([fs.FeatureView("w", entities=[entity], schema=[fs.Field("trx", fs.Int64)], source=again)])
+    asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
+    assert store.get_historical_features(asked, ["w:trx"]).to_arrow()["trx"].to_pylist() == [7]
 
 
 def test_csv_files_are_parsed_as_declared(store: fs.FeatureStore, tmp_path: Path) -> None:
