@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from e2i_fs.errors import ConfigError
+from e2i_fs.errors import BackendDataError, ConfigError
 
 __all__ = ["Clock", "SystemClock", "as_clock", "from_us", "to_us"]
 
@@ -30,7 +30,13 @@ def from_us(microseconds: int) -> datetime:
     >>> from_us(1_000_000)
     datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
     """
-    return _EPOCH + microseconds * _MICROSECOND
+    try:
+        return _EPOCH + microseconds * _MICROSECOND
+    except OverflowError as error:
+        raise BackendDataError(
+            f"A stored time is {microseconds} microseconds from 1970, which lies outside the years 1 to 9999. Mend the "
+            "source; a missing value says 'unknown' better than a far date."
+        ) from error
 
 
 @runtime_checkable

@@ -254,7 +254,7 @@ def python_value(value: Any, dtype: DType) -> Any:
         case "timestamp":
             return from_us(value)
         case "date":
-            return _EPOCH_DAY + dt.timedelta(days=value)
+            return from_us(value * 86_400_000_000).date()
         case "decimal":
             return decimal.Decimal(value)
         case "struct":

@@ -168,13 +168,28 @@ class Ledger:
     def runs(self, view: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs first, of one view or of all."""
         where, values = ("WHERE view = ?", (view,)) if view else ("", ())
-        with self._lock:
-            cursor = self._db.execute(
-                f"SELECT * FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
-                values,
-            )
-            names = [c[0] for c in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        names = [
+            "id",
+            "backend",
+            "view",
+            "mode",
+            "start_us",
+            "end_us",
+            "outcome",
+            "rows_read",
+            "rows_written",
+            "newest_event_us",
+            "started_us",
+            "duration",
+            "error",
+            "snapshot",
+            "chunks",
+        ]
+        found = self._query(
+            f"SELECT {', '.join(names)} FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
+            values,
+        )
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     # ---- writes that a backend may have missed (X-4, X-5) -------------------------------------------------
 
