@@ -359,9 +359,16 @@ def test_without_feast_opening_says_how_to_install_it(tmp_path: Path) -> None:
     assert 'pip install "e2i-fs[feast]"' in told.stderr
 
 
-def test_opening_leaves_the_hosts_prometheus_alone(open_feast: Any, options: Any) -> None:
-    open_feast(options)
-    assert not {name for name in os.environ if name.startswith("PROMETHEUS_")}
+def test_opening_leaves_the_hosts_prometheus_alone(tmp_path: Path) -> None:
+    # In a process of its own: another test may have imported Feast by itself in this one.
+    script = (
+        "import os, sys, e2i_fs as fs\n"
+        "fs.connect({'backend': 'feast', 'path': sys.argv[1]}).close()\n"
+        "assert 'feast' in sys.modules\n"
+        "print(sorted(name for name in os.environ if name.startswith('PROMETHEUS_')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
 def test_another_version_of_feast_is_refused(monkeypatch: pytest.MonkeyPatch, open_feast: Any, options: Any) -> None:

@@ -187,3 +187,51 @@ def test_a_killed_writer_leaves_every_row_old_or_new(tmp_path, clock) -> None:
 def _no_row_is_torn(store) -> None:
     got = store.get_online_features(["pair:*"], [{"hcp_id": f"h{i}"} for i in range(20)]).to_dict()
     assert all(x is not None and x == -y for x, y in zip(got["x"], got["y"], strict=True))
+
+
+@pytest.mark.rule("O-7", "W-1")
+def test_a_batch_for_which_there_is_no_room_leaves_every_row_as_it_was(tmp_path, clock) -> None:
+    fields = {"x": fs.String, "y": fs.String}
+    definition = view(tmp_path, [], name="pair", fields=fields)
+    with fs.connect({**config("duckdb", tmp_path / "store"), "online_size": 2**20}, clock=clock) as store:
+        store.apply([definition])
+        for number in range(1_000):
+            big = [(f"big{number}_{n}", at(1), "x" * 5_000, "x" * 5_000) for n in range(3)]
+            rows = batch(*big, ("a", at(2 + number), str(number), str(-number)), fields=("x", "y"))
+            try:
+                store.write("pair", rows, to="online")
+            except fs.BackendUnavailableError as error:
+                assert "online_size" in str(error)
+                break
+        keys = [{"hcp_id": key} for key in ("a", f"big{number}_0", f"big{number}_1", f"big{number}_2")]
+        got = store.get_online_features(["pair:*"], keys).to_dict()
+        assert got["x"] == [str(number - 1), None, None, None]
+        assert got["y"] == [str(1 - number), None, None, None]
+
+
+_APPENDER = """
+import sys, pyarrow as pa, e2i_fs as fs
+store = fs.connect({"backend": "duckdb", "path": sys.argv[1]})
+for n in range(100_000):
+    time = pa.array([1_600_000_000_000_000 + n] * 50, pa.timestamp("us", "UTC"))
+    rows = pa.table({"hcp_id": [f"h{i}" for i in range(50)], "event_timestamp": time, "trx_count": [n] * 50})
+    store.write("hcp_stats", rows, to="both", idempotency_key=f"{sys.argv[2]}-{n}")
+    if n == 3: print("writing", flush=True)
+"""
+
+
+@pytest.mark.rule("O-7", "W-2")
+def test_a_killed_writer_leaves_each_batch_of_history_whole_or_not_there(tmp_path, clock) -> None:
+    path = tmp_path / "store"
+    with fs.connect(config("duckdb", path), clock=clock) as store:
+        store.apply([view(tmp_path, [])])
+        for turn in range(3):
+            command = [sys.executable, "-c", _APPENDER, str(path), str(turn)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+                assert writer.stdout is not None
+                assert writer.stdout.readline() == "writing\n"
+                assert store.statistics(REF).rows % 50 == 0
+                writer.kill()
+            assert store.statistics(REF).rows % 50 == 0
+            assert len(set(values(ask(store, [(f"h{i}", NOW) for i in range(50)])))) == 1
+            assert len(set(online(store, *[f"h{i}" for i in range(50)]))) == 1
