@@ -33,6 +33,7 @@ class EntityFrame:
 
     frame: Frame
     times: pa.ChunkedArray
+    reject_naive: bool = False
 
     @classmethod
     def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool) -> EntityFrame:
@@ -52,7 +53,7 @@ class EntityFrame:
             raise InvalidTimestampError(
                 f"entity_df, column {timestamp_column!r}, row {row}: the time is missing. Every entity row needs one (T-3)."
             )
-        return cls(frame, times)
+        return cls(frame, times, reject_naive)
 
     def require(self, request: Request) -> None:
         """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
@@ -73,7 +74,7 @@ class EntityFrame:
         columns = {"t": self.times.slice(start, stop - start)}
         for i, (name, dtype) in enumerate(join_keys.items()):
             part = self.frame.table.column(name).slice(start, stop - start)
-            columns[f"k{i}"] = key_column(part, name, dtype)
+            columns[f"k{i}"] = key_column(part, name, dtype, reject_naive=self.reject_naive)
         return pa.table(columns)
 
 

@@ -21,7 +21,7 @@ __all__ = ["key_column", "key_tuples", "key_value"]
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
-def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedArray:
+def key_column(column: pa.ChunkedArray, name: str, dtype: DType, *, reject_naive: bool = False) -> pa.ChunkedArray:
     """Return a key column of a frame in the Arrow type of its join key, None where it can match nothing.
 
     Whole numbers match across widths, floats that hold whole numbers too (pandas makes them of integers with
@@ -32,7 +32,7 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType) -> pa.ChunkedAr
     if given == target or pa.types.is_null(given):
         return column.cast(target)
     if dtype.kind == "timestamp" and pa.types.is_timestamp(given):
-        return column_to_us(column, name, reject_naive=False).cast(target)
+        return column_to_us(column, name, reject_naive=reject_naive).cast(target)
     if _same_kind(given, dtype):
         return column.cast(target)
     values = column.to_pylist()
@@ -59,7 +59,7 @@ def _same_kind(given: pa.DataType, dtype: DType) -> bool:
     return any(test(given) for test in kinds.get(dtype.kind, ()))
 
 
-def key_value(value: Any, dtype: DType) -> Any:
+def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
     """Return one key value as a storage value, or None when it is missing or of another type."""
     match dtype.kind:
         case "int32" | "int64":
@@ -79,7 +79,7 @@ def key_value(value: Any, dtype: DType) -> Any:
         case "timestamp":
             if not isinstance(value, dt.datetime) or _missing(value):
                 return None
-            return moment_to_us(value, "A time in a join key", reject_naive=False)
+            return moment_to_us(value, "A time in a join key", reject_naive=reject_naive)
         case "date":
             plain = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
             return storage_value(value, dtype) if plain else None
@@ -89,13 +89,13 @@ def key_value(value: Any, dtype: DType) -> Any:
 
 
 def key_tuples(
-    columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str, DType], rows: int
+    columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str, DType], rows: int, *, reject_naive: bool = False
 ) -> list[tuple[Any, ...] | None]:
     """Return the key of each row as storage values; None for a row whose key is missing in part or of another type."""
     made = []
     for name, dtype in join_keys.items():
         given = columns[name]
-        values = [None if v is None else key_value(v, dtype) for v in given]
+        values = [None if v is None else key_value(v, dtype, reject_naive=reject_naive) for v in given]
         wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not _missing(g)), None)
         if wrong is not None:
             _warn(name, type(wrong).__name__, dtype)

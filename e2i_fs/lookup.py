@@ -36,9 +36,10 @@ class EntityRows:
 
     columns: Mapping[str, Sequence[Any]]
     count: int
+    reject_naive: bool = False
 
     @classmethod
-    def checked(cls, given: Any) -> EntityRows:
+    def checked(cls, given: Any, *, reject_naive: bool = False) -> EntityRows:
         """Return the rows of a list of mappings or a frame; raise when there is none (P-11)."""
         rows = rows_of(given)
         if rows is None:
@@ -64,7 +65,7 @@ class EntityRows:
             count = len(rows)
         if not count:
             raise InvalidEntityFrameError("entity_rows is empty; there is nothing to look up (P-11).")
-        return cls(columns, count)
+        return cls(columns, count, reject_naive)
 
     def require(self, request: Request) -> None:
         """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
@@ -83,7 +84,7 @@ def look_up(backend: Backend, catalog: Catalog, request: Request, rows: EntityRo
     for name in request.views:
         if not catalog.views[name].online:
             raise UnsupportedError(f"View {name!r} is not online (online=False); read it with get_historical_features.")
-        keys = key_tuples(rows.columns, catalog.join_keys(name), rows.count)
+        keys = key_tuples(rows.columns, catalog.join_keys(name), rows.count, reject_naive=rows.reject_naive)
         unique: dict[Key, int] = {}
         for key in keys:
             if key is not None:

@@ -219,7 +219,7 @@ class Store:
         from e2i_fs.request import Request, resolve
 
         begun = self._clock.monotonic()
-        rows = EntityRows.checked(entity_rows)
+        rows = EntityRows.checked(entity_rows, reject_naive=self._config.reject_naive)
 
         def prepare(catalog: Catalog) -> Request:
             request = resolve(catalog, features, full_feature_names=full_feature_names)
