@@ -17,9 +17,9 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import InvalidBatchError, InvalidEntityFrameError, InvalidTimestampError, did_you_mean
 from e2i_fs.frames import Frame
 from e2i_fs.pit.times import column_to_us
-from e2i_fs.values import LossyCastError, cast_column, content_hash, storage_values
+from e2i_fs.values import LossyCastError, arrow_type, cast_column, content_hash, storage_values
 
-__all__ = ["checked_batch", "content_key", "online_rows", "select_columns"]
+__all__ = ["check_form", "checked_batch", "content_key", "online_rows", "select_columns"]
 
 _YEAR_1_US = to_us(datetime(1, 1, 1, tzinfo=UTC))
 _YEAR_9999_US = to_us(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
@@ -114,6 +114,19 @@ def _check_events(context: _Context, events: pa.ChunkedArray | None, name: str, 
             name,
             future,
             f"the event time is after {from_us(latest_us).isoformat()}, which is now and the skew allowed (O-4)",
+        )
+
+
+def check_form(rows: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]) -> None:
+    """Raise `InvalidBatchError` unless a checked batch still has the columns and dtypes of its view.
+
+    For backends, at the moment of appending: somebody may have changed the view since the batch was checked (R-1).
+    """
+    times = [view.event_column, *([view.created_column] if view.created_column else [])]
+    types = {**join_keys, **dict.fromkeys(times, _TIMESTAMP), **{f.name: f.dtype for f in view.schema}}
+    if {f.name: f.type for f in rows.schema} != {name: arrow_type(dtype) for name, dtype in types.items()}:
+        raise InvalidBatchError(
+            f"View {view.name!r} changed while the batch was on its way. Nothing was written; write the batch again."
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from e2i_fs.backend import Capabilities, Key, OnlineRow, ParquetRows, Position, ScanPart
+from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
 from e2i_fs.errors import BackendUnavailableError
 from e2i_fs.reading import source_parts
@@ -72,7 +73,10 @@ class DuckDBBackend:
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         """Add one segment."""
-        return self._segments.append(_folder(view, self._registry.storage(view)), rows, batch_id=batch_id)
+        number = self._registry.storage(view)  # first: what is then found to fit was of this generation, or a later one
+        catalog = self._registry.catalog()
+        check_form(rows, catalog.view(view), catalog.join_keys(view))
+        return self._segments.append(_folder(view, number), rows, batch_id=batch_id)
 
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
         """Read from one snapshot."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from e2i_fs.backend import ArrowRows, Capabilities, Key, OnlineRow, Position, ScanPart
+from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.dtypes import DType, Timestamp
 from e2i_fs.errors import BackendUnavailableError, ConfigError, InvalidBatchError, did_you_mean
@@ -93,11 +94,7 @@ class MemoryBackend:
         """Add a batch once for each ``batch_id`` (W-2)."""
         with self._lock:
             self._check_open()
-            wanted = {name: arrow_type(dtype) for name, dtype in self._columns(view).items()}
-            if {field.name: field.type for field in rows.schema} != wanted:
-                raise InvalidBatchError(
-                    f"View {view!r} changed while the batch was on its way. Nothing was written; write the batch again."
-                )
+            check_form(rows, self._catalog.view(view), self._catalog.join_keys(view))
             kept = self._views[view].batches.get(batch_id)
             if kept is not None:
                 if repr(kept.to_pylist()) != repr(rows.to_pylist()):  # by text, for NaN is not equal to itself

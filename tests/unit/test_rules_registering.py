@@ -233,3 +233,27 @@ def test_a_feature_added_later_is_missing_in_rows_written_before(store) -> None:
     answer = store.get_online_features(["hcp_stats:*"], [{"hcp_id": "a"}, {"hcp_id": "b"}])
     assert answer.to_dict()["tier"] == [None, "x"]
     assert [s.name for s in answer.statuses["hcp_stats:tier"]] == ["NULL_VALUE", "PRESENT"]
+
+
+@pytest.mark.rule("R-1", "W-1")
+def test_a_batch_of_an_older_form_of_its_view_does_not_get_into_the_newer_ones_history(
+    store, backend, monkeypatch
+) -> None:
+    """Somebody applies a breaking change between the check of a batch and its writing."""
+    entity = fs.Entity("hcp_id")
+    store.apply([fs.FeatureView("hcp_stats", entities=[entity], schema=[fs.Field("trx_count", fs.Int64)])])
+    changed = fs.FeatureView("hcp_stats", entities=[entity], schema=[fs.Field("trx_count", fs.String)])
+    opened = store._router.backend(backend)
+    real = type(opened).append
+
+    def append(self, *args, **more):
+        store.apply([changed], allow_breaking=True)
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(type(opened), "append", append)
+    with pytest.raises(fs.InvalidBatchError, match="changed while"):
+        store.write("hcp_stats", batch(("a", at(1), 1)), to="both")
+    monkeypatch.undo()
+    store.write("hcp_stats", batch(("b", at(1), "x")), to="both")
+    assert values(ask(store, [("a", at(2)), ("b", at(2))])) == [None, "x"]
+    assert online(store, "a", "b") == [(None, "NOT_FOUND"), ("x", "PRESENT")]

@@ -57,17 +57,6 @@ def test_the_memory_backend_is_a_backend_and_says_so_when_closed(clock) -> None:
         backend.definitions()
 
 
-@pytest.mark.rule("W-1", "R-1")
-def test_the_memory_backend_refuses_a_batch_of_an_older_form_of_its_view(clock) -> None:
-    with memory_store(VIEW, clock=clock) as store:
-        backend = store._router.backend("memory")
-        rows = batch(("a", at(1), 1))
-        changed = fs.FeatureView("hcp_stats", entities=["hcp_id"], schema=[fs.Field("trx_count", fs.String)])
-        store.apply([changed], allow_breaking=True)
-        with pytest.raises(fs.InvalidBatchError, match="changed while"):
-            backend.append("hcp_stats", rows, batch_id="k")
-
-
 @pytest.mark.rule("P-1", "P-2", "P-3", "P-4")
 def test_the_oracle_itself_on_cases_worked_out_by_hand() -> None:
     rows = [
