@@ -367,7 +367,9 @@ def test_opening_leaves_the_hosts_prometheus_alone(tmp_path: Path) -> None:
         "assert 'feast' in sys.modules\n"
         "print(sorted(name for name in os.environ if name.startswith('PROMETHEUS_')))"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_")}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
