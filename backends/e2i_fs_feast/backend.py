@@ -10,6 +10,7 @@ from functools import partial
 import pyarrow as pa
 
 from e2i_fs.backend import Capabilities, Key, OnlineRow, ParquetRows, Position, ScanPart
+from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.errors import BackendUnavailableError, UnsupportedError
@@ -129,6 +130,7 @@ class FeastBackend:
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         """Add checked rows as one segment, once for each ``batch_id`` (W-2)."""
         found = self._registered(view)
+        check_form(rows, found.view, found.join_keys)
         with driver_errors(f"feast backend {self._name!r}: adding to the history of {view!r}"):
             return self.segments.append(found.history, rows, batch_id=batch_id)
 
