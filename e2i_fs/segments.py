@@ -20,10 +20,19 @@ _CONTENT = b"e2i_fs.content"
 
 
 class Segments:
-    """Segments below ``folder``, in one sub-folder for each name (a view, and its generation)."""
+    """Segments below ``folder``, in one sub-folder for each name (a view, and its generation).
 
-    def __init__(self, folder: Path) -> None:
+    ``made`` says that the folder itself is there from the start: when it is gone, it was taken away, and what lay in
+    it is unknown rather than nothing.
+    """
+
+    def __init__(self, folder: Path, *, made: bool = False) -> None:
         self._folder = folder
+        self._made = made
+
+    def _check_there(self) -> None:
+        if self._made and not self._folder.is_dir():
+            raise BackendUnavailableError(f"The folder {self._folder} is gone; put it back, or open the store anew.")
 
     def append(self, name: str, table: pa.Table, *, batch_id: str) -> bool:
         """Add ``table`` as one segment; return False if ``batch_id`` is there already.
@@ -31,6 +40,7 @@ class Segments:
         Raises `InvalidBatchError` when the same ``batch_id`` came with other rows, `BackendUnavailableError` when
         the folder cannot be written.
         """
+        self._check_there()
         content = content_hash(table).encode()
         final = self._folder / name / f"{hashlib.sha256(batch_id.encode()).hexdigest()[:32]}.parquet"
         part = final.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -72,6 +82,7 @@ class Segments:
         try:
             return tuple(sorted(e.path for e in os.scandir(folder) if e.name.endswith(".parquet")))
         except FileNotFoundError:
+            self._check_there()
             return ()
 
     def drop(self, name: str) -> None:

@@ -36,7 +36,7 @@ class DuckDBBackend:
             ) from error
         self._registry = Registry(folder, project)
         self._online = OnlineRows(folder / "online", online_size)
-        self._segments = Segments(folder / "history")
+        self._segments = Segments(folder / "history", made=True)
 
     @property
     def capabilities(self) -> Capabilities:

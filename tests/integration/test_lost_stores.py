@@ -107,3 +107,18 @@ def test_a_folder_made_anew_under_a_forgotten_store_keeps_what_is_written_to_it(
     forgotten.close()
     with fs.connect(config, clock=clock) as store:
         assert read(store) == ([2], "duckdb", False)
+
+
+@pytest.mark.rule("X-3")
+def test_a_primary_whose_folder_is_moved_away_while_open_does_not_say_that_nothing_was_there(
+    written: Path, clock: Any
+) -> None:
+    with fs.connect(config(written), clock=clock) as store:
+        asked = pa.table({"k": ["a"], "event_timestamp": pa.array([kit.NOW], pa.timestamp("us", "UTC"))})
+        shutil.move(written / "primary", written / "away")
+        result = store.get_historical_features(asked, ["v:x"])
+        assert (result.to_arrow()["x"].to_pylist(), result.provenance.served_by) == ([1], "standby")
+        assert list(store.write("v", rows(2, days_ago=0)).missed) == ["primary"]
+        shutil.move(written / "away", written / "primary")
+        result = store.get_historical_features(asked, ["v:x"])
+        assert (result.to_arrow()["x"].to_pylist(), result.provenance.degraded) == ([2], False)
