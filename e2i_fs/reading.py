@@ -171,7 +171,9 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
             elif len(index) > 1:
                 problems.append(f"{file}: {len(index)} columns are called {column!r}")
             elif isinstance(source, CSVSource):
-                if dtype.kind in ("array", "struct", "vector"):
+                from e2i_fs.csv_files import NESTED
+
+                if dtype.kind in NESTED:
                     problems.append(f"{file}: a CSV column cannot hold {name!r} as {dtype!r}; use Parquet")
             else:
                 given = schema.field(index[0]).type
