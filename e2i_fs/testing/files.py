@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from e2i_fs.definitions import Entity, FeatureView, Field
 from e2i_fs.dtypes import DType
 from e2i_fs.sources import DuckDBSource, ParquetSource, Source
+from e2i_fs.testing.draw import Draw, Seeded
 from e2i_fs.testing.worlds import ViewWorld, World
 from e2i_fs.values import arrow_type
 
@@ -32,8 +32,8 @@ def definitions(world: World, folder: Path, *, kind: str = "parquet") -> list[Fe
     """
     views = []
     for number, view in enumerate(world.views):
-        rng = Random(world.seed + number)  # noqa: S311 - a seeded generator, no secret
-        paths = write_parts(view, folder, rng, time_types=_TIME_TYPES if kind == "parquet" else (_UTC_US,))
+        draw = Seeded(world.seed + number)
+        paths = write_parts(view, folder, draw, time_types=_TIME_TYPES if kind == "parquet" else (_UTC_US,))
         views.append(
             _definition(view, _duckdb_source(view, paths) if kind == "duckdb" else _parquet_source(view, paths))
         )
@@ -86,20 +86,20 @@ def _stored(view: ViewWorld, name: str) -> str:
 
 
 def write_parts(
-    view: ViewWorld, folder: Path, rng: Random, *, time_types: Sequence[pa.DataType] = _TIME_TYPES
+    view: ViewWorld, folder: Path, draw: Draw, *, time_types: Sequence[pa.DataType] = _TIME_TYPES
 ) -> list[Path]:
     """Write each part of ``view`` as a Parquet file: columns in any order, one more than needed, times in any unit."""
     paths = []
     folder.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(view.parts):
-        table = rows_table(view, [view.rows[i] for i in part], time_type=rng.choice(time_types))
+        table = rows_table(view, [view.rows[i] for i in part], time_type=draw.choice(time_types))
         table = table.append_column("not asked for", pa.array(range(len(part)), pa.int64()))
-        names = rng.sample(table.column_names, table.num_columns)
+        names = draw.shuffled(table.column_names)
         table = table.select(names)
         if view.renamed:
             table = table.rename_columns([_stored(view, name) for name in names])
         paths.append(folder / f"{view.name}_{number}.parquet")
-        pq.write_table(table, paths[-1], row_group_size=rng.choice([1, 3, 1000]))
+        pq.write_table(table, paths[-1], row_group_size=draw.choice([1, 3, 1000]))
     return paths
 
 
@@ -128,23 +128,23 @@ def entity_rows(world: World, view: ViewWorld) -> list[dict[str, Any]]:
 
 def entity_table(world: World) -> pa.Table:
     """Return the entity rows as Arrow: keys, time and extra columns in a seeded order, time in any zone and unit."""
-    rng = Random(world.seed * 7 + 1)  # noqa: S311 - a seeded generator, no secret
+    draw = Seeded(world.seed * 7 + 1)
     columns = {
         name: pa.array([keys[name] for keys in world.entity_keys], arrow_type(dtype))
         for name, dtype in world.key_columns().items()
     }
-    columns[world.timestamp_column] = pa.array(world.times, _UTC_US).cast(rng.choice(_TIME_TYPES))
+    columns[world.timestamp_column] = pa.array(world.times, _UTC_US).cast(draw.choice(_TIME_TYPES))
     for name in world.extra:
-        columns[name] = rng.choice(
+        columns[name] = draw.choice(
             [pa.array(world.times, pa.timestamp("us", "UTC")), pa.array(range(len(world.times)))]
         )
-    return pa.table({name: columns[name] for name in rng.sample(sorted(columns), len(columns))})
+    return pa.table({name: columns[name] for name in draw.shuffled(sorted(columns))})
 
 
 def entity_frame(world: World) -> Any:
     """Return the entity rows as the kind of frame that the world asks for, a pandas one with a strange index."""
     table = entity_table(world)
-    rng = Random(world.seed * 7 + 2)  # noqa: S311 - a seeded generator, no secret
+    draw = Seeded(world.seed * 7 + 2)
     if world.frame == "polars":
         import polars as pl
 
@@ -155,17 +155,17 @@ def entity_frame(world: World) -> Any:
 
     frame = table.to_pandas(integer_object_nulls=True)
     for name, dtype in world.key_columns().items():
-        frame[name] = _pandas_column(frame[name], dtype, rng)
-    if rng.random() < 0.3:  # Python's own datetimes, each in a zone of its own
+        frame[name] = _pandas_column(frame[name], dtype, draw)
+    if draw.chance(0.3):  # Python's own datetimes, each in a zone of its own
         zones = ["UTC", "America/New_York", "Asia/Kolkata"]
         frame[world.timestamp_column] = pd.Series(
-            [pd.Timestamp(t).tz_convert(rng.choice(zones)) for t in world.times], dtype=object
+            [pd.Timestamp(t).tz_convert(draw.choice(zones)) for t in world.times], dtype=object
         )
     count = len(frame)
-    frame.index = rng.choice(
+    frame.index = draw.choice(
         [
             pd.RangeIndex(count),
-            pd.Index([rng.randrange(3) for _ in range(count)], name="event_timestamp"),
+            pd.Index([draw.integer(0, 2) for _ in range(count)], name="event_timestamp"),
             pd.Index([f"r{i}" for i in range(count)][::-1], name="odd"),
             pd.MultiIndex.from_tuples([(i // 2, i % 2) for i in range(count)], names=["i", None]),
             pd.date_range("2024-03-10", periods=count, freq="h", tz="America/New_York"),
@@ -174,12 +174,12 @@ def entity_frame(world: World) -> Any:
     return frame
 
 
-def _pandas_column(column: Any, dtype: DType, rng: Random) -> Any:
+def _pandas_column(column: Any, dtype: DType, draw: Draw) -> Any:
     whole = [v for v in column if v is not None]
     if dtype.kind == "int64" and all(isinstance(v, int) for v in whole):
-        if all(abs(v) <= 2**53 for v in whole) and rng.random() < 0.4 and len(whole) < len(column):
+        if all(abs(v) <= 2**53 for v in whole) and draw.chance(0.4) and len(whole) < len(column):
             return column.astype("float64")  # what pandas makes of integers with a gap
         return column.astype("Int64")
-    if dtype.kind == "string" and rng.random() < 0.5:
+    if dtype.kind == "string" and draw.chance(0.5):
         return column.astype("string")
     return column

@@ -1,15 +1,15 @@
-"""Awkward values of every dtype, drawn with a seeded ``random.Random``."""
+"""Awkward values of every dtype."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from random import Random
 from typing import Any
 
 from e2i_fs import dtypes as d
 from e2i_fs.dtypes import DType
+from e2i_fs.testing.draw import Draw
 
 __all__ = ["ALL_KINDS", "COMMON_KINDS", "KEY_KINDS", "draw_dtype", "draw_keys", "draw_value"]
 
@@ -57,69 +57,62 @@ _KEY_POOLS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def draw_dtype(rng: Random, kinds: tuple[str, ...], *, depth: int = 1) -> DType:
+def draw_dtype(draw: Draw, kinds: tuple[str, ...], *, depth: int = 1) -> DType:
     """Return a dtype of one of ``kinds``; a nested one has elements of the common kinds, sometimes nested again."""
-    kind = rng.choice(kinds)
+    kind = draw.choice(kinds)
     inner = (*COMMON_KINDS[:6], "array", "struct") if depth else COMMON_KINDS[:6]
     match kind:
         case "decimal":
-            return d.Decimal(*rng.choice([(10, 2), (38, 10), (4, 4)]))
+            return d.Decimal(*draw.choice([(10, 2), (38, 10), (4, 4)]))
         case "vector":
-            return d.Vector(rng.randint(1, 3))
+            return d.Vector(draw.integer(1, 3))
         case "array":
-            return d.Array(draw_dtype(rng, inner, depth=0))
+            return d.Array(draw_dtype(draw, inner, depth=0))
         case "struct":
-            return d.Struct(
-                {name: draw_dtype(rng, inner, depth=0) for name in rng.sample(["b", "a", "c"], rng.randint(1, 2))}
-            )
+            names = draw.shuffled(["b", "a", "c"])[: draw.integer(1, 2)]
+            return d.Struct({name: draw_dtype(draw, inner, depth=0) for name in names})
         case _:
             return DType(kind)
 
 
-def draw_value(rng: Random, dtype: DType, *, missing: float = 0.15) -> Any:
+def draw_value(draw: Draw, dtype: DType, *, missing: float = 0.15) -> Any:
     """Return a plain Python value of ``dtype``, or None with the chance ``missing``."""
-    if rng.random() < missing:
+    if missing and draw.chance(missing):
         return None
     match dtype.kind:
         case "decimal":
             precision, scale = dtype.numbers
             top = 10**precision - 1
-            return (
-                Decimal(rng.choice([0, 1, -1, top, -top])).scaleb(-scale)
-                if precision < 28
-                else Decimal(rng.randint(-9, 9))
-            )
+            whole = draw.choice([0, 1, -1, top, -top]) if precision < 28 else draw.integer(-9, 9) * 10**scale
+            return Decimal(whole).scaleb(-scale)
         case "vector":
-            return [draw_value(rng, d.Float32, missing=0) for _ in range(dtype.numbers[0])]
+            return [draw_value(draw, d.Float32, missing=0) for _ in range(dtype.numbers[0])]
         case "array":
-            assert dtype.element is not None
-            return [draw_value(rng, dtype.element) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
+            element = dtype.element
+            assert element is not None
+            return draw.listed(lambda inner: draw_value(inner, element), 0, 3)
         case "struct":
-            return {name: draw_value(rng, inner) for name, inner in dtype.fields}
+            return {name: draw_value(draw, inner) for name, inner in dtype.fields}
         case _:
-            return rng.choice(_POOLS[dtype.kind])
+            return draw.choice(_POOLS[dtype.kind])
 
 
-def draw_keys(rng: Random, types: list[DType]) -> list[tuple[Any, ...]]:
+def draw_keys(draw: Draw, types: list[DType]) -> list[tuple[Any, ...]]:
     """Return two to four distinct keys; composite ones collide when their parts are joined as text (P-7)."""
-    wanted = rng.randint(2, 4)
+    wanted = draw.integer(2, 4)
     pools = [_KEY_POOLS[t.kind] for t in types]
-    if len(types) > 1:
-        text = rng.choice(["1231", "1112", "a_b_c", "1_2_3", "____", "x\x00y\x00z"])
-        pieces = {text[i:j] for i in range(len(text)) for j in range(i, len(text) + 1)}
-        digits = [1, 11, 12, 112, 111, 2, 23, 123, 3, 1231]
-        by_kind: dict[str, tuple[Any, ...]] = {
-            "string": tuple(sorted(pieces)),
-            "int64": tuple(digits),
-            "int32": tuple(digits),
-        }
-        pools = [by_kind.get(t.kind, pool) for t, pool in zip(types, pools, strict=True)]
     keys: dict[tuple[Any, ...], None] = {}
-    if len(types) > 1 and all(t.kind == "string" for t in types):
-        for _ in range(wanted):  # cut one text at different places: the same text when joined again
-            cuts = sorted(rng.choices(range(len(text) + 1), k=len(types) - 1))
-            keys[tuple(text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True))] = None
+    if len(types) > 1:
+        text = draw.choice(["1231", "1112", "a_b_c", "1_2_3", "____", "x\x00y\x00z"])
+        pieces = {text[i:j] for i in range(len(text)) for j in range(i, len(text) + 1)}
+        digits = (1, 11, 12, 112, 111, 2, 23, 123, 3, 1231)
+        by_kind: dict[str, tuple[Any, ...]] = {"string": tuple(sorted(pieces)), "int64": digits, "int32": digits}
+        pools = [by_kind.get(t.kind, pool) for t, pool in zip(types, pools, strict=True)]
+        if all(t.kind == "string" for t in types):  # cut one text at different places: the same text when joined again
+            for _ in range(wanted):
+                cuts = sorted(draw.integer(0, len(text)) for _ in types[1:])
+                keys[tuple(text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True))] = None
     for _ in range(wanted * 3):
         if len(keys) < wanted:
-            keys[tuple(rng.choice(pool) for pool in pools)] = None
+            keys[tuple(draw.choice(pool) for pool in pools)] = None
     return list(keys)

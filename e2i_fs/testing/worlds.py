@@ -1,7 +1,8 @@
-"""Adversarial worlds, seeded: small histories and requests in which the contract's rules decide every answer.
+"""Adversarial worlds: small histories and requests in which the contract's rules decide every answer.
 
 Times tie, interleave and sit within a microsecond of TTL edges and of knowledge times; keys collide when joined
-as text; rows lie in several files in any order. `make_world` is pure: one seed is one world on every machine.
+as text; rows lie in several files in any order. `make_world` is pure: one seed is one world on every machine;
+`e2i_fs.testing.strategies.worlds` gives the same worlds to Hypothesis.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any, Literal
 
 from e2i_fs.dtypes import DType
+from e2i_fs.testing.draw import Draw, Seeded
 from e2i_fs.testing.oracle import Answer, Row, batch_problems, by_key, historical, online
 from e2i_fs.testing.values import ALL_KINDS, KEY_KINDS, draw_dtype, draw_keys, draw_value
 
-__all__ = ["Request", "ViewWorld", "World", "laid_out", "make_world"]
+__all__ = ["Request", "ViewWorld", "World", "draw_world", "laid_out", "make_world", "renamed"]
 
 US = timedelta(microseconds=1)
 _UNITS = (US, timedelta(milliseconds=1), timedelta(seconds=1), timedelta(hours=1), timedelta(days=1))
@@ -87,7 +88,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Views, entity rows and a present moment. ``entity_keys`` has each entity row's values by key column."""
+    """Views, entity rows and a present moment. ``entity_keys`` has each entity row's values by key column.
+
+    ``seed`` decides what may not matter: the order in which features are asked for, the unit and zone of times in
+    frames and files.
+    """
 
     seed: int
     views: tuple[ViewWorld, ...]
@@ -110,9 +115,8 @@ class World:
         Fields are asked for in a seeded order. The last three ask only of views with a created column, and
         are left out when there is none.
         """
-        rng = Random(self.seed * 31 + 7)  # noqa: S311 - a seeded generator, no secret
         every = [(number, name) for number, view in enumerate(self.views) for name, _ in view.fields]
-        rng.shuffle(every)
+        every = Seeded(self.seed * 31 + 7).shuffled(every)
         known = [(number, name) for number, name in every if self.views[number].created_column]
         yield Request(tuple(every))
         if known:
@@ -146,142 +150,167 @@ def make_world(
     ``kinds`` and ``key_kinds`` are the kinds of dtype a backend can keep, ``hostile_names`` gives features the
     names that databases trip over, ``append`` puts some rows into SDK writes instead of files.
     """
-    rng = Random(seed)  # noqa: S311 - a seeded generator, no secret
-    base, unit = rng.choice(_BASES), rng.choice(_UNITS)
-    columns = {name: DType(rng.choice(key_kinds)) for name in (f"w{seed}_a", f"w{seed}_b", f"w{seed}_c")}
-    names = rng.sample(_HOSTILE_NAMES if hostile_names else _PLAIN_NAMES, 8)
+    return draw_world(
+        Seeded(seed), seed, kinds=kinds, key_kinds=key_kinds, hostile_names=hostile_names, append=append,
+        rows=(4, 14), entity_rows=(5, 25), prefix=f"w{seed}",
+    )  # fmt: skip
+
+
+def draw_world(
+    draw: Draw, seed: int, *, kinds: Sequence[str] = ALL_KINDS, key_kinds: Sequence[str] = KEY_KINDS,
+    hostile_names: bool = False, append: bool = True, created: bool | None = None, max_views: int = 3,
+    rows: tuple[int, int] = (1, 10), entity_rows: tuple[int, int] = (1, 10), prefix: str = "w",
+) -> World:  # fmt: skip
+    """Return a world of the drawn choices; see `make_world` and `World`.
+
+    ``rows`` and ``entity_rows`` bound the rows of each view and the entity rows; ``created`` says whether views have
+    a created column (some have, when None). Key columns and views are named after ``prefix``.
+    """
+    base, unit = draw.choice(_BASES), draw.choice(_UNITS)
+    columns = {name: DType(draw.choice(key_kinds)) for name in (f"{prefix}_a", f"{prefix}_b", f"{prefix}_c")}
+    names = list(_PLAIN_NAMES) if not hostile_names else draw.shuffled(_HOSTILE_NAMES)
     views = []
-    for number in range(rng.choice([1, 1, 2, 3])):
-        view = _draw_view(rng, f"w{seed}_v{number}", columns, names[number * 2 :], tuple(kinds))
-        views.append(replace(view, rows=tuple(_draw_rows(rng, view, base, unit))))
-    world = _draw_entity_rows(rng, seed, views, base, unit)
-    return laid_out(world, rng, append=append)
+    for number in range(min(draw.choice([1, 1, 2, 3]), max_views)):
+        view = _draw_view(draw, f"{prefix}_v{number}", columns, names[number * 2 :], tuple(kinds), created)
+        views.append(replace(view, rows=tuple(_draw_rows(draw, view, base, unit, rows))))
+    world = _draw_entity_rows(draw, seed, views, base, unit, entity_rows)
+    return laid_out(world, draw, append=append)
 
 
-def laid_out(world: World, rng: Random, *, append: bool = True) -> World:
+def renamed(world: World, suffix: str) -> World:
+    """Return the same world under other view names, so that one store can hold both."""
+    return replace(world, views=tuple(replace(v, name=f"{v.name}{suffix}") for v in world.views))
+
+
+def laid_out(world: World, draw: Draw, *, append: bool = True) -> World:
     """Return ``world`` with the same rows in files and batches anew: shuffled, and split anywhere (T-4)."""
     views = []
     for view in world.views:
-        order = list(range(len(view.rows)))
-        rng.shuffle(order)
+        order = draw.shuffled(range(len(view.rows)))
         batches: list[list[int]] = []
-        if append and rng.random() < 0.4:
+        if append and draw.chance(0.4):
             may = set(view.writable(world.now))
-            written = [number for number in order if number in may and rng.random() < 0.4]
+            written = {number for number in order if number in may and draw.chance(0.4)}
+            batches = [b for b in _split(draw, [n for n in order if n in written], draw.integer(1, 2)) if b]
             order = [number for number in order if number not in written]
-            batches = [b for b in _split(rng, written, rng.randint(1, 2)) if b]
-        views.append(
-            replace(
-                view,
-                parts=tuple(tuple(p) for p in _split(rng, order, rng.randint(1, 3))),
-                batches=tuple(tuple(b) for b in batches),
-            )
-        )
+        parts = _split(draw, order, draw.integer(1, 3))
+        views.append(replace(view, parts=tuple(map(tuple, parts)), batches=tuple(map(tuple, batches))))
     return replace(world, views=tuple(views))
 
 
-def _split(rng: Random, items: list[int], into: int) -> list[list[int]]:
-    cuts = sorted(rng.randint(0, len(items)) for _ in range(into - 1))
+def _split(draw: Draw, items: list[int], into: int) -> list[list[int]]:
+    cuts = sorted(draw.integer(0, len(items)) for _ in range(into - 1))
     return [items[i:j] for i, j in zip([0, *cuts], [*cuts, len(items)], strict=True)]
 
 
 def _draw_view(
-    rng: Random, name: str, columns: dict[str, DType], names: list[str], kinds: tuple[str, ...]
+    draw: Draw, name: str, columns: dict[str, DType], names: list[str], kinds: tuple[str, ...], created: bool | None
 ) -> ViewWorld:
-    keys = tuple((column, columns[column]) for column in rng.sample(sorted(columns), rng.choice([1, 2, 2, 3])))
-    cut = rng.randint(0, len(keys) - 1)
+    chosen = draw.shuffled(sorted(columns))[: draw.choice([1, 2, 2, 3])]
+    keys = tuple((column, columns[column]) for column in chosen)
+    cut = draw.integer(0, len(keys) - 1)
     groups = [tuple(column for column, _ in group) for group in (keys[:cut], keys[cut:]) if group]
-    fields = tuple((feature, draw_dtype(rng, kinds)) for feature in names[: rng.choice([1, 2, 2])])
-    ttl = rng.choice([None, US, timedelta(seconds=1), timedelta(hours=36), timedelta(days=2, microseconds=1)])
+    fields = tuple((feature, draw_dtype(draw, kinds)) for feature in names[: draw.choice([1, 2, 2])])
+    ttl = draw.choice([None, US, timedelta(seconds=1), timedelta(hours=36), timedelta(days=2, microseconds=1)])
+    known = ["created", "created", "created_at", None] if created is None else ["created" if created else None]
     return ViewWorld(
         name, keys, tuple(groups), fields, ttl,
-        event_column=rng.choice(["event_timestamp", "ts"]),
-        created_column=rng.choice(["created", "created", "created_at", None]),
-        renamed=rng.random() < 0.3, rows=(),
+        event_column=draw.choice(["event_timestamp", "ts"]),
+        created_column=draw.choice(known),
+        renamed=draw.chance(0.3), rows=(),
     )  # fmt: skip
 
 
-def _draw_rows(rng: Random, view: ViewWorld, base: datetime, unit: timedelta) -> Iterator[Row]:
-    pool = draw_keys(rng, view.key_types)
-    step = min(unit, view.ttl) if view.ttl and rng.random() < 0.5 else unit
-    rows: list[Row] = []
-    for _ in range(rng.randint(4, 14)):
-        row = Row(
-            rng.choice(pool), base + rng.randint(0, 5) * step, None,
-            tuple(draw_value(rng, dtype) for _, dtype in view.fields),
-        )  # fmt: skip
-        if rows and rng.random() < 0.45:  # a rival of an earlier row: a tie, down to the last field, or the row again
-            rival = rng.choice(rows)
-            row = row._replace(key=rival.key, event=rival.event)
-            match rng.randint(0, 3):
-                case 0:
-                    row = rival
-                case 1:
-                    row = row._replace(created=rival.created)
-                    rows.append(row)
-                    continue
-                case 2:
-                    dtype = view.fields[-1][1]
-                    lasts = [draw_value(rng, dtype, missing=0.3)]
-                    if dtype.kind in ("float32", "float64") and rng.random() < 0.5:
-                        lasts = [-0.0, 0.0]
-                    rows.extend(rival._replace(values=(*rival.values[:-1], last)) for last in lasts)
-                    continue
-        if view.created_column and row.event is not None:
-            later = rng.choice([timedelta(0), US, -US, step, 3 * step, -step, 10 * step, None])
-            row = row._replace(created=None if later is None else row.event + later)
-        if rng.random() < 0.06:
-            row = row._replace(event=None)
-        if rng.random() < 0.08:
-            gap = rng.randrange(len(row.key))
-            row = row._replace(key=tuple(None if i == gap else part for i, part in enumerate(row.key)))
-        rows.append(row)
-    yield from rows
+def _draw_rows(draw: Draw, view: ViewWorld, base: datetime, unit: timedelta, count: tuple[int, int]) -> list[Row]:
+    pool = draw_keys(draw, view.key_types)
+    step = min(unit, view.ttl) if view.ttl and draw.chance(0.5) else unit
+    earlier: list[Row] = []
+
+    def make(draw: Draw) -> list[Row]:
+        made = list(_draw_row(draw, view, pool, base, step, earlier))
+        earlier.extend(made)
+        return made
+
+    return [row for made in draw.listed(make, *count) for row in made]
 
 
-def _draw_entity_rows(rng: Random, seed: int, views: list[ViewWorld], base: datetime, unit: timedelta) -> World:
+def _draw_row(
+    draw: Draw, view: ViewWorld, pool: list[tuple[Any, ...]], base: datetime, step: timedelta, earlier: list[Row]
+) -> Iterator[Row]:
+    values = tuple(draw_value(draw, dtype) for _, dtype in view.fields)
+    row = Row(draw.choice(pool), base + draw.integer(0, 5) * step, None, values)
+    if earlier and draw.chance(0.45):  # a rival of an earlier row: a tie, down to the last field, or the row again
+        rival = draw.choice(earlier)
+        row = row._replace(key=rival.key, event=rival.event)
+        match draw.integer(0, 3):
+            case 0:
+                row = rival
+            case 1:
+                yield row._replace(created=rival.created)
+                return
+            case 2:
+                dtype = view.fields[-1][1]
+                lasts = [draw_value(draw, dtype, missing=0.3)]
+                if dtype.kind in ("float32", "float64") and draw.chance(0.5):
+                    lasts = [-0.0, 0.0]
+                yield from (rival._replace(values=(*rival.values[:-1], last)) for last in lasts)
+                return
+    if view.created_column and row.event is not None:
+        later = draw.choice([timedelta(0), US, -US, step, 3 * step, -step, 10 * step, None])
+        row = row._replace(created=None if later is None else row.event + later)
+    if draw.chance(0.06):
+        row = row._replace(event=None)
+    if draw.chance(0.08):
+        gap = draw.integer(0, len(row.key) - 1)
+        row = row._replace(key=tuple(None if i == gap else part for i, part in enumerate(row.key)))
+    yield row
+
+
+def _draw_entity_rows(
+    draw: Draw, seed: int, views: list[ViewWorld], base: datetime, unit: timedelta, count: tuple[int, int]
+) -> World:
     columns = {name: dtype for view in views for name, dtype in view.keys}
     seen: dict[str, list[Any]] = {name: [None] for name in columns}
     for view in views:
         for row in view.rows:
             for (name, _), part in zip(view.keys, row.key, strict=True):
                 seen[name].append(part)
-    entity_keys: list[dict[str, Any]] = []
-    times: list[datetime] = []
-    for _ in range(rng.randint(5, 25)):
-        if times and rng.random() < 0.1:  # the same entity row again, or the same key at the time of another
-            again = rng.randrange(len(times))
-            entity_keys.append(dict(entity_keys[again]))
-            times.append(times[rng.choice([again, rng.randrange(len(times))])])
-            continue
-        view = rng.choice(views)
-        row = rng.choice(view.rows)
-        keys = {name: rng.choice(seen[name]) for name in columns}
-        for other in (*rng.sample(views, len(views)), view):
-            if rng.random() < 0.8:
-                found = row.key if other is view else rng.choice(other.rows).key
+    asked: list[tuple[dict[str, Any], datetime]] = []
+
+    def make(draw: Draw) -> tuple[dict[str, Any], datetime]:
+        if asked and draw.chance(0.1):  # the same entity row again, or the same key at the time of another
+            keys, t = draw.choice(asked)
+            asked.append((dict(keys), t if draw.chance(0.5) else draw.choice(asked)[1]))
+            return asked[-1]
+        view = draw.choice(views)
+        row = draw.choice(view.rows)
+        keys = {name: draw.choice(seen[name]) for name in columns}
+        for other in (*draw.shuffled(views), view):
+            if not draw.chance(0.2):
+                found = row.key if other is view else draw.choice(other.rows).key
                 keys.update(zip((name for name, _ in other.keys), found, strict=True))
-        entity_keys.append(keys)
-        times.append(_near(rng, row, view, base, unit))
-    some = rng.choice(views)
-    row = rng.choice(some.rows)
-    as_of = (row.created or row.event or base) + rng.choice([timedelta(0), US, -US, unit])
-    extra = rng.sample(["value", "ts", "created", "row_id", "Event_Timestamp", "__row", "a  c"], rng.randint(0, 2))
+        asked.append((keys, _near(draw, row, view, base, unit)))
+        return asked[-1]
+
+    rows = draw.listed(make, *count)
+    some = draw.choice(views)
+    row = draw.choice(some.rows)
+    extra = draw.shuffled(["value", "ts", "created", "row_id", "Event_Timestamp", "__row", "a  c"])
     return World(
-        seed, tuple(views), tuple(entity_keys), tuple(times),
-        timestamp_column=rng.choice(["event_timestamp", "event_timestamp", "at"]),
-        extra=tuple(extra),
-        frame=rng.choice(["arrow", "pandas", "pandas", "polars"]),
-        full_feature_names=rng.random() < 0.3,
-        as_of=as_of,
-        now=_near(rng, row, some, base, unit),
+        seed, tuple(views), tuple(keys for keys, _ in rows), tuple(t for _, t in rows),
+        timestamp_column=draw.choice(["event_timestamp", "event_timestamp", "at"]),
+        extra=tuple(extra[: draw.integer(0, 2)]),
+        frame=draw.choice(["arrow", "pandas", "pandas", "polars"]),
+        full_feature_names=draw.chance(0.3),
+        as_of=(row.created or row.event or base) + draw.choice([timedelta(0), US, -US, unit]),
+        now=_near(draw, row, some, base, unit),
     )  # fmt: skip
 
 
-def _near(rng: Random, row: Row, view: ViewWorld, base: datetime, unit: timedelta) -> datetime:
+def _near(draw: Draw, row: Row, view: ViewWorld, base: datetime, unit: timedelta) -> datetime:
     """Return a time that equals, or lies a microsecond off, what decides about ``row``; sometimes any time."""
     marks = [row.event, row.created, row.event and row.event + (view.ttl or unit)]
-    mark = rng.choice([m for m in marks if m is not None] or [base])
-    if rng.random() < 0.15:
-        mark = base + rng.randint(-1, 8) * unit
-    return mark + rng.choice([timedelta(0), timedelta(0), US, -US])
+    mark = draw.choice([m for m in marks if m is not None] or [base])
+    if draw.chance(0.15):
+        mark = base + draw.integer(-1, 8) * unit
+    return mark + draw.choice([timedelta(0), timedelta(0), US, -US])

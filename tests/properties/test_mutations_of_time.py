@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 
 from e2i_fs.testing import FakeClock
+from e2i_fs.testing.draw import Draw, Seeded
 from e2i_fs.testing.files import batch_table, definitions, entity_table
 from e2i_fs.testing.oracle import Row
 from e2i_fs.testing.values import draw_value
-from e2i_fs.testing.worlds import Request, ViewWorld, World, laid_out, make_world
+from e2i_fs.testing.worlds import Request, ViewWorld, World, laid_out, make_world, renamed
 from tests.properties import setups
 
 US = timedelta(microseconds=1)
@@ -55,23 +56,18 @@ def ask(
     ]
 
 
-def renamed(world: World, suffix: str) -> World:
-    """Return the same world under other view names, so that one store can hold both."""
-    return replace(world, views=tuple(replace(v, name=f"{v.name}{suffix}") for v in world.views))
-
-
-def with_noise(world: World, request: Request, rng: Random) -> World:
+def with_noise(world: World, request: Request, draw: Draw) -> World:
     """Add, change and remove rows that no entity row may see under ``request``."""
     views = []
     for view in world.views:
         latest = max(world.times)
-        rows = [row for row in view.rows if _maybe_seen(row, latest, request) or rng.random() < 0.5]
+        rows = [row for row in view.rows if _maybe_seen(row, latest, request) or draw.chance(0.5)]
         for _ in range(12):
-            base = rng.choice(view.rows)
-            fake = base._replace(values=tuple(draw_value(rng, t, missing=0.1) for t in view.types))
-            rows += _hidden(fake, view, world, latest, request, rng)
+            base = draw.choice(view.rows)
+            fake = base._replace(values=tuple(draw_value(draw, t, missing=0.1) for t in view.types))
+            rows += _hidden(fake, view, world, latest, request, draw)
         views.append(replace(view, rows=tuple(rows), batches=()))
-    return laid_out(replace(world, views=tuple(views)), rng, append=False)
+    return laid_out(replace(world, views=tuple(views)), draw, append=False)
 
 
 def _maybe_seen(row: Row, latest: datetime, request: Request) -> bool:
@@ -80,12 +76,12 @@ def _maybe_seen(row: Row, latest: datetime, request: Request) -> bool:
     return row.event is not None and row.event <= latest and not late and not unknown and None not in row.key
 
 
-def _hidden(row: Row, view: ViewWorld, world: World, latest: datetime, request: Request, rng: Random) -> list[Row]:
+def _hidden(row: Row, view: ViewWorld, world: World, latest: datetime, request: Request, draw: Draw) -> list[Row]:
     """Return ``row`` in forms that cannot be seen: later than all, without time, without key, not known in time."""
     event = row.event or latest
     forms = [
         row._replace(
-            event=latest + US * rng.choice([1, 2, 10**9]), created=row.created if view.created_column else None
+            event=latest + US * draw.choice([1, 2, 10**9]), created=row.created if view.created_column else None
         ),
         row._replace(event=None),
         row._replace(key=tuple(None for _ in row.key)),
@@ -95,7 +91,7 @@ def _hidden(row: Row, view: ViewWorld, world: World, latest: datetime, request: 
         forms += [row._replace(event=event, created=request.as_of + US), row._replace(event=event, created=None)]
     if request.filter_by_created and view.created_column:
         forms += [row._replace(event=event, created=latest + US), row._replace(event=event, created=None)]
-    return [rng.choice(forms)]
+    return [draw.choice(forms)]
 
 
 def _other(part: Any) -> Any:
@@ -109,9 +105,8 @@ def test_rows_that_nobody_may_see_change_nothing(opened, seed: int, tmp_path: Pa
     store, clock = opened
     world = make_world(seed)
     for number, request in enumerate(world.requests()):
-        rng = Random(seed * 10 + number)
         plain = ask(store, clock, renamed(world, f"_p{number}"), tmp_path / f"p{number}", request)
-        noisy = with_noise(world, request, rng)
+        noisy = with_noise(world, request, Seeded(seed * 10 + number))
         assert ask(store, clock, renamed(noisy, f"_n{number}"), tmp_path / f"n{number}", request) == plain
 
 
@@ -122,7 +117,7 @@ def test_the_order_and_files_of_the_rows_do_not_matter(opened, seed: int, tmp_pa
     world = make_world(seed)
     for request in world.requests():
         said = [
-            ask(store, clock, renamed(laid_out(world, Random(again)), f"_{again}"), tmp_path / f"{again}", request)
+            ask(store, clock, renamed(laid_out(world, Seeded(again)), f"_{again}"), tmp_path / f"{again}", request)
             for again in range(3)
         ]
         assert said[0] == said[1] == said[2]
