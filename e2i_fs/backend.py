@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from e2i_fs.catalog import Catalog
 
-__all__ = ["ArrowRows", "Backend", "Capabilities", "Key", "OnlineRow", "ParquetRows", "Position", "ScanPart"]
+__all__ = [
+    "ArrowRows",
+    "Backend",
+    "Capabilities",
+    "Key",
+    "Knowledge",
+    "NativePointInTime",
+    "OnlineRow",
+    "ParquetRows",
+    "Position",
+    "ScanPart",
+]
 
 Key = tuple[Any, ...]
 """One entity's join key values, in the view's join key order, each a storage value, none None."""
@@ -32,7 +43,7 @@ class Capabilities:
     ``feature_kinds`` the kinds of dtype it can keep (`DType.kind`), None meaning all. ``append`` is adding to
     history, ``online`` reading and writing online rows. ``local`` says that no call waits on a network, so
     that the core may call it without a thread to abandon when the deadline passes (X-8). ``persistent`` says
-    that what was written is there after `close`.
+    that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too.
     """
 
     append: bool = True
@@ -42,6 +53,20 @@ class Capabilities:
     feature_kinds: frozenset[str] | None = None
     local: bool = False
     persistent: bool = True
+    point_in_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all."""
+
+    filter_by_created: bool = False
+    as_of_us: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """True when a row without a created time is unknown."""
+        return self.filter_by_created or self.as_of_us is not None
 
 
 class OnlineRow(NamedTuple):
@@ -148,4 +173,23 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. Calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class NativePointInTime(Protocol):
+    """A backend that finds the answering rows where they lie, for history that should not be pulled to the engine.
+
+    Declared with ``Capabilities(point_in_time=True)``. It is the reference path with work skipped, never another
+    meaning: the kit compares the two.
+    """
+
+    def point_in_time(self, view: str, entities: pa.Table, features: Sequence[str], knowledge: Knowledge) -> pa.Table:
+        """Return the winner (P-1, P-3 to P-8) of each entity row, in their order: its time and its features.
+
+        ``entities`` has the columns ``t`` (int64, µs UTC) and ``k0..`` (the join keys in the view's order and in
+        their dtypes, None matching nothing), any number of rows. The result has as many rows, and the columns ``e``
+        (int64, µs, None where nothing is visible) and one for each of ``features``, by name and in its dtype. The
+        ``ttl`` is not applied here: the core does that, as it decides the statuses.
+        """
         ...

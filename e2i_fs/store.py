@@ -166,9 +166,9 @@ class Store:
         ``as_of`` only if it was known by then (P-3). Raises `RequestError` and its kinds before any backend is
         asked, `BackendError`, or `FailoverError`.
         """
+        from e2i_fs.backend import Knowledge
         from e2i_fs.historical import EntityFrame, explain, retrieve
         from e2i_fs.historical import Retrieved as Columns
-        from e2i_fs.pit.engine import Knowledge
         from e2i_fs.pit.times import moment_to_us
         from e2i_fs.request import Request, resolve
 

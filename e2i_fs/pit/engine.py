@@ -9,12 +9,11 @@ time that stays linear however long a key's history is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
-from e2i_fs.backend import ScanPart
+from e2i_fs.backend import Knowledge, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidTimestampError
@@ -23,20 +22,7 @@ from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import history_sql
 from e2i_fs.values import LossyCastError, cast_column
 
-__all__ = ["Knowledge", "latest_rows", "point_in_time", "typed_column", "winner_order"]
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all."""
-
-    filter_by_created: bool = False
-    as_of_us: int | None = None
-
-    @property
-    def counts(self) -> bool:
-        """True when a row without a created time is unknown."""
-        return self.filter_by_created or self.as_of_us is not None
+__all__ = ["latest_rows", "point_in_time", "typed_column", "winner_order"]
 
 
 def point_in_time(

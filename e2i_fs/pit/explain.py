@@ -10,13 +10,13 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from e2i_fs.backend import ScanPart
+from e2i_fs.backend import Knowledge, ScanPart
 from e2i_fs.clock import from_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.engine import Knowledge, typed_column, winner_order
+from e2i_fs.pit.engine import typed_column, winner_order
 from e2i_fs.pit.history import history_sql
 
 __all__ = ["Candidate", "Explanation", "Verdict", "explain_row"]

@@ -75,34 +75,6 @@ def _read_exactly(
     return table.select([i for i, n in enumerate(table.column_names) if n in wanted]).to_reader()
 
 
-def _read(path: str, columns: list[str]) -> pa.RecordBatchReader:
-    """Return columns of one Parquet file as a stream, picked by their exact names."""
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BackendDataError(f"The file {path} is not readable Parquet ({error}); write it again.") from error
-    return table.select(columns).to_reader()
-
-
-def _of_stream(
-    connection: duckdb.DuckDBPyConnection,
-    source: str,
-    reader: pa.RecordBatchReader,
-    view: FeatureView,
-    join_keys: Mapping[str, DType],
-    part: ParquetRows,
-    where: str,
-) -> str:
-    """Register a stream under ``source``, its columns by position, and return the SELECT of it."""
-    names = reader.schema.names
-    places = {name: f"column {i}" for i, name in enumerate(names)}
-    schema = pa.schema([f.with_name(places[f.name]) for f in reader.schema])
-    renamed = (batch.rename_columns(schema.names) for batch in reader)
-    connection.register(source, pa.RecordBatchReader.from_batches(schema, renamed))
-    columns = {n: places.get(part.columns.get(n, n), n) for n in _names(view, join_keys)}
-    return f"SELECT {_select(view, join_keys, schema, columns, part.missing_ok, where)} FROM {source}"
-
-
 def _same_types(
     view: FeatureView, join_keys: Mapping[str, DType], part: ParquetRows
 ) -> Iterable[tuple[list[str], pa.Schema]]:

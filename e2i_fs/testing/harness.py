@@ -1,0 +1,86 @@
+"""What an author writes to have a backend examined: how to open it, and how to reach its rows past the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from e2i_fs.testing.clock import FakeClock
+from e2i_fs.testing.findings import HarnessError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Deviation", "Harness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A test that a backend is known to fail, and why. It is strict: a test that passes after all is a failure.
+
+    ``kind`` is ``"notimpl"`` (could be built, is not), ``"notyet"`` (will be) or ``"never"`` (its store cannot).
+    There is none for tests of the group *temporal*.
+
+    >>> Deviation("test_r1_applies_of_several_handles_lose_nothing", "never", "The store is one process's memory.").kind
+    'never'
+    """
+
+    test: str
+    kind: Literal["notimpl", "notyet", "never"]
+    reason: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("notimpl", "notyet", "never"):
+            raise HarnessError(f"Deviation of {self.test}: kind {self.kind!r} is none of notimpl, notyet, never.")
+        if len(self.reason.strip()) < 10:
+            raise HarnessError(f"Deviation of {self.test}: say the reason, so that a reader can judge it.")
+
+
+class Harness:
+    """Opens one backend for the kit. Write `open`; `raw_write`, `raw_read`, and `break_` with `heal` where you can.
+
+    ``path`` is an empty folder of its own, ``clock`` tells the time (T-5). A new harness is made for each test.
+    ``patience`` is how many seconds any one call may take, ``deviations`` what is known to fail, ``label`` the name in
+    the certificate where it is not the backend's.
+    """
+
+    deviations: ClassVar[Sequence[Deviation]] = ()
+    patience: ClassVar[float] = 30.0
+    label: ClassVar[str] = ""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.clock = FakeClock()
+
+    def open(self) -> Any:
+        """Return a store on the backend, ``connect({...}, clock=self.clock)``, or the `Backend` itself.
+
+        Called several times in one test: what was written before must be there again, unless the backend declares
+        ``persistent=False``; two at once are two handles on the same data.
+        """
+        raise HarnessError(f"{type(self).__name__} has no open(). It returns connect({{...}}, clock=self.clock).")
+
+    def raw_write(self, view: str, rows: pa.Table) -> None:
+        """Add rows to the history of ``view`` as another program would, without `Backend.append`.
+
+        ``rows`` has the view's own columns: join keys, time columns, fields. The view has no source of its own.
+        """
+        raise NotImplementedError
+
+    def raw_read(self, view: str) -> pa.Table:
+        """Return the appended history of ``view`` as it lies in the store, without `Backend.scan`, in any order."""
+        raise NotImplementedError
+
+    def break_(self) -> None:
+        """Make the store unavailable to every handle, as an outage would: stop its server, take its folder away."""
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """Undo `break_`; what was written before is there again."""
+        raise NotImplementedError
+
+    def offers(self, method: str) -> bool:
+        """Return whether the author wrote the optional ``method``."""
+        return getattr(type(self), method) is not getattr(Harness, method)

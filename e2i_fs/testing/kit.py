@@ -1,0 +1,372 @@
+"""One examination: a harness opened and watched, and searches for the smallest example that breaks a rule."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis.errors import Flaky
+from hypothesis.strategies import SearchStrategy
+
+from e2i_fs.backend import Backend, Capabilities
+from e2i_fs.clock import from_us
+from e2i_fs.config import load_config
+from e2i_fs.definitions import FeatureView
+from e2i_fs.errors import E2IError
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.plugins import Plugins
+from e2i_fs.protocol import FeatureStore
+from e2i_fs.routing import Single
+from e2i_fs.store import Store
+from e2i_fs.testing import strategies
+from e2i_fs.testing.clock import FakeClock
+from e2i_fs.testing.compare import Difference, historical_difference, online_difference
+from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_rows
+from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatch, Stuck
+from e2i_fs.testing.harness import Harness
+from e2i_fs.testing.inspector import Inspected, inspected
+from e2i_fs.testing.oracle import Row
+from e2i_fs.testing.show import shown
+from e2i_fs.testing.values import ALL_KINDS
+from e2i_fs.testing.worlds import Request, ViewWorld, World, renamed
+
+__all__ = ["PROFILES", "Kit", "Profile"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How hard to look: ``examples`` for each property, ``runs`` of ``steps`` steps of the state machine.
+
+    ``patience`` is how many seconds to look for a smaller example of a failure; ``shrink=False`` takes the first.
+    """
+
+    name: str
+    examples: int
+    runs: int
+    steps: int
+    shrink: bool = True
+    patience: float = 30.0
+
+
+PROFILES = {
+    p.name: p for p in (Profile("quick", 10, 3, 10), Profile("ci", 40, 12, 20), Profile("thorough", 10_000, 2_000, 50))
+}
+
+
+class Kit:
+    """What a test of the kit works with: ``store``, ``backend`` (watched), ``clock``, ``can``, and the searches.
+
+    A context manager. ``example`` is what is being tried, for the report when something goes wrong.
+    """
+
+    def __init__(
+        self, harness: Harness, *, profile: Profile = PROFILES["ci"], seed: int = 0, test: str = "", replay: str = ""
+    ) -> None:
+        self.harness = harness
+        self.profile = profile
+        self.seed = seed
+        self.test = test
+        self.replay = replay
+        self.example: Any = None
+        self.tried = 0
+        self.folder = harness.path / "kit"
+        self._open: list[Any] = []
+        self._store: Any = None
+        self._names = itertools.count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- the store under examination ----------------------------------------------------------------------
+
+    @property
+    def store(self) -> FeatureStore:
+        """The store, opened on first use."""
+        if self._store is None:
+            self._store = self.handle()
+        found: FeatureStore = self._store
+        return found
+
+    @property
+    def clock(self) -> FakeClock:
+        """The clock of store and backend."""
+        return self.harness.clock
+
+    @property
+    def backend(self) -> Inspected:
+        """The one backend of the store, watched; a store that is not over one backend has none."""
+        return self.backend_of(self.store)
+
+    def backend_of(self, store: FeatureStore) -> Inspected:
+        """Return the one backend of a store that `handle` returned."""
+        if isinstance(store, Store) and len(store._router.names) == 1:
+            found: Inspected = store._router.backend(store._router.names[0])  # type: ignore[assignment]
+            return found
+        raise Inapplicable("open() gave a store that is not over one backend, so this test cannot reach it.")
+
+    @property
+    def can(self) -> Capabilities:
+        """What the backend declares."""
+        try:
+            return self.backend.capabilities
+        except Inapplicable:
+            return Capabilities()
+
+    def handle(self) -> FeatureStore:
+        """Open another handle on the same data."""
+        opened = self._opened()
+        self._open.append(opened)
+        return opened
+
+    def reopen(self) -> FeatureStore:
+        """Close every handle and open one anew, as a new process would."""
+        self.close()
+        return self.store
+
+    def close(self) -> None:
+        """Close every handle; what closing raises is the test's."""
+        handles, self._open, self._store = self._open, [], None
+        for handle in handles:
+            handle.close()
+
+    def _opened(self) -> FeatureStore:
+        found = self.harness.open()
+        own = self.harness
+        if isinstance(found, Store):
+            if found._clock is not own.clock and getattr(found._clock, "__self__", None) is not own.clock:
+                found.close()
+                raise HarnessError(
+                    f"{type(own).__name__}.open() made a store that reads another clock. Pass connect(..., clock=self.clock)."
+                )
+            router = found._router
+            if not isinstance(router, Single):
+                return found
+            (name,) = router.names
+            single = Single(name, inspected(router.backend(name), own.patience), own.clock)
+            return Store(single, found._config, found._plugins, found._ledger, own.clock)
+        if isinstance(found, FeatureStore):
+            return found
+        if isinstance(found, (str, bytes, Mapping, type(None))):
+            raise HarnessError(
+                f"{type(own).__name__}.open() returned {found!r}. Return a store, connect({{...}}, clock=self.clock), or a Backend."
+            )
+        config = load_config({"backend": "memory", "state": str(own.path / "kit-state")})
+        watched: Backend = inspected(found, own.patience)
+        single = Single(type(found).__name__, watched, own.clock)
+        return Store(single, config, Plugins(), Ledger(config.state), own.clock)
+
+    def need(self, *methods: str) -> None:
+        """Leave the test as not applicable unless the harness offers ``methods``."""
+        for method in methods:
+            if not self.harness.offers(method):
+                raise Inapplicable(f"needs {type(self.harness).__name__}.{method}()")
+
+    def need_can(self, what: str, *, declared: bool = True) -> None:
+        """Leave the test as not applicable unless the backend declares (or does not declare) a capability."""
+        if bool(getattr(self.can, what)) is not declared:
+            raise Inapplicable(f"the backend {'does not declare' if declared else 'declares'} {what}")
+
+    # ---- worlds -------------------------------------------------------------------------------------------
+
+    def worlds(self, **more: Any) -> SearchStrategy[World]:
+        """Return worlds that this backend can keep; ``more`` as for `e2i_fs.testing.strategies.worlds`."""
+        can = self.can
+        kinds = [k for k in ALL_KINDS if can.feature_kinds is None or k in can.feature_kinds]
+        keys = [k for k in ("string", "int64") if can.key_kinds is None or k in can.key_kinds]
+        found = strategies.worlds(**{"kinds": kinds, "key_kinds": keys, "append": can.append} | more)
+        return found if "parquet" in can.sources else found.map(_written_only)
+
+    @contextmanager
+    def placed(self, world: World) -> Iterator[World]:
+        """Put ``world`` into the store under names of its own, and take it out again."""
+        named = renamed(world, f"_{next(self._names)}")
+        try:
+            self.place(named)
+            yield named
+        except BaseException:
+            with suppress(Exception):  # what went wrong first is what is told
+                self._remove(named)
+            raise
+        self._remove(named)
+
+    def _remove(self, world: World) -> None:
+        known = {view.name for view in self.store.list_feature_views()}
+        for view in world.views:
+            if view.name in known:
+                self.store.delete(view.name)
+
+    def place(self, world: World) -> None:
+        """Apply the views of ``world`` and put their history where the backend keeps it: in files and in batches."""
+        files = "parquet" in self.can.sources
+        views: Sequence[FeatureView] = definitions(world, self.folder / "sources")
+        if not files:
+            views = [replace(view, source=None) for view in views]
+        if not self.can.online:
+            views = [replace(view, online=False) for view in views]
+        self.clock.set(world.now)
+        self.store.apply(list(views))
+        for view in world.views:
+            for batch in view.batches:
+                rows = [view.rows[n] for n in batch]
+                self.clock.set(max([world.now, *(r.event for r in rows if r.event)]))
+                self.append(view, batch)
+        self.clock.set(world.now)
+
+    def append(self, view: ViewWorld, numbers: Sequence[int]) -> None:
+        """Add these rows of ``view`` to its history."""
+        self.store.write(view.name, batch_table(view, numbers), to="offline")
+
+    def ask(self, world: World, request: Request, frame: Any = None) -> Any:
+        """Return the historical result for ``world``'s entity rows, or for another ``frame`` of such rows."""
+        return self.store.get_historical_features(
+            entity_frame(world) if frame is None else frame,
+            [f"{world.views[n].name}:{name}" for n, name in request.asked],
+            full_feature_names=world.full_feature_names,
+            timestamp_column=world.timestamp_column,
+            filter_by_created_timestamp=request.filter_by_created,
+            as_of=request.as_of,
+        )
+
+    def check_historical(self, rule: str, world: World, request: Request) -> None:
+        """Ask and compare with the oracle."""
+        frame = entity_frame(world)
+        _raise(rule, historical_difference(world, request, self.ask(world, request, frame), frame))
+
+    def check_online(self, rule: str, world: World, view: ViewWorld, rows: Sequence[Row], when: str = "") -> None:
+        """Look every entity row of ``world`` up in ``view``, in which ``rows`` were written, and compare with the oracle."""
+        answer = self.store.get_online_features([f"{view.name}:*"], entity_rows(world, view))
+        expected = world.expected_online(view, rows, self.clock.now())
+        _raise(rule, online_difference(view, expected, answer), when)
+
+    # ---- searching ----------------------------------------------------------------------------------------
+
+    def search(self, rule: str, strategy: SearchStrategy[T], check: Callable[[T], None], *, share: float = 1.0) -> None:
+        """Try examples of ``strategy`` until ``check`` fails; raise a `Finding` with the smallest that does.
+
+        ``share`` scales the profile's number of examples, for checks that cost more than others.
+        """
+        failed: set[str] = set()
+        began = 0.0
+        phases = [Phase.generate, Phase.shrink] if self.profile.shrink else [Phase.generate]
+
+        @settings(
+            max_examples=max(1, round(self.profile.examples * share)), database=None, deadline=None, phases=phases,
+            suppress_health_check=list(HealthCheck), report_multiple_bugs=False, print_blob=False, verbosity=Verbosity.quiet,
+        )  # fmt: skip
+        @hypothesis_seed(self.seed)
+        @given(strategy)
+        def property_(example: T) -> None:
+            nonlocal began
+            self.example = example
+            self.tried += 1
+            if failed and time.perf_counter() - began > self.profile.patience and repr(example) not in failed:
+                return  # small enough: only the last replay of the smallest is still to come
+            try:
+                check(example)
+            except Exception:
+                began = began or time.perf_counter()
+                failed.add(repr(example))
+                raise
+
+        with self.reporting(rule):
+            property_()
+
+    def check(self, rule: str, example: Any = None) -> Any:
+        """Return a context in which whatever goes wrong becomes a `Finding`; for checks of one fixed example."""
+        self.example = example
+        return self.reporting(rule)
+
+    @contextmanager
+    def reporting(self, rule: str) -> Iterator[None]:
+        """Turn what goes wrong inside into a `Finding` of ``rule``, unless it names its own."""
+        try:
+            yield
+        except (Finding, Inapplicable, HarnessError):
+            raise
+        except Stuck as error:
+            says = f"{error}; a call that hangs hangs its caller."
+            raise self.finding("X-8", says, expected=f"an answer or an error within {error.seconds:g} s") from None
+        except Mismatch as error:
+            raise self.finding(error.rule or rule, error.says, error.expected, error.got) from error
+        except Flaky as error:
+            says = "One and the same example fails one time and passes another: the answer depends on something hidden (T-4)."
+            raise self.finding(rule, says, got=str(error)) from error
+        except Exception as error:
+            kind = "" if isinstance(error, E2IError) else "The core could not use what the backend gave: "
+            raise self.finding(rule, f"{kind}{type(error).__name__}: {error}") from error
+
+    def finding(self, rule: str, says: str, expected: Any = None, got: Any = None) -> Finding:
+        """Return the `Finding` of what is being tried."""
+        return Finding(
+            rule, self.test, says,
+            example="" if self.example is None else shown(self.example),
+            expected="" if expected is None else _text(expected),
+            got="" if got is None and expected is None else _text(got),
+            replay=self.replay or f"e2i-fs certify NAME --only {self.test} --seed {self.seed} --profile {self.profile.name}",
+        )  # fmt: skip
+
+    # ---- small words for tests of one fixed example -------------------------------------------------------
+
+    def is_(self, rule: str, says: str, got: Any, expected: Any) -> None:
+        """Raise `Mismatch` unless two values are equal."""
+        if got != expected:
+            raise Mismatch(rule, says, expected=expected, got=got)
+
+    def raises(
+        self, rule: str, kinds: type[BaseException] | tuple[type[BaseException], ...], job: Callable[[], Any]
+    ) -> Any:
+        """Return the error of ``kinds`` that ``job`` raises; raise `Mismatch` if it raises none or another."""
+        names = " or ".join(k.__name__ for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        try:
+            got = job()
+        except kinds as error:
+            return error
+        except E2IError as error:
+            raise Mismatch(
+                rule, "Another error than the contract's.", expected=names, got=f"{type(error).__name__}: {error}"
+            ) from error
+        raise Mismatch(rule, "No error where there must be one.", expected=names, got=got)
+
+
+def _written_only(world: World) -> World:
+    """Return ``world`` without the rows that no batch may hold, and all others in batches."""
+    late = from_us(2**52)
+    views = []
+    for view in world.views:
+        good = tuple(view.rows[n] for n in view.writable(late)) or ()
+        numbers = tuple(range(len(good)))
+        half = len(numbers) // 2
+        batches = tuple(b for b in (numbers[half:], numbers[:half]) if b)
+        views.append(replace(view, rows=good, parts=((),), batches=batches))
+    return replace(world, views=tuple(views))
+
+
+def _raise(rule: str, difference: Difference | None, when: str = "") -> None:
+    if difference is not None:
+        about = " ".join(part for part in (when, difference.about) if part)
+        where = f"{difference.view}:{difference.feature}" if difference.view else "the result"
+        row = "" if difference.row is None else f", row {difference.row}"
+        raise Mismatch(
+            rule,
+            f"{where}{row} is not what the contract says. {about}",
+            expected=difference.expected,
+            got=difference.got,
+        )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
