@@ -1,4 +1,4 @@
-"""The testing kit: the contract as an oracle, adversarial worlds, a fake clock, a store in memory.
+"""The testing kit: the contract as an oracle, adversarial worlds, conformance tests, a fake clock, a store in memory.
 
 Imported lazily, for the entry point of the in-memory backend lives here too (G-1).
 """
@@ -10,13 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from e2i_fs.testing.clock import FakeClock
+    from e2i_fs.testing.conformance import BackendConformance
+    from e2i_fs.testing.findings import Finding, HarnessError
+    from e2i_fs.testing.harness import Deviation, Harness
     from e2i_fs.testing.store import memory_store
     from e2i_fs.testing.worlds import World, make_world
 
-__all__ = ["FakeClock", "World", "make_world", "memory_store"]
+__all__ = [
+    "BackendConformance",
+    "Deviation",
+    "FakeClock",
+    "Finding",
+    "Harness",
+    "HarnessError",
+    "World",
+    "make_world",
+    "memory_store",
+]
 
 _HOMES = {
+    "BackendConformance": "e2i_fs.testing.conformance",
+    "Deviation": "e2i_fs.testing.harness",
     "FakeClock": "e2i_fs.testing.clock",
+    "Finding": "e2i_fs.testing.findings",
+    "Harness": "e2i_fs.testing.harness",
+    "HarnessError": "e2i_fs.testing.findings",
     "World": "e2i_fs.testing.worlds",
     "make_world": "e2i_fs.testing.worlds",
     "memory_store": "e2i_fs.testing.store",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from e2i_fs.store import Store
 from e2i_fs.testing import strategies
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.compare import Difference, historical_difference, online_difference
+from e2i_fs.testing.diagnosis import diagnose
 from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_rows
 from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatch, Stuck
 from e2i_fs.testing.harness import Harness
@@ -244,13 +246,17 @@ class Kit:
     def check_historical(self, rule: str, world: World, request: Request) -> None:
         """Ask and compare with the oracle."""
         frame = entity_frame(world)
-        _raise(rule, historical_difference(world, request, self.ask(world, request, frame), frame))
+        difference = historical_difference(world, request, self.ask(world, request, frame), frame)
+        if difference is not None:
+            raise _mismatch(rule, world, request, difference)
 
     def check_online(self, rule: str, world: World, view: ViewWorld, rows: Sequence[Row], when: str = "") -> None:
         """Look every entity row of ``world`` up in ``view``, in which ``rows`` were written, and compare with the oracle."""
         answer = self.store.get_online_features([f"{view.name}:*"], entity_rows(world, view))
         expected = world.expected_online(view, rows, self.clock.now())
-        _raise(rule, online_difference(view, expected, answer), when)
+        difference = online_difference(view, expected, answer)
+        if difference is not None:
+            raise Mismatch(rule, _said(difference, when), expected=difference.expected, got=difference.got)
 
     # ---- searching ----------------------------------------------------------------------------------------
 
@@ -355,17 +361,28 @@ def _written_only(world: World) -> World:
     return replace(world, views=tuple(views))
 
 
-def _raise(rule: str, difference: Difference | None, when: str = "") -> None:
-    if difference is not None:
-        about = " ".join(part for part in (when, difference.about) if part)
-        where = f"{difference.view}:{difference.feature}" if difference.view else "the result"
-        row = "" if difference.row is None else f", row {difference.row}"
-        raise Mismatch(
-            rule,
-            f"{where}{row} is not what the contract says. {about}",
-            expected=difference.expected,
-            got=difference.got,
-        )
+def _mismatch(rule: str, world: World, request: Request, difference: Difference) -> Mismatch:
+    """Return the mismatch with the rule that most likely was broken."""
+    named = re.search(r"\(([A-Z]-\d+)\)", difference.about)
+    view = next((v for v in world.views if v.name == difference.view), None)
+    found = None
+    if view is not None and difference.row is not None:
+        row, place = difference.row, [name for name, _ in view.fields].index(difference.feature)
+        found = diagnose(
+            view.rows, tuple(world.entity_keys[row][name] for name, _ in view.keys), world.times[row], view.key_types, place,
+            view.types[place], world.expected(view, request)[row], *difference.got,
+            filter_by_created=request.filter_by_created, as_of=request.as_of,
+        )  # fmt: skip
+    says = _said(difference, found.says if found else "")
+    which = found.rule if found else named.group(1) if named else rule
+    return Mismatch(which, says, expected=difference.expected, got=difference.got)
+
+
+def _said(difference: Difference, when: str = "") -> str:
+    about = " ".join(part for part in (when, difference.about) if part)
+    where = f"{difference.view}:{difference.feature}" if difference.view else "the result"
+    row = "" if difference.row is None else f", row {difference.row}"
+    return f"{where}{row} is not what the contract says. {about}"
 
 
 def _text(value: Any) -> str:
