@@ -54,10 +54,10 @@ def diagnose(
         late = as_of is not None and (row.created is None or row.created > as_of)
         if late or (filter_by_created and (row.created is None or row.created > t)):
             return Diagnosis("P-3", f"The answer is of a row that was not known: its created time is {row.created}.")
-    if right_status == "NULL_VALUE" and giving:
-        return Diagnosis("P-5", "The winner's value is missing, and an older row's was filled in.")
     if any(row.event == expected.event for row in giving):
         return Diagnosis("P-4", "Another row of the same event time won the tie.")
+    if right_status == "NULL_VALUE" and giving:
+        return Diagnosis("P-5", "The winner's value is missing, and an older row's was filled in.")
     if giving:
         return Diagnosis("P-4", "An older row won over a newer one that is visible.")
     if got is not None and any(same_value(row.values[place], got, dtype) for row in rows):
