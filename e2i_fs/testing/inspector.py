@@ -85,6 +85,7 @@ class Inspected:
         self.inner = backend
         self._patience = patience
         self._local = threading.local()
+        self._stuck: Stuck | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -92,6 +93,8 @@ class Inspected:
         return self.inner.capabilities
 
     def _call(self, method: str, *args: Any, **more: Any) -> Any:
+        if self._stuck is not None:
+            raise self._stuck  # a backend that hung once is not waited for again
         worker: _Worker | None = getattr(self._local, "worker", None)
         if worker is None:
             worker = self._local.worker = _Worker()
@@ -106,7 +109,10 @@ class Inspected:
 
         try:
             return worker.call(job, method, self._patience)
-        except (E2IError, Stuck, Mismatch):
+        except Stuck as error:
+            self._stuck = error
+            raise
+        except (E2IError, Mismatch):
             raise
         except BaseException as error:
             raise Mismatch(
@@ -197,8 +203,9 @@ class Inspected:
         return float(took)
 
     def close(self) -> None:
-        """See `Backend`."""
-        self._call("close")
+        """See `Backend`. One that hangs is left behind as it is."""
+        if self._stuck is None:
+            self._call("close")
 
 
 class InspectedNative(Inspected):

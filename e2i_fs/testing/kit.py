@@ -199,7 +199,7 @@ class Kit:
         try:
             self.place(named)
             yield named
-        except BaseException:
+        except Exception:
             with suppress(Exception):  # what went wrong first is what is told
                 self._remove(named)
             raise
