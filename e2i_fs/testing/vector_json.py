@@ -24,12 +24,11 @@ __all__ = [
     "value_of", "values_of",
 ]  # fmt: skip
 
-_RULE = re.compile(r"[A-Z]-\d+")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_WHOLE = re.compile(r"-?[1-9]\d*")
+_RULE = re.compile(r"[A-Z]-[0-9]+")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]\.[0-9]{6}Z")
+_WHOLE = re.compile(r"-?[1-9][0-9]*")
 _NO_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _INTEGER_BITS = {"int32": 31, "int64": 63}
-_DIGITS = Context(prec=38, traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +182,14 @@ def _from_text(form: str, dtype: DType) -> Any:
         case "bytes":
             return base64.b64decode(form, validate=True)
         case "date":
-            return date.fromisoformat(form) if re.fullmatch(r"\d{4}-\d\d-\d\d", form) else None
+            return date.fromisoformat(form) if re.fullmatch(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]", form) else None
         case "timestamp":
             return datetime.fromisoformat(form) if _MOMENT.fullmatch(form) else None
         case _:
             precision, scale = dtype.numbers
-            plain = re.fullmatch(rf"-?\d{{1,{precision}}}(\.\d{{1,{scale or 1}}})?", form)
-            return Decimal(form).quantize(Decimal(1).scaleb(-scale), context=_DIGITS) if plain else None
+            fits = Context(prec=precision, traps=[Inexact, InvalidOperation])
+            plain = re.fullmatch(rf"-?[0-9]{{1,{precision}}}(\.[0-9]{{1,{scale or 1}}})?", form)
+            return Decimal(form).quantize(Decimal(1).scaleb(-scale), context=fits) if plain else None
 
 
 def _integer(form: Any, bits: int) -> int | None:
