@@ -167,6 +167,12 @@ def test_no_file_is_without_a_named_source_and_every_difference_names_its_rule()
     assert [v.name for v in differing if v.differs.split(":")[0] not in v.rules] == []
 
 
+def test_no_tie_is_left_to_the_order_of_several_fields() -> None:
+    for vector in VECTORS:
+        ranks = [(row.key, row.event, row.created) for row in vector.history]
+        assert len(vector.fields) == 1 or len(set(ranks)) == len(ranks), vector.name
+
+
 def write(folder: Path, change: Any) -> Path:
     """Write a file of one good case into ``folder``, changed by ``change(form)``."""
     form = json.loads((FOLDER / "kdb_aj.json").read_text(encoding="utf-8"))
