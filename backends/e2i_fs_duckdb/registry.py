@@ -31,6 +31,7 @@ class Registry:
         self._file = folder / "definitions.sqlite"
         self._project = project
         self._lock = threading.RLock()
+        self._closed = False
         self._connect()
 
     def _connect(self) -> None:
@@ -69,6 +70,8 @@ class Registry:
             raise self._failed(error) from error
 
     def _refresh(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
             self._connect()
         try:
@@ -143,4 +146,5 @@ class Registry:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
+            self._closed = True
             self._db.close()
