@@ -110,6 +110,7 @@ class MemoryBackend:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
         with self._lock:
             self._check_open()
+            self._catalog.view(view)
             online = self._views[view].online
             return [pick(online.get(key, ()), at_us=at_us) for key in keys]
 
@@ -133,6 +134,7 @@ class MemoryBackend:
         """Return the number of writes applied, the newest event time and the number of keys (F-1)."""
         with self._lock:
             self._check_open()
+            self._catalog.view(view)
             kept = self._views[view]
             newest = max((rows[0].event_us for rows in kept.online.values()), default=None)
             return Position(kept.sequence, newest, len(kept.online))
