@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +26,7 @@ from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.protocol import FeatureStore
 from e2i_fs.routing import Single
+from e2i_fs.sources import PushSource
 from e2i_fs.store import Store
 from e2i_fs.testing import strategies
 from e2i_fs.testing.clock import FakeClock
@@ -189,8 +191,27 @@ class Kit:
         can = self.can
         kinds = [k for k in ALL_KINDS if can.feature_kinds is None or k in can.feature_kinds]
         keys = [k for k in ("string", "int64") if can.key_kinds is None or k in can.key_kinds]
-        found = strategies.worlds(**{"kinds": kinds, "key_kinds": keys, "append": can.append} | more)
-        return found if "parquet" in can.sources else found.map(_written_only)
+        return strategies.worlds(**{"kinds": kinds, "key_kinds": keys, "append": can.append} | more).map(self.fitted)
+
+    def fitted(self, world: World) -> World:
+        """Return ``world`` as this backend can keep it, or leave the test where it cannot keep its dtypes.
+
+        Where no Parquet files are read, all rows are in batches, and those that no batch may hold are gone.
+        """
+        can = self.can
+        for view in world.views:
+            for allowed, types in ((can.key_kinds, view.key_types), (can.feature_kinds, view.types)):
+                odd = next((t.kind for t in types if allowed is not None and t.kind not in allowed), None)
+                if odd is not None:
+                    raise Inapplicable(f"the backend does not declare the dtype {odd}")
+        if world.frame != "arrow" and find_spec(world.frame) is None:
+            world = replace(world, frame="arrow")
+        return world if "parquet" in can.sources else _written_only(world, times="push" in can.sources)
+
+    def need_source(self, kind: str) -> None:
+        """Leave the test as not applicable unless the backend reads sources of this kind in place."""
+        if kind not in self.can.sources:
+            raise Inapplicable(f"the backend does not declare sources of the kind {kind}")
 
     @contextmanager
     def placed(self, world: World) -> Iterator[World]:
@@ -216,7 +237,8 @@ class Kit:
         files = "parquet" in self.can.sources
         views: Sequence[FeatureView] = definitions(world, self.folder / "sources")
         if not files:
-            views = [replace(view, source=None) for view in views]
+            push = "push" in self.can.sources  # a view that is only written to has its time columns from a push source
+            views = [replace(view, source=_push_source(view) if push else None) for view in views]
         if not self.can.online:
             views = [replace(view, online=False) for view in views]
         self.clock.set(world.now)
@@ -348,8 +370,17 @@ class Kit:
         raise Mismatch(rule, "No error where there must be one.", expected=names, got=got)
 
 
-def _written_only(world: World) -> World:
-    """Return ``world`` without the rows that no batch may hold, and all others in batches."""
+def _push_source(view: FeatureView) -> PushSource:
+    return PushSource(
+        f"{view.name}_push", timestamp_field=view.event_column, created_timestamp_field=view.created_column
+    )
+
+
+def _written_only(world: World, *, times: bool) -> World:
+    """Return ``world`` without the rows that no batch may hold, and all others in batches.
+
+    Without ``times`` no time column but ``event_timestamp`` can be had.
+    """
     late = from_us(2**52)
     views = []
     for view in world.views:
@@ -357,7 +388,11 @@ def _written_only(world: World) -> World:
         numbers = tuple(range(len(good)))
         half = len(numbers) // 2
         batches = tuple(b for b in (numbers[half:], numbers[:half]) if b)
-        views.append(replace(view, rows=good, parts=((),), batches=batches))
+        view = replace(view, rows=good, parts=((),), batches=batches)
+        if not times:
+            rows = tuple(row._replace(created=None) for row in good)
+            view = replace(view, rows=rows, event_column="event_timestamp", created_column=None)
+        views.append(view)
     return replace(world, views=tuple(views))
 
 
