@@ -38,7 +38,9 @@ class BackendSpec:
 
     ``factory`` is ``"module:function"``; the function is called as
     ``function(name=..., options=..., clock=..., base=...)`` and returns a `Backend`. ``capabilities`` are the
-    ones that hold whatever the options; None when they depend on these.
+    ones that hold whatever the options; None when they depend on these. ``harness`` is ``"module:Class"`` of the
+    `e2i_fs.testing.harness.Harness` that `e2i-fs certify` examines the backend with; made as ``Class(path)``, or as
+    ``Class(path, options)`` when options are given to the command.
 
     >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name
     'acme'
@@ -50,6 +52,7 @@ class BackendSpec:
     capabilities: Capabilities | None = None
     install_hint: str = ""
     summary: str = ""
+    harness: str = ""
 
 
 class _Hooks:

@@ -84,6 +84,8 @@ class Segments:
         except FileNotFoundError:
             self._check_there()
             return ()
+        except OSError as error:
+            raise BackendUnavailableError(f"Cannot read history below {self._folder}: {error}.") from error
 
     def drop(self, name: str) -> None:
         """Remove all segments of ``name``."""

@@ -22,4 +22,5 @@ def e2i_fs_backends() -> Iterable[BackendSpec]:
         capabilities=CAPABILITIES,
         install_hint="pip install e2i-fs",
         summary="Embedded: history in Parquet read by DuckDB, online rows in LMDB, definitions in SQLite.",
+        harness="e2i_fs_duckdb.conformance:DuckDBHarness",
     )

@@ -23,5 +23,6 @@ def e2i_fs_backends() -> Iterable[BackendSpec]:
             capabilities=CAPABILITIES,
             install_hint="pip install e2i-fs",
             summary="Everything in one process's memory, in plain Python: for unit tests, and the reference of the others.",
+            harness="e2i_fs.testing.harnesses:MemoryHarness",
         )
     ]
