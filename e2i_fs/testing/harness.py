@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -52,7 +53,11 @@ class Harness:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.clock = FakeClock()
+
+    @cached_property
+    def clock(self) -> FakeClock:
+        """The clock of the examination."""
+        return FakeClock()
 
     def open(self) -> Any:
         """Return a store on the backend, ``connect({...}, clock=self.clock)``, or the `Backend` itself.

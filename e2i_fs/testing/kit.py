@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -75,6 +77,10 @@ class Kit:
     def __init__(
         self, harness: Harness, *, profile: Profile = PROFILES["ci"], seed: int = 0, test: str = "", replay: str = ""
     ) -> None:
+        if not isinstance(harness, Harness):
+            raise HarnessError(
+                f"The harness is {harness!r}; it must be an instance of a subclass of e2i_fs.testing.Harness."
+            )
         self.harness = harness
         self.profile = profile
         self.seed = seed
@@ -82,7 +88,8 @@ class Kit:
         self.replay = replay
         self.example: Any = None
         self.tried = 0
-        self.folder = harness.path / "kit"
+        self._temporary = tempfile.TemporaryDirectory(prefix="e2i_fs_kit_")
+        self.folder = Path(self._temporary.name)
         self._open: list[Any] = []
         self._store: Any = None
         self._names = itertools.count()
@@ -93,7 +100,10 @@ class Kit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            self._temporary.cleanup()
 
     # ---- the store under examination ----------------------------------------------------------------------
 
@@ -168,7 +178,7 @@ class Kit:
             raise HarnessError(
                 f"{type(own).__name__}.open() returned {found!r}. Return a store, connect({{...}}, clock=self.clock), or a Backend."
             )
-        config = load_config({"backend": "memory", "state": str(own.path / "kit-state")})
+        config = load_config({"backend": "memory", "state": str(self.folder / "state")})
         watched: Backend = inspected(found, own.patience)
         single = Single(type(found).__name__, watched, own.clock)
         return Store(single, config, Plugins(), Ledger(config.state), own.clock)
