@@ -1,0 +1,13 @@
+"""Mutants: backends and cores with one fault each, by which the kit shows that its tests notice faults.
+
+Each names the test that must fail on it. docs/mutants.md is the table, tests/conformance/test_mutants.py the proof.
+"""
+
+from __future__ import annotations
+
+from e2i_fs.testing.mutants.frame import FAST, Mutant, examine
+from e2i_fs.testing.mutants.temporal import TEMPORAL
+
+__all__ = ["FAST", "MUTANTS", "Mutant", "examine"]
+
+MUTANTS: tuple[Mutant, ...] = (*TEMPORAL.all,)
