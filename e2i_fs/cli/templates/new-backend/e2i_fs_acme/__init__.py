@@ -1,0 +1,1 @@
+"""The backend acme for e2i_fs."""
