@@ -39,7 +39,7 @@ def history_sql(
         checked = checked_reader(reader)
         schema, name = checked.schema, f"part{len(selects)}"
         renamed = pa.schema([pa.field(f"c{i}", f.type) for i, f in enumerate(schema)])
-        batches = (pa.record_batch(batch.columns, schema=renamed) for batch in checked)
+        batches = (pa.record_batch([_compact(c) for c in batch.columns], schema=renamed) for batch in checked)
         connection.register(name, pa.RecordBatchReader.from_batches(renamed, batches))
         known = {f.name: f"c{i}" for i, f in enumerate(schema)}
         selects.append(f"SELECT {_select(view, join_keys, schema, columns, missing_ok, where, known)} FROM {name}")
@@ -61,6 +61,12 @@ def history_sql(
                     for path in paths:
                         check_stored_times(path, column)
     return "\nUNION ALL\n".join(selects) or _nothing(view, join_keys)
+
+
+def _compact(column: pa.Array) -> pa.Array:
+    """Return a column that begins where its buffers do: DuckDB refuses a slice of structs within structs."""
+    nested = pa.types.is_struct(column.type) and any(pa.types.is_struct(f.type) for f in column.type)
+    return pa.concat_arrays([column, column.slice(0, 0)]) if nested and column.offset else column
 
 
 def _read_exactly(
