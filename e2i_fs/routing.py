@@ -131,11 +131,11 @@ def check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> 
     for name, view in wanted.views.items():
         if name in current.views and current.fingerprint(name) == wanted.fingerprint(name):
             continue
-        source = stored_kind(view)
-        if source is not None and source not in can.sources:
-            raise UnsupportedError(
-                f"View {name!r}: this backend cannot read {source} sources in place, only {', '.join(sorted(can.sources))}."
-            )
+        for source in () if view.source is None else (view.source.kind, stored_kind(view)):
+            if source is not None and source not in can.sources:
+                raise UnsupportedError(
+                    f"View {name!r}: this backend does not take {source} sources, only {', '.join(sorted(can.sources))}."
+                )
         for key, dtype in wanted.join_keys(name).items():
             if can.key_kinds is not None and dtype.kind not in can.key_kinds:
                 raise UnsupportedError(f"View {name!r}: this backend cannot keep the join key {key!r} as {dtype!r}.")
