@@ -1,13 +1,17 @@
-"""The group *core*."""
+"""The group *core*: definitions, rows and capabilities."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from e2i_fs.testing.conformance.capabilities import CapabilityTests
+from e2i_fs.testing.conformance.registering import RegisteringTests
+from e2i_fs.testing.conformance.writing import WritingTests
+
 __all__ = ["CoreTests"]
 
 
-class CoreTests:
+class CoreTests(RegisteringTests, WritingTests, CapabilityTests):
     """Tests of the group *core*."""
 
     group: ClassVar[str] = "core"
