@@ -6,18 +6,22 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import e2i_fs
+from e2i_fs.backend import Capabilities
+from e2i_fs.errors import E2IError, UnsupportedError, did_you_mean
 from e2i_fs.testing.conformance.base import BackendConformance, group_of, test_names
-from e2i_fs.testing.conformance.rules import rules_of
+from e2i_fs.testing.conformance.rules import GROUPS, rules_of
 from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatch, Stuck
 from e2i_fs.testing.harness import Deviation, Harness
+from e2i_fs.testing.inspector import _Worker
 from e2i_fs.testing.kit import PROFILES, Kit, Profile
 
-__all__ = ["Outcome", "Result", "as_finding", "deviation_of", "examine", "judged"]
+__all__ = ["Outcome", "Result", "as_finding", "deviation_of", "examine", "judged", "surveyed"]
 
 Outcome = Literal["passed", "failed", "deviates", "unexpectedly passed", "not applicable", "not run"]
 _FROZEN_GROUP = "temporal"
@@ -63,7 +67,7 @@ def deviation_of(deviations: Sequence[Deviation], test: str) -> Deviation | None
     known = test_names()
     for one in deviations:
         if one.test not in known:
-            near = e2i_fs.errors.did_you_mean(one.test, known)
+            near = did_you_mean(one.test, known)
             raise HarnessError(f"A deviation names the test {one.test!r}, which the kit does not have.{near}")
         if group_of(one.test) == _FROZEN_GROUP:
             raise HarnessError(
@@ -138,6 +142,46 @@ def _place(error: BaseException) -> str:
 _PYTHON = str(Path(traceback.__file__).parent)
 
 
+def surveyed(make: Callable[[Path], Harness]) -> tuple[str, Capabilities | None, tuple[str, ...]]:
+    """Open a backend once and return its label (may be empty), what it declares, and what its harness offers.
+
+    What it declares is None when it has not the form of a backend, which is for the tests to tell. Raises what opening
+    it raises, a `BackendError` when it cannot be reached, and `HarnessError` when opening it raises none of our errors, or
+    does not come back in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="e2i_fs_certify_", ignore_cleanup_errors=True) as folder:
+        harness = make(Path(folder))
+        deviation_of(harness.deviations, "")
+        offered = tuple(method for method in ("raw_write", "raw_read", "break_", "heal") if harness.offers(method))
+        if ("break_" in offered) != ("heal" in offered):
+            raise HarnessError(f"{type(harness).__name__} has one of break_ and heal; write both, or neither.")
+        kit = Kit(harness)
+
+        def look() -> Capabilities | None:
+            try:
+                with suppress(Mismatch, Stuck, UnsupportedError):  # a wrong ping is for the tests to tell
+                    kit.backend.ping(5.0)
+                return kit.backend.capabilities
+            except (Inapplicable, Mismatch):
+                return None
+            finally:
+                _close(kit)
+
+        try:
+            declared: Capabilities | None = _Worker().call(look, "open", 2 * harness.patience + 1)
+        except (E2IError, HarnessError):
+            raise
+        except Stuck as error:
+            raise HarnessError(
+                f"{type(harness).__name__}: {error}. Raise its `patience` if that is not long enough."
+            ) from None
+        except Exception as error:
+            raise HarnessError(
+                f"{type(harness).__name__}.open() raised {type(error).__name__}: {error}{_place(error)}"
+            ) from error
+        return str(harness.label), declared, offered
+
+
 def examine(
     harness: Callable[[Path], Harness], *, profile: Profile = PROFILES["ci"], seed: int = 0,
     only: Sequence[str] | None = None, progress: Callable[[str, Result | None], None] | None = None,
@@ -150,11 +194,10 @@ def examine(
     `HarnessError` for what no test can mend: an unknown name in ``only``, a deviation that may not be, or a harness
     that gives no store.
     """
-    known = test_names()
+    known = sorted(test_names(), key=lambda test: GROUPS.index(group_of(test)))
     for name in only or ():
         if name not in known:
-            near = e2i_fs.errors.did_you_mean(name, known)
-            raise HarnessError(f"The kit has no test {name!r}.{near} `e2i-fs certify NAME --list` shows all.")
+            raise HarnessError(f"The kit has no test {name!r}.{did_you_mean(name, known)}")
     results: list[Result] = []
     lost = 0.0
     with tempfile.TemporaryDirectory(prefix="e2i_fs_certify_", ignore_cleanup_errors=True) as folder:
@@ -207,7 +250,18 @@ def _examined(
     if finding is None and closing is not None:
         kit.example = None
         finding = as_finding(closing, test, kit=kit, replay=replay)
+    if finding is not None:
+        finding = _without(str(folder), finding)
     return result(*judged(deviation, test, finding, replay))
+
+
+def _without(folder: str, finding: Finding) -> Finding:
+    """Return the finding without the folder's place on this machine, which tells nobody anything."""
+    texts = (finding.says, finding.example, finding.expected, finding.got)
+    says, example, expected, got = (text.replace(folder, "FOLDER") for text in texts)
+    return type(finding)(
+        finding.rule, finding.test, says, example=example, expected=expected, got=got, replay=finding.replay
+    )
 
 
 def _close(kit: Kit) -> BaseException | None:
