@@ -252,7 +252,8 @@ def retold(table: pa.Table, column: str, form: str, zones: Sequence[Any]) -> Any
         frame[column] = pd.Series(said_in, dtype=object)
         return frame
     naive = "naive" in form
-    unit = form.removeprefix("naive ") if form.endswith("s") else "us"
+    unit = form.removeprefix("naive ")
+    unit = unit if unit in ("us", "ns", "ms", "s") else "us"
     zone = None if naive else _arrow_zone(zones[0])
     try:
         times = times.cast(pa.timestamp(unit, "UTC"))
