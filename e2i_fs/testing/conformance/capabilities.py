@@ -51,8 +51,7 @@ class CapabilityTests:
             if "push" in can.sources and (can.append or can.online):
                 sample = Sample(kit, "pushed")
                 sample.apply(source=PushSource("clicks"))
-                to = "both" if can.append and can.online else "offline" if can.append else "online"
-                kit.store.push("clicks", sample.table((1, 0, 1)), to=to)
+                kit.store.push("clicks", sample.table((1, 0, 1)), to=sample.target)
                 sample.expect("G-3", "A pushed row is not there.", 1, expected=[sample.answer(1)])
 
     @proves("G-3")

@@ -138,8 +138,7 @@ class RegisteringTests:
             if len(sample.value_types) > 1:
                 narrow = replace(narrow, schema=[Field("x", sample.value_types[1])])
             store.apply([wide])
-            to = "both" if kit.can.append and kit.can.online else "offline" if kit.can.append else "online"
-            store.write("sample", sample.table((1, 0, 1), more=[more]), to=to, idempotency_key="batch")
+            store.write("sample", sample.table((1, 0, 1), more=[more]), to=sample.target, idempotency_key="batch")
             kit.raises("R-4", BreakingChangeError, lambda: store.apply([narrow]))
             kit.is_("R-4", "A refused change was made.", store.get_feature_view("sample"), wide)
             sample.expect("R-4", "A refused change lost rows.", 1, expected=[sample.answer(1)])
@@ -186,8 +185,7 @@ class RegisteringTests:
             sample.write((1, 0, 1), (2, 0, 2))
             kit.store.apply([sample.view(added)])
             table = sample.table((2, 60, 3), (3, 60, 4), more=[added])
-            to = "both" if kit.can.append and kit.can.online else "offline" if kit.can.append else "online"
-            kit.store.write("sample", table, to=to)
+            kit.store.write("sample", table, to=sample.target)
             sample.expect("R-4", "The old field:", 1, 2, 3, expected=[sample.answer(n) for n in (1, 3, 4)])
             expected = [(None, "NULL_VALUE"), new.answer(3), new.answer(4)]
             if kit.can.append:
@@ -270,7 +268,7 @@ _NAMES = st.sampled_from(["", " b", "é", "e\u0301", "日本", "_", "-x", ".", "
 def _definitions(draw: DrawFn, can: Capabilities) -> list[Definition]:
     """Return a strategy of definitions that belong together: views with entities, services and an on-demand view."""
     names = iter(f"a{n}{draw(_NAMES)}".strip() for n in range(100))
-    about = st.fixed_dictionaries(
+    about: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {"tags": st.dictionaries(_TEXTS, _TEXTS, max_size=2), "owner": _TEXTS, "description": _TEXTS}
     )
     key_types = [

@@ -23,7 +23,7 @@ from e2i_fs.testing.findings import Inapplicable, Mismatch
 from e2i_fs.testing.kit import Kit
 from e2i_fs.values import arrow_type
 
-__all__ = ["ABSENT", "Sample", "exactly", "kept_kinds", "numbered"]
+__all__ = ["ABSENT", "Said", "Sample", "exactly", "kept_kinds", "numbered"]
 
 _DAY = datetime(2024, 3, 10, tzinfo=UTC)
 _UTC_US = pa.timestamp("us", "UTC")
@@ -120,6 +120,13 @@ class Sample:
             columns[field.name] = pa.array(values, arrow_type(field.dtype))
         return pa.table(columns)
 
+    @property
+    def target(self) -> Any:
+        """Where a written row goes: everywhere that the backend keeps rows."""
+        if self.kit.can.append:
+            return "both" if self.online_too else "offline"
+        return "online"
+
     def append(self, *rows: Said, batch_id: str, more: Sequence[Field] = ()) -> bool:
         """Add rows to history past the store, as the core would."""
         return self.kit.backend.append(self.name, self.table(*rows, more=more), batch_id=batch_id)
@@ -130,10 +137,7 @@ class Sample:
 
     def write(self, *rows: Said, to: Any = None, store: FeatureStore | None = None, key: str | None = None) -> Any:
         """Write rows through the store, everywhere that the backend keeps rows unless ``to`` says."""
-        to = to or (
-            "both" if self.kit.can.append and self.online_too else "offline" if self.kit.can.append else "online"
-        )
-        return (store or self.kit.store).write(self.name, self.table(*rows), to=to, idempotency_key=key)
+        return (store or self.kit.store).write(self.name, self.table(*rows), to=to or self.target, idempotency_key=key)
 
     def answer(self, number: int | None) -> tuple[Any, str]:
         """Return what is answered for a row with the value of this number."""

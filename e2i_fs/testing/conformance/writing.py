@@ -14,7 +14,7 @@ from e2i_fs.dtypes import KEY_KINDS, Decimal, DType
 from e2i_fs.errors import InvalidBatchError, RequestError
 from e2i_fs.testing.compare import same_value
 from e2i_fs.testing.conformance.rules import proves
-from e2i_fs.testing.conformance.samples import ABSENT, Sample, kept_kinds
+from e2i_fs.testing.conformance.samples import ABSENT, Said, Sample, kept_kinds
 from e2i_fs.testing.draw import Seeded
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.testing.findings import Mismatch
@@ -58,7 +58,7 @@ class WritingTests:
             sample = Sample(kit)
             sample.apply()
             sample.write((1, 0, 1), key="a")
-            others = {"another value": [(1, 0, 2)], "a missing value": [(1, 0, None)], "another key": [(2, 0, 1)],
+            others: dict[str, list[Said]] = {"another value": [(1, 0, 2)], "a missing value": [(1, 0, None)], "another key": [(2, 0, 1)],
                       "another time": [(1, 1e-6, 1)], "one row more": [(1, 0, 1), (1, 0, 1)]}  # fmt: skip
             for what, rows in others.items():
                 try:
