@@ -74,6 +74,8 @@ class Registry:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
             self._connect()
+        if not os.path.exists(self._file):  # SQLite would go on with the file that was taken away
+            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
         try:
             seen = (self._db.execute("PRAGMA data_version").fetchone()[0], self._changes)
             if seen == self._seen:
