@@ -10,7 +10,7 @@ from e2i_fs.dtypes import DType, Int64, String
 from e2i_fs.testing.oracle import Row
 from e2i_fs.testing.worlds import ViewWorld, World
 
-__all__ = ["NOW", "US", "at", "row", "view_of", "world_of"]
+__all__ = ["NOW", "US", "at", "row", "rows_of", "view_of", "world_of"]
 
 US = timedelta(microseconds=1)
 NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
@@ -24,6 +24,11 @@ def at(minutes: float) -> datetime:
 def row(key: Any, event: datetime | None, *values: Any, created: datetime | None = None) -> Row:
     """Return a source row; ``key`` is a tuple, or the one key column's value."""
     return Row(key if isinstance(key, tuple) else (key,), event, created, values)
+
+
+def rows_of(view: ViewWorld, rows: Sequence[Row]) -> list[Row]:
+    """Return ``rows`` as ``view`` can hold them: without created times where it has no column for them."""
+    return [r if view.created_column else r._replace(created=None) for r in rows]
 
 
 def view_of(

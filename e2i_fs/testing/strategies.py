@@ -21,7 +21,7 @@ from e2i_fs.testing.draw import Draw
 from e2i_fs.testing.values import ALL_KINDS, KEY_KINDS, draw_dtype, draw_keys, draw_value
 from e2i_fs.testing.worlds import World, draw_world
 
-__all__ = ["Drawn", "dtypes", "keys", "orders", "values", "worlds", "zones"]
+__all__ = ["Drawn", "draw_orders", "dtypes", "keys", "orders", "values", "worlds", "zones"]
 
 T = TypeVar("T")
 
@@ -96,11 +96,15 @@ def keys(draw: DrawFn, kinds: Sequence[str] = KEY_KINDS) -> tuple[list[DType], l
 @st.composite
 def orders(draw: DrawFn, count: int) -> list[list[int]]:
     """Return a strategy of ways to write ``count`` rows: every number at least once, some twice, in batches, in any order."""
-    drawn = Drawn(draw)
-    numbers = drawn.shuffled([*range(count), *(n for n in range(count) if drawn.chance(0.3))])
+    return draw_orders(Drawn(draw), count)
+
+
+def draw_orders(draw: Draw, count: int) -> list[list[int]]:
+    """Return one of `orders`."""
+    numbers = draw.shuffled([*range(count), *(n for n in range(count) if draw.chance(0.3))])
     batches: list[list[int]] = [[]]
     for number in numbers:
-        if batches[-1] and drawn.chance(0.5):
+        if batches[-1] and draw.chance(0.5):
             batches.append([])
         batches[-1].append(number)
     return [batch for batch in batches if batch]
