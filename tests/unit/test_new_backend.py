@@ -123,16 +123,21 @@ def test_what_it_writes_passes_the_linter_and_the_type_checker(here: Path) -> No
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_it_passes_its_own_tests_from_outside_its_folder(here: Path) -> None:
-    # A few of them: tests/wheel/plugins.sh installs it for good and runs all.
+@pytest.mark.parametrize("persistent", [False, True], ids=["as written", "declared persistent"])
+def test_it_passes_its_own_tests_from_outside_its_folder(persistent: bool, here: Path) -> None:
+    # A few of them: tests/wheel/plugins.sh installs it for good and runs all. An author declares it persistent with the
+    # first method that is, while the others still are as written.
     run(["new-backend", "acme"])
+    plugin = here / "e2i-fs-acme" / "e2i_fs_acme" / "plugin.py"
+    plugin.write_text(plugin.read_text().replace("persistent=False", f"persistent={persistent}"))
     installed(here / "e2i-fs-acme", here / "site", "e2i_fs_acme", "acme")
     done = in_folder(
-        here, sys.executable, "-m", "pytest", "-q", "e2i-fs-acme", "--e2i-fs-profile=quick", "-k", "p1 or o1 or w2",
-        PYTHONPATH=str(here / "site"),
+        here, sys.executable, "-m", "pytest", "-q", "e2i-fs-acme", "--e2i-fs-profile=quick",
+        "-k", "r5 or not_to_last or w2 or o1 or x2", PYTHONPATH=str(here / "site"),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+    assert ("does not declare persistent" in done.stdout) is not persistent
 
 
 @pytest.mark.rule("G-1")

@@ -40,7 +40,7 @@ def open_backend(*, name: str, options: Mapping[str, Any], clock: fs.Clock, base
     path = options.get("path")
     if not isinstance(path, str) or not path:
         raise fs.ConfigError(f"Backend {name!r}: path is {path!r}; name the place to keep the features in.")
-    return AcmeBackend(name, DATABASES[path])
+    return AcmeBackend(name, path)
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Database:
     catalog: Catalog = field(default_factory=Catalog)
     views: defaultdict[str, View] = field(default_factory=lambda: defaultdict(View))
     lock: threading.RLock = field(default_factory=threading.RLock)
+    handles: int = 0
     away: bool = False  # in an outage; the harness sets it
 
 
@@ -70,10 +71,11 @@ class AcmeBackend:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, name: str, database: Database) -> None:
+    def __init__(self, name: str, path: str) -> None:
         self._name = name
-        self._database: Database | None = database
-        self._use()  # a store that is away must say so when it is opened
+        self._path = path
+        self._database: Database | None = DATABASES[path]
+        self._use().handles += 1  # a store that is away must say so when it is opened
 
     def _use(self) -> Database:
         """Return the store, or raise: only errors of e2i_fs leave a backend, the driver's is their cause (G-4).
@@ -206,7 +208,11 @@ class AcmeBackend:
 
     def close(self) -> None:
         """Let go of files and connections. Twice is harmless; any other call after it raises."""
-        self._database = None
+        database, self._database = self._database, None
+        if database is not None:
+            database.handles -= 1
+            if not database.handles and not CAPABILITIES.persistent:
+                DATABASES.pop(self._path, None)
 
 
 def column_types(catalog: Catalog, view: str) -> dict[str, fs.DType]:

@@ -11,8 +11,9 @@ CAPABILITIES = Capabilities(
     sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}),
     # No call waits on a network. Say False once one does: then the core calls you in a thread that it can leave.
     local=True,
-    # What was written is gone with the process. Say True once it is not: then the tests reopen the store, and open it
-    # in other processes.
+    # What was written is gone when the last handle is closed. Say True with the first method that keeps something for
+    # good: then the tests open the store again and expect all of it. What `Database` still stands in for is kept as
+    # long as the process then, so that they pass while the rest is still to do.
     persistent=False,
 )
 
