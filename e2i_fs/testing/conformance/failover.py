@@ -147,7 +147,7 @@ def _fitting(kit: Kit, seed: int) -> World:
         chosen["kinds"] = sorted(can.feature_kinds)
     if can.key_kinds is not None:
         chosen["key_kinds"] = sorted(can.key_kinds)
-    return make_world(seed, **chosen)
+    return kit.fitted(make_world(seed, **chosen))
 
 
 def _first_half(kit: Kit, world: World, view: ViewWorld) -> list[Row]:
