@@ -19,6 +19,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS online (view TEXT, key BLOB, body BLOB, PRIMARY KEY (view, key)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS progress (view TEXT PRIMARY KEY, writes INTEGER, newest_us INTEGER, keys INTEGER)",
 )
+PATIENCE = 10  # seconds to wait for another process's write
 OF_A_VIEW = ("batches", "history", "online", "progress")  # what goes when a view goes
 
 
@@ -41,7 +42,7 @@ class Database:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"{self.file.as_uri()}?mode={mode}"
-        db = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")  # readers and the one writer do not wait for each other
         self._connection, self._opened = db, self._identity()
         return db
