@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import traceback
@@ -251,14 +252,16 @@ def _examined(
         kit.example = None
         finding = as_finding(closing, test, kit=kit, replay=replay)
     if finding is not None:
-        finding = _without(str(folder), finding)
+        finding = _without((str(folder), str(kit.folder), os.getcwd()), finding)
     return result(*judged(deviation, test, finding, replay))
 
 
-def _without(folder: str, finding: Finding) -> Finding:
-    """Return the finding without the folder's place on this machine, which tells nobody anything."""
-    texts = (finding.says, finding.example, finding.expected, finding.got)
-    says, example, expected, got = (text.replace(folder, "FOLDER") for text in texts)
+def _without(folders: Sequence[str], finding: Finding) -> Finding:
+    """Return the finding without the places of folders on this machine, which tell nobody anything."""
+    texts = [finding.says, finding.example, finding.expected, finding.got]
+    for folder in (f for f in folders if len(f) > 1):
+        texts = [text.replace(folder, "FOLDER") for text in texts]
+    says, example, expected, got = texts
     return type(finding)(
         finding.rule, finding.test, says, example=example, expected=expected, got=got, replay=finding.replay
     )
@@ -266,7 +269,8 @@ def _without(folder: str, finding: Finding) -> Finding:
 
 def _close(kit: Kit) -> BaseException | None:
     try:
-        kit.close()
+        with kit:
+            pass
     except KeyboardInterrupt:
         raise
     except BaseException as error:
