@@ -264,9 +264,9 @@ class Kit:
         """Add these rows of ``view`` to its history."""
         self.store.write(view.name, batch_table(view, numbers), to="offline")
 
-    def ask(self, world: World, request: Request, frame: Any = None) -> Any:
+    def ask(self, world: World, request: Request, frame: Any = None, store: FeatureStore | None = None) -> Any:
         """Return the historical result for ``world``'s entity rows, or for another ``frame`` of such rows."""
-        return self.store.get_historical_features(
+        return (store or self.store).get_historical_features(
             entity_frame(world) if frame is None else frame,
             [f"{world.views[n].name}:{name}" for n, name in request.asked],
             full_feature_names=world.full_feature_names,
@@ -275,10 +275,12 @@ class Kit:
             as_of=request.as_of,
         )
 
-    def check_historical(self, rule: str, world: World, request: Request) -> None:
-        """Ask and compare with the oracle."""
+    def check_historical(
+        self, rule: str, world: World, request: Request, store: FeatureStore | None = None
+    ) -> None:  # fmt: skip
+        """Ask ``store``, or the one under examination, and compare with the oracle."""
         frame = entity_frame(world)
-        difference = historical_difference(world, request, self.ask(world, request, frame), frame)
+        difference = historical_difference(world, request, self.ask(world, request, frame, store), frame)
         if difference is not None:
             raise _mismatch(rule, world, request, difference)
 

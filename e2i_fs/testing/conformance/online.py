@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from e2i_fs import dtypes as d
-from e2i_fs.protocol import FeatureStore
+from e2i_fs.backend import OnlineRow
+from e2i_fs.batch import online_rows
+from e2i_fs.clock import from_us, to_us
 from e2i_fs.testing.compare import same_value
 from e2i_fs.testing.conformance.historical import EXACT, exact_kinds
+from e2i_fs.testing.conformance.machine import InterleavingTests
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.directed import NOW, US, at, row, rows_of, view_of, world_of
 from e2i_fs.testing.draw import Draw
 from e2i_fs.testing.files import batch_table, entity_rows, rows_table
 from e2i_fs.testing.findings import Mismatch
+from e2i_fs.testing.interruptions import Beside, interrupted
 from e2i_fs.testing.kit import Kit
 from e2i_fs.testing.metamorphic import drawn
 from e2i_fs.testing.oracle import Row
@@ -29,7 +30,7 @@ from e2i_fs.testing.worlds import ViewWorld, World
 __all__ = ["OnlineTests"]
 
 
-class OnlineTests:
+class OnlineTests(InterleavingTests):
     """Tests of the group *online*."""
 
     group: ClassVar[str] = "online"
@@ -81,21 +82,31 @@ class OnlineTests:
 
     @proves("O-7", "O-1", "X-3")
     def test_o7_a_concurrent_reader_finds_each_row_old_or_new_and_whole(self, kit: Kit) -> None:
-        """While rows are rewritten, readers on this handle and on another find values and times of one write."""
+        """A write is interrupted at points all over it; readers there, here and on another handle, find whole rows."""
         kit.need_can("online")
-        keys = [f"k{n}" for n in range(24)]
+        keys = [(f"k{n}",) for n in range(4)]
         fields = dict.fromkeys("abcd", d.Int64) | {"text": d.String}
         world = kit.fitted(world_of(view_of([], fields=fields), [(key, NOW) for key in keys]))
         with kit.check("O-7", world), kit.placed(world) as placed:
-            view = placed.views[0]
-            asked = entity_rows(placed, view)
-            stores = [kit.store, kit.handle() if kit.can.persistent else kit.store]
-            with _switching_often(), _reading(stores, view, asked) as troubles:
-                for n in range(25):
-                    rows = [row(key, at(n), n, n, n, n, f"{n}" * 200) for key in keys]
-                    kit.store.write(view.name, rows_table(view, rows), to="online")
-            for trouble in troubles:
+            view, now = placed.views[0], to_us(NOW)
+            backends = [kit.backend.inner] + [kit.backend_of(kit.handle()).inner] * kit.can.persistent
+            catalog = kit.backend.definitions()
+            definition, join_keys = catalog.view(view.name), catalog.join_keys(view.name)
+            turn = itertools.cycle(backends)
+            reader = Beside(lambda: _whole(next(turn).online_read(view.name, keys, at_us=now)))
+            calls = 0
+            for n in range(12):  # each write is stopped at other points than the one before
+                rows = [row(key, at(n), n, n, n, n, f"{n}" * 200) for key in keys]
+                ours = online_rows(rows_table(view, rows), definition, join_keys)
+                every = max(1, calls // 40)
+                calls = interrupted(
+                    lambda ours=ours: backends[0].online_write(view.name, *ours, at_us=now),  # type: ignore[misc]
+                    reader.ask if calls else None, every, n * every // 12, kit.harness.patience,
+                )  # fmt: skip
+            reader.close(kit.harness.patience)
+            for trouble in reader.troubles:
                 raise trouble
+            kit.is_("O-7", "A reader beside the writes never got an answer.", reader.done > 0, True)
             kit.check_online("O-7", placed, view, rows)
 
     # ---- reading ------------------------------------------------------------------------------------------
@@ -233,51 +244,13 @@ class OnlineTests:
 # ---- words of these tests ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def _switching_often() -> Iterator[None]:
-    """Let threads take turns as often as Python can, while the block runs."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-@contextmanager
-def _reading(stores: list[FeatureStore], view: ViewWorld, asked: list[dict[str, Any]]) -> Iterator[list[BaseException]]:
-    """Read from each store in a thread of its own until the block ends; yield what the readers found wrong."""
-    troubles: list[BaseException] = []
-    done = threading.Event()
-
-    def read(store: FeatureStore) -> None:
-        try:
-            while not done.is_set():
-                _check_whole(store, view, asked)
-        except BaseException as error:  # raised in the test's own thread
-            troubles.append(error)
-
-    readers = [threading.Thread(target=read, args=(store,), daemon=True) for store in stores]
-    for reader in readers:
-        reader.start()
-    try:
-        yield troubles
-    finally:
-        done.set()
-        for reader in readers:
-            reader.join(60)
-
-
-def _check_whole(store: FeatureStore, view: ViewWorld, asked: list[dict[str, Any]]) -> None:
-    answer = store.get_online_features([f"{view.name}:*"], asked)
-    told = answer.to_dict()
-    for n, keys in enumerate(asked):
-        found = {name: told[name][n] for name, _ in view.fields}
-        number = found["a"]
-        wanted = dict.fromkeys("abcd", number) | {"text": None if number is None else f"{number}" * 200}
-        events = {answer.event_timestamps[f"{view.name}:{name}"][n] for name, _ in view.fields}
-        if found != wanted or events != {None if number is None else at(number)}:
-            raise Mismatch(
-                "O-7", f"A reader found a row half old, half new: {keys}.", expected=f"all of one write, {wanted}",
-                got=f"{found} of {events}",
-            )  # fmt: skip
+def _whole(rows: Sequence[OnlineRow | None]) -> None:
+    """Raise unless each row has the values and the time of one write."""
+    for found in rows:
+        if found is not None:
+            number = found.values["a"]
+            wanted = dict.fromkeys("abcd", number) | {"text": f"{number}" * 200}
+            if dict(found.values) != wanted or from_us(found.event_us) != at(number):
+                says = "A reader found a row half old, half new."
+                got = f"{dict(found.values)} of {from_us(found.event_us)}"
+                raise Mismatch("O-7", says, expected=f"{wanted} of {at(number)}", got=got)
