@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,11 +13,13 @@ from typing import Any, ClassVar, TypeVar
 import pyarrow as pa
 
 from e2i_fs.backend import Capabilities
+from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock
 from e2i_fs.errors import BackendUnavailableError
 from e2i_fs.testing import runner
 from e2i_fs.testing.harness import Harness
 from e2i_fs.testing.kit import PROFILES, Profile
-from e2i_fs.testing.memory import MemoryBackend
+from e2i_fs.testing.memory import MemoryBackend, _Kept
 from e2i_fs.testing.native import NativeMemoryBackend
 from e2i_fs.testing.runner import Result
 
@@ -25,13 +28,37 @@ __all__ = ["FAST", "Kept", "KeptHarness", "KeptNative", "Mutant", "Mutants", "ex
 FAST = replace(PROFILES["ci"], shrink=False)
 """As hard a look as CI's, without the search for a smaller example."""
 
-B = TypeVar("B", bound=type[MemoryBackend])
+B = TypeVar("B", bound="type[Kept]")
+
+
+class Disk:
+    """What outlives the handles of one store: definitions and rows, whatever a mutant notes, and whether it is away."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.catalog = Catalog()
+        self.views: defaultdict[str, Any] = defaultdict(_Kept)
+        self.notes: dict[Any, Any] = {}
+        self.away = False
 
 
 class Kept(MemoryBackend):
-    """`MemoryBackend` whose rows outlive `close`, for its harness gives the same object again: a store like others."""
+    """`MemoryBackend` whose rows lie on a `Disk`, where another handle finds them: a store like those on disk."""
 
-    away = False
+    def __init__(self, name: str, clock: Clock, disk: Disk | None = None) -> None:
+        self.disk = Disk()
+        super().__init__(name, clock)
+        self.disk = disk or self.disk
+        self._lock = self.disk.lock
+        self._views = self.disk.views
+
+    @property
+    def _catalog(self) -> Catalog:
+        return self.disk.catalog
+
+    @_catalog.setter
+    def _catalog(self, catalog: Catalog) -> None:
+        self.disk.catalog = catalog
 
     @property
     def capabilities(self) -> Capabilities:
@@ -39,53 +66,55 @@ class Kept(MemoryBackend):
         return replace(super().capabilities, persistent=True)
 
     def close(self) -> None:
-        """Keep everything."""
+        """Let go of this handle, and keep everything."""
+        self._closed = True
 
     def _check_open(self) -> None:
-        if self.away:
+        if self.disk.away:
             raise BackendUnavailableError("The store is away. Wait until it is back.")
         super()._check_open()
 
 
 class KeptNative(Kept, NativeMemoryBackend):
-    """`NativeMemoryBackend` whose rows outlive `close`."""
+    """`NativeMemoryBackend` whose rows lie on a `Disk`."""
 
 
 class KeptHarness(Harness):
-    """Opens one backend of ``kind`` again and again, and reaches its rows past the API."""
+    """Opens handles of ``kind`` on one disk, and reaches its rows past the API."""
 
-    kind: ClassVar[type[MemoryBackend]] = Kept
+    kind: ClassVar[type[Kept]] = Kept
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
-        self._backend = self.kind(self.kind.__name__, self.clock)
-        self._numbers = itertools.count()
+        self.disk = Disk()
 
     def open(self) -> Any:
-        """Return the one backend."""
-        return self._backend
+        """Return another handle."""
+        return self.kind(self.kind.__name__, self.clock, self.disk)
 
     def raw_write(self, view: str, rows: pa.Table) -> None:
         """Put a batch among the kept ones."""
-        self._backend._views[view].batches[f"raw-{next(self._numbers)}"] = rows
+        batches = self.disk.views[view].batches
+        batches[f"raw-{len(batches)}"] = rows
 
     def raw_read(self, view: str) -> pa.Table:
         """Return all kept batches as one table."""
-        kept = list(self._backend._views[view].batches.values())
+        kept = list(self.disk.views[view].batches.values())
         if kept:
             return pa.concat_tables(kept, promote_options="default")
-        return pa.table({name: [] for name in self._backend._columns(view)})
+        definition = self.disk.catalog.view(view)
+        return pa.table({name: [] for name in (*self.disk.catalog.join_keys(view), *definition.features)})
 
     def break_(self) -> None:
         """Take the store away."""
-        self._backend.away = True  # type: ignore[attr-defined]
+        self.disk.away = True
 
     def heal(self) -> None:
         """Bring it back."""
-        self._backend.away = False  # type: ignore[attr-defined]
+        self.disk.away = False
 
 
-def _harness_of(backend: type[MemoryBackend], seconds: float) -> type[KeptHarness]:
+def _harness_of(backend: type[Kept], seconds: float) -> type[KeptHarness]:
     class Own(KeptHarness):
         kind = backend
         patience = seconds
@@ -129,7 +158,7 @@ class Mutants:
         return added
 
     def core(
-        self, rule: str, says: str, *, killed_by: str, on: type[MemoryBackend] = Kept
+        self, rule: str, says: str, *, killed_by: str, on: type[Kept] = Kept
     ) -> Callable[[Callable[[], Iterator[None]]], Callable[[], AbstractContextManager[None]]]:
         """Add a fault of the core: a generator that patches it, yields, and mends it."""
 
@@ -143,10 +172,10 @@ class Mutants:
         return added
 
 
-_HARNESSES: dict[type[MemoryBackend], type[KeptHarness]] = {}
+_HARNESSES: dict[type[Kept], type[KeptHarness]] = {}
 
 
-def right_harness(backend: type[MemoryBackend]) -> type[KeptHarness]:
+def right_harness(backend: type[Kept]) -> type[KeptHarness]:
     """Return the harness of a right backend, one class for each."""
     return _HARNESSES.setdefault(backend, _harness_of(backend, 30.0))
 
