@@ -23,8 +23,9 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "local": (r"", r""),
 }
 _WORDS = {
-    "local": "taken at its word: that no call waits on a network cannot be shown by calls",
-    "point_in_time": "the core does it; nothing can be asked that would have to be refused",
+    ("local", "yes"): "taken at its word: that no call waits on a network cannot be shown by calls",
+    ("local", "no"): "nothing is promised, so calls are given up at their deadline",
+    ("point_in_time", "no"): "the core does it; nothing can be asked that would have to be refused",
 }
 
 
@@ -48,7 +49,7 @@ def _proof(name: str, declared: Capabilities, results: Sequence[Result]) -> Capa
     said = _said(name, value)
     pattern = _SHOWN[name][0 if value or value is None else 1]
     if not pattern:
-        return CapabilityProof(name, said, None, _WORDS[name])
+        return CapabilityProof(name, said, None, _WORDS[name, said])
     named = [r for r in results if re.search(pattern, r.test)]
     shown = [r.test for r in named if r.outcome == "passed"]
     against = [r.test for r in named if r.outcome in ("failed", "unexpectedly passed", "deviates")]
