@@ -86,7 +86,9 @@ def problems() -> list[str]:
     found = [f"docs/certificates has none of {label}: {again} {label}" for label in LABELS if label not in made]
     for label, one in made.items():
         if one["suite"] != suite_version() or one["certificate"] != FORMAT:
-            found.append(f"The certificate of {label} is of suite {one['suite']}, not {suite_version()}: {again} {label}")
+            found.append(
+                f"The certificate of {label} is of suite {one['suite']}, not {suite_version()}: {again} {label}"
+            )
     if PAGE.read_text(encoding="utf-8") != page():
         found.append("The table in docs/backends.md is not of the certificates: python docs/support_table.py")
     return found
@@ -106,8 +108,13 @@ def certify(labels: list[str]) -> bool:
             make, backend, options = _examined(label, stack)
             command = " ".join(["e2i-fs certify", backend, *(f"--option {o}" for o in options)])
             made = certified(
-                make, backend=backend, clock=SystemClock(), label=label, options=[o.removesuffix("=HOST:PORT") for o in options],
-                progress=_told, replay=lambda test, command=command: f"{command} --only {test} --seed 0 --profile ci",
+                make,
+                backend=backend,
+                clock=SystemClock(),
+                label=label,
+                options=[o.removesuffix("=HOST:PORT") for o in options],
+                progress=_told,
+                replay=lambda test, command=command: f"{command} --only {test} --seed 0 --profile ci",
             )
         (FOLDER / f"{stem(label)}.json").write_text(made.dumps(), encoding="utf-8")
         (FOLDER / f"{stem(label)}.md").write_text(certificate_page(made), encoding="utf-8")

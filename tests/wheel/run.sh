@@ -46,4 +46,5 @@ for version in 3.12 3.13; do
     if [ -n "$found" ]; then walk "py$version" duckdb "$found" "$wheel"; else echo "python $version is not here: not tried"; fi
 done
 test "$(cat "$work"/*.out | grep ^fingerprint | sort -u | wc -l)" = 1
+bash tests/wheel/plugins.sh "$wheel"
 echo "one fingerprint in all of them; wheel passed"

@@ -49,12 +49,8 @@ class FailoverTests:
             sample.apply()
             sample.write((1, 0, 1))
             before = kit.backend.definitions()
-            position = kit.backend.position("sample")
+            position = kit.backend.position("sample") if kit.can.online else None
             calls = every_call(kit.backend, sample)
-            if not kit.can.append:
-                calls.pop("append")
-            if not kit.can.online:
-                calls = {m: c for m, c in calls.items() if m not in ("online_read", "online_write", "position")}
             kit.harness.break_()
             try:
                 for method, call in calls.items():
@@ -67,7 +63,8 @@ class FailoverTests:
                 kit.harness.heal()
             kit.is_("R-5", "The definitions after an outage:", kit.backend.definitions().revision, before.revision)
             sample.expect("R-5", "After an outage:", 1, 7, expected=[sample.answer(1), ABSENT])
-            kit.is_("R-5", "The position after an outage:", kit.backend.position("sample"), position)
+            if kit.can.online:
+                kit.is_("R-5", "The position after an outage:", kit.backend.position("sample"), position)
             sample.write((2, 0, 2))
             sample.expect("R-5", "Written after an outage:", 1, 2, expected=[sample.answer(1), sample.answer(2)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as PyDecimal
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from e2i_fs import dtypes as d
 from e2i_fs.backend import Key, OnlineRow
 from e2i_fs.batch import online_rows
+from e2i_fs.csv_files import NESTED
 from e2i_fs.definitions import Entity, FeatureView, Field
 from e2i_fs.dtypes import DType
 from e2i_fs.protocol import FeatureStore
@@ -123,6 +124,8 @@ class Sample:
     @property
     def target(self) -> Any:
         """Where a written row goes: everywhere that the backend keeps rows."""
+        if not self.kit.can.append and not self.online_too:
+            raise Inapplicable("the backend declares neither append nor online, so it takes no rows")
         if self.kit.can.append:
             return "both" if self.online_too else "offline"
         return "online"
@@ -173,6 +176,11 @@ class Sample:
         """Return how many rows its history has."""
         found: int = self.kit.store.statistics(f"{self.name}:x").rows
         return found
+
+    def files(self, kinds: Iterable[str]) -> list[str]:
+        """Return the kinds of source that are files and can hold this view."""
+        nested = {self.key_type.kind, self.value_type.kind} & {*NESTED, "bytes"}
+        return sorted({"parquet", "csv", "duckdb"} & set(kinds) - ({"csv"} if nested else set()))
 
     def source(self, kind: str, folder: Path, *rows: Said) -> tuple[Source, Path]:
         """Write rows as a file of this kind (parquet, csv, duckdb); return the source and the file."""

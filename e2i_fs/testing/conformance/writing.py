@@ -178,7 +178,7 @@ class WritingTests:
                     for n, (name, t) in enumerate(zip(names, types, strict=True))
                 }
                 table = pa.table({**columns, **{n: values.column(n) for n in ("event_timestamp", "x")}})
-                kit.store.write(view, table, to=None if can.append else "online")
+                kit.store.write(view, table, to=sample.target)
                 expected = list(zip(keys, values.column("x").to_pylist(), strict=True))
                 if can.append:
                     found = kit.store.get_historical_features(table.drop_columns(["x"]), [f"{view.name}:x"]).to_arrow()
