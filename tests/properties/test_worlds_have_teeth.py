@@ -7,8 +7,9 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from e2i_fs.testing import oracle
+from e2i_fs.testing import oracle, strategies
 from e2i_fs.testing.compare import same_value
 from e2i_fs.testing.hazards import HAZARDS, hazards
 from e2i_fs.testing.worlds import Row, World, make_world
@@ -33,6 +34,26 @@ def test_every_hard_case_is_met_by_many_worlds(worlds: list[World]) -> None:
     for case in HAZARDS:
         print(f"{case:38} {met[case] / len(worlds):6.1%} of worlds {rows[case] / total:6.2%} of entity rows")
     rare = {case: met[case] for case in HAZARDS if met[case] < len(worlds) / 40}
+    assert not rare
+
+
+def test_every_hard_case_is_met_by_hypothesis_too() -> None:
+    """P-1 to P-8, T-3: the worlds that the kit searches in, as Hypothesis draws them, meet each case as well."""
+    drawn: list[World] = []
+
+    @settings(
+        max_examples=400, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @seed(0)
+    @given(strategies.worlds())
+    def draw(world: World) -> None:
+        drawn.append(world)
+
+    draw()
+    met = Counter(case for world in drawn for case, count in hazards(world).items() if count)
+    for case in HAZARDS:
+        print(f"{case:38} {met[case] / len(drawn):6.1%} of drawn worlds")
+    rare = {case: met[case] for case in HAZARDS if met[case] < len(drawn) / 100}
     assert not rare
 
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from threading import Barrier
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from e2i_fs.errors import (
     BackendError,
     BackendUnavailableError,
     E2IError,
+    FeatureNameCollisionError,
     InvalidEntityFrameError,
     KeyTypeWarning,
     LabelRequestedError,
@@ -137,12 +139,13 @@ class ErrorsTests:
                         wanted = list(zip(keys, expected, strict=True))
                         kit.is_("P-7", f"{where}: only the row of {own!r} is there.", pairs, wanted)
 
-    @proves("P-9", "P-11", "P-12", "X-2")
+    @proves("P-3", "P-9", "P-11", "P-12", "X-2")
     def test_p11_a_callers_mistake_does_not_reach_the_rows(self, kit: Kit) -> None:
         """Unknown names, empty frames and lists, missing keys and labels are refused before any row is asked for."""
         with kit.check("P-11"):
             store, sample = kit.store, Sample(kit)
             store.apply([sample.view(Field("y", sample.value_type, "label"))])
+            store.apply([replace(Sample(kit, "twin").view(), entities=sample.view().entities)])
             frame = sample.table((1, 0, 1)).select(["k", "event_timestamp"])
             keys = [{"k": frame.column("k")[0].as_py()}]
             history, online = store.get_historical_features, store.get_online_features
@@ -154,6 +157,10 @@ class ErrorsTests:
                 ("P-11", InvalidEntityFrameError, lambda: history(frame.drop_columns(["k"]), ["sample:x"])),
                 ("P-11", InvalidEntityFrameError, lambda: online(["sample:x"], [])),
                 ("P-11", InvalidEntityFrameError, lambda: online(["sample:x"], [{"other": 1}])),
+                ("P-9", FeatureNameCollisionError, lambda: history(frame, ["sample:x", "twin:x"])),
+                ("P-9", FeatureNameCollisionError, lambda: online(["sample:x", "twin:x"], keys)),
+                ("P-3", RequestError, lambda: history(frame, ["sample:x"], as_of=kit.clock.now())),
+                ("P-3", RequestError, lambda: history(frame, ["sample:x"], filter_by_created_timestamp=True)),
                 ("P-11", RequestError, lambda: history(frame, [])),
                 ("P-11", RequestError, lambda: online([], keys)),
                 ("P-12", LabelRequestedError, lambda: history(frame, ["sample:y"])),

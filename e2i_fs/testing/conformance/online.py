@@ -61,7 +61,7 @@ class OnlineTests(InterleavingTests):
 
     @proves("O-1", "P-4", "P-5")
     def test_o1_ties_and_older_rows_are_decided_by_the_order_and_not_by_arrival(self, kit: Kit) -> None:
-        """Three rows of each kind of rivalry, in each of their six orders, one write each; the winner stays whole."""
+        """Three rows of each kind of rivalry in each of their six orders, one write each and all in one; the winner is whole."""
         kit.need_can("online")
         rivals: dict[str, list[tuple[Any, ...]]] = {  # event, created, x, y: the winner last
             "event": [(at(1), at(9), 9, "z"), (at(2), at(1), 8, "z"), (at(2) + US, None, None, "a")],
@@ -71,14 +71,16 @@ class OnlineTests(InterleavingTests):
         rows = [row(key, e, x, y, created=c) for key, found in rivals.items() for e, c, x, y in found]
         fields = {"x": d.Int64, "y": d.String}
         asked = [(key, NOW) for key in rivals]
-        for turn in itertools.permutations(range(3)):
+        for turn, at_once in itertools.product(itertools.permutations(range(3)), (False, True)):
             world = kit.fitted(world_of(view_of([], fields=fields, created=True), asked))
             with kit.check("O-1", (world, rows)), kit.placed(world) as placed:
                 view = placed.views[0]
                 kept = rows_of(view, rows)
-                for n in turn:
-                    kit.store.write(view.name, rows_table(view, kept[n::3]), to="online")
-                kit.check_online("O-1", placed, view, kept, f"Written in the order {turn}.")
+                batches = [kept[n::3] for n in turn]
+                for batch in [[r for batch in batches for r in batch]] if at_once else batches:
+                    kit.store.write(view.name, rows_table(view, batch), to="online")
+                how = "in one batch" if at_once else "one by one"
+                kit.check_online("O-1", placed, view, kept, f"Written in the order {turn}, {how}.")
 
     @proves("O-7", "O-1", "X-3")
     def test_o7_a_concurrent_reader_finds_each_row_old_or_new_and_whole(self, kit: Kit) -> None:
@@ -165,12 +167,13 @@ class OnlineTests(InterleavingTests):
 
     @proves("O-5", "P-7")
     def test_o5_answers_line_up_with_the_rows_asked(self, kit: Kit) -> None:
-        """Duplicates, misses and missing keys in any order, for one row and for more than a batch of them."""
+        """Duplicates, misses and missing keys in any order, for one row and for many; another view's rows are its own."""
         kit.need_can("online")
         keys = {"a": d.String, "b": d.String}
         pairs = [("1", "23"), ("12", "3"), ("123", ""), ("", "123"), *((f"k{n}", f"{n}") for n in range(300))]
         rows = [row(pair, at(n), n) for n, pair in enumerate(pairs)]
-        base = world_of(view_of(rows, keys=keys), [(pairs[0], NOW)])
+        others = [row(pairs[3], at(9), -3), row(("no", "body"), at(9), -1)]
+        base = world_of([view_of(rows, keys=keys), view_of(others, name="w", keys=keys)], [(pairs[0], NOW)])
         order = [(n * 37) % len(pairs) for n in range(700)]
         asks: list[list[Any]] = [
             [pairs[1]], [("1", None)], [("no", "body"), pairs[0], pairs[0], (None, None), pairs[3], pairs[2], pairs[1], pairs[0]],
@@ -178,11 +181,12 @@ class OnlineTests(InterleavingTests):
         ]  # fmt: skip
         world = kit.fitted(base)
         with kit.check("O-5", world), kit.placed(world) as placed:
-            view = placed.views[0]
-            kit.store.write(view.name, rows_table(view, rows), to="online")
+            for view, own in zip(placed.views, (rows, others), strict=True):
+                kit.store.write(view.name, rows_table(view, own), to="online")
             for ask in asks:
                 asked = world_of(placed.views, [(pair, NOW) for pair in ask])
-                kit.check_online("O-5", asked, view, rows, f"{len(ask)} rows asked.")
+                for view, own in zip(placed.views, (rows, others), strict=True):
+                    kit.check_online("O-5", asked, view, own, f"{len(ask)} rows asked.")
 
     # ---- running ------------------------------------------------------------------------------------------
 

@@ -44,6 +44,9 @@ class WritingTests:
             kit.is_("W-2", "The same rows under another id:", sample.append((1, 0, 1), (1, 0, 1), batch_id="b"), True)
             kit.is_("W-2", "The rows of two batches of two:", sample.rows(), 4)
             kit.is_("W-2", "A write again says repeated:", sample.write((1, 0, 1), (1, 0, 1), key="a").repeated, True)
+            another = Sample(kit, "another")
+            another.apply()
+            kit.is_("W-2", "The same id in another view:", another.append((1, 0, 1), batch_id="a"), True)
             if kit.can.persistent:
                 kit.handle().list_feature_views()
                 kit.reopen()

@@ -114,7 +114,7 @@ class CreatedTimeLost(_Changed):
 @ONLINE.backend(
     "P-5",
     "A missing value leaves the one before it in place.",
-    killed_by="test_o3_values_of_every_declared_dtype_are_exact_online",
+    killed_by="test_o1_ties_and_older_rows_are_decided_by_the_order_and_not_by_arrival",
 )
 class MissingValueKeepsTheOld(_Changed):
     def taken(self, row: OnlineRow, view: FeatureView, at_us: int) -> OnlineRow:
@@ -221,7 +221,11 @@ class OnlineKeyConcatenation(Kept):
         return super().online_read(view, [_joined(key) for key in keys], at_us=at_us)
 
 
-@ONLINE.backend("P-7", "The rows of all views lie together, by key.", killed_by=_ORDER)
+@ONLINE.backend(
+    "P-7",
+    "The rows of all views lie together, by key.",
+    killed_by="test_o5_answers_line_up_with_the_rows_asked",
+)
 class ViewsShareTheirRows(Kept):
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
         own = super().online_read(view, keys, at_us=at_us)

@@ -24,6 +24,8 @@ WRITING = Mutants()
 _TWICE = "test_w2_a_batch_written_twice_is_one_batch"
 _OTHER_ROWS = "test_w2_an_id_used_for_other_rows_is_refused"
 _EXACTLY = "test_w2_the_store_holds_exactly_what_was_appended"
+_ORACLE = "test_p1_the_answer_is_the_greatest_row_up_to_its_time"
+_TIES = "test_p4_ties_fall_to_the_later_created_then_to_the_greater_values"
 _BACK = "test_r1_definitions_come_back_exactly"
 _STALE = "test_r1_a_stale_revision_changes_nothing"
 _GHOSTS = "test_r4_a_view_made_anew_has_no_ghosts"
@@ -107,7 +109,7 @@ class AppendReplaces(Kept):
         return super().append(view, rows, batch_id=batch_id)
 
 
-@WRITING.backend("W-2", "The created times of appended rows are lost.", killed_by=_EXACTLY)
+@WRITING.backend("W-2", "The created times of appended rows are lost.", killed_by=_TIES)
 class AppendedCreatedTimesLost(Kept):
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         name = self._catalog.view(view).created_column
@@ -157,7 +159,7 @@ class ScanUntilExclusive(_Scan):
         return table.filter(pc.fill_null(pc.less(events, until_us), False))
 
 
-@WRITING.backend("P-4", "A scan gives the newest row of each key alone.", killed_by=_HINTS)
+@WRITING.backend("P-4", "A scan gives the newest row of each key alone.", killed_by=_ORACLE)
 class ScanGivesTheNewest(_Scan):
     def kept_rows(self, view: str, table: pa.Table, keys: pa.Table | None, until_us: int | None) -> pa.Table:
         events = _us(table.column(self._catalog.view(view).event_column)).to_pylist()
@@ -167,7 +169,7 @@ class ScanGivesTheNewest(_Scan):
             best = newest.setdefault(repr(row), number)
             if (events[number] or 0) > (events[best] or 0):
                 newest[repr(row)] = number
-        return table.take(list(newest.values()))
+        return table.take(pa.array(newest.values(), pa.int64()))
 
 
 @WRITING.backend(
