@@ -339,7 +339,8 @@ class Kit:
             raise
         except Stuck as error:
             says = f"{error}; a call that hangs hangs its caller."
-            raise self.finding("X-8", says, expected=f"an answer or an error within {error.seconds:g} s") from None
+            expected = f"an answer or an error within {error.seconds:g} s"
+            raise self.finding("X-8", says, expected, "neither") from None
         except Mismatch as error:
             raise self.finding(error.rule or rule, error.says, error.expected, error.got) from error
         except Flaky as error:

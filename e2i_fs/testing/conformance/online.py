@@ -77,7 +77,7 @@ class OnlineTests(InterleavingTests):
                 view = placed.views[0]
                 kept = rows_of(view, rows)
                 batches = [kept[n::3] for n in turn]
-                for batch in [[r for batch in batches for r in batch]] if at_once else batches:
+                for batch in [[r for one in batches for r in one]] if at_once else batches:
                     kit.store.write(view.name, rows_table(view, batch), to="online")
                 how = "in one batch" if at_once else "one by one"
                 kit.check_online("O-1", placed, view, kept, f"Written in the order {turn}, {how}.")
