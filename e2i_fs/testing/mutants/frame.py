@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,15 +10,10 @@ from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
-from e2i_fs.backend import Capabilities
-from e2i_fs.catalog import Catalog
-from e2i_fs.clock import Clock
-from e2i_fs.errors import BackendUnavailableError
 from e2i_fs.testing import runner
+from e2i_fs.testing.disk import Disk, Kept, KeptNative
 from e2i_fs.testing.harness import Harness
 from e2i_fs.testing.kit import PROFILES, Profile
-from e2i_fs.testing.memory import MemoryBackend, _Kept
-from e2i_fs.testing.native import NativeMemoryBackend
 from e2i_fs.testing.runner import Result
 
 __all__ = ["FAST", "Kept", "KeptHarness", "KeptNative", "Mutant", "Mutants", "examine", "right_harness"]
@@ -29,54 +22,6 @@ FAST = replace(PROFILES["ci"], shrink=False)
 """As hard a look as CI's, without the search for a smaller example."""
 
 B = TypeVar("B", bound="type[Kept]")
-
-
-class Disk:
-    """What outlives the handles of one store: definitions and rows, whatever a mutant notes, and whether it is away."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.catalog = Catalog()
-        self.views: defaultdict[str, Any] = defaultdict(_Kept)
-        self.notes: dict[Any, Any] = {}
-        self.away = False
-
-
-class Kept(MemoryBackend):
-    """`MemoryBackend` whose rows lie on a `Disk`, where another handle finds them: a store like those on disk."""
-
-    def __init__(self, name: str, clock: Clock, disk: Disk | None = None) -> None:
-        self.disk = Disk()
-        super().__init__(name, clock)
-        self.disk = disk or self.disk
-        self._lock = self.disk.lock
-        self._views = self.disk.views
-
-    @property
-    def _catalog(self) -> Catalog:
-        return self.disk.catalog
-
-    @_catalog.setter
-    def _catalog(self, catalog: Catalog) -> None:
-        self.disk.catalog = catalog
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Those of the backend below, and ``persistent``."""
-        return replace(super().capabilities, persistent=True)
-
-    def close(self) -> None:
-        """Let go of this handle, and keep everything."""
-        self._closed = True
-
-    def _check_open(self) -> None:
-        if self.disk.away:
-            raise BackendUnavailableError("The store is away. Wait until it is back.")
-        super()._check_open()
-
-
-class KeptNative(Kept, NativeMemoryBackend):
-    """`NativeMemoryBackend` whose rows lie on a `Disk`."""
 
 
 class KeptHarness(Harness):
