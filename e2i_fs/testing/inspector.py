@@ -20,7 +20,7 @@ from e2i_fs.backend import (
     ScanPart,
 )
 from e2i_fs.catalog import Catalog
-from e2i_fs.errors import E2IError
+from e2i_fs.errors import E2IError, UnsupportedError
 from e2i_fs.testing.findings import Mismatch, Stuck
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class _Worker:
     """One thread that makes the calls, so that one which hangs can be left behind."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], list[Any], threading.Event]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], list[Any], threading.Event] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="e2i_fs-kit", daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            job, outcome, done = self._jobs.get()
+        while (asked := self._jobs.get()) is not None:
+            job, outcome, done = asked
             try:
                 outcome += [job(), None]
             except BaseException as error:
@@ -73,6 +73,10 @@ class _Worker:
         if error is not None:
             raise error
         return value
+
+    def end(self) -> None:
+        """Let the thread end after the calls that were asked for."""
+        self._jobs.put(None)
 
 
 class Inspected:
@@ -182,8 +186,17 @@ class Inspected:
         return int(done)
 
     def position(self, view: str) -> Position:
-        """See `Backend`."""
-        found = self._call("position", view)
+        """See `Backend`. Every answer carries it (X-7), so it answers whatever is declared."""
+        try:
+            found = self._call("position", view)
+        except UnsupportedError as error:
+            raise Mismatch(
+                "G-3",
+                "position raised UnsupportedError. Every answer carries the position of its views (X-7), so it is asked for in "
+                "each backend; where online is not declared, the newest event time is None and the rows are 0.",
+                expected="a Position, e.g. Position(0, None, 0)",
+                got=f"UnsupportedError: {error}",
+            ) from error
         ok = (
             isinstance(found, Position)
             and _is_int(found.sequence)

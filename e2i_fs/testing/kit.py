@@ -6,7 +6,7 @@ import itertools
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import pyarrow as pa
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis.errors import Flaky
@@ -38,10 +39,12 @@ from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_
 from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatch, Stuck
 from e2i_fs.testing.harness import Harness
 from e2i_fs.testing.inspector import Inspected, inspected
+from e2i_fs.testing.metamorphic import in_files
 from e2i_fs.testing.oracle import Row
+from e2i_fs.testing.reach import Reach, looked_over
 from e2i_fs.testing.show import shown
 from e2i_fs.testing.values import ALL_KINDS
-from e2i_fs.testing.worlds import Request, ViewWorld, World, renamed
+from e2i_fs.testing.worlds import Request, ViewWorld, World, make_world, renamed
 
 __all__ = ["PROFILES", "Kit", "Profile"]
 
@@ -77,10 +80,7 @@ class Kit:
     def __init__(
         self, harness: Harness, *, profile: Profile = PROFILES["ci"], seed: int = 0, test: str = "", replay: str = ""
     ) -> None:
-        if not isinstance(harness, Harness):
-            raise HarnessError(
-                f"The harness is {harness!r}; it must be an instance of a subclass of e2i_fs.testing.Harness."
-            )
+        looked_over(harness)
         self.harness = harness
         self.profile = profile
         self.seed = seed
@@ -93,6 +93,8 @@ class Kit:
         self._open: list[Any] = []
         self._store: Any = None
         self._names = itertools.count()
+        self._reach = Reach(harness)
+        self._began = False
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +105,7 @@ class Kit:
         try:
             self.close()
         finally:
+            self._reach.close()
             self._temporary.cleanup()
 
     # ---- the store under examination ----------------------------------------------------------------------
@@ -144,6 +147,9 @@ class Kit:
         """Open another handle on the same data."""
         opened = self._opened()
         self._open.append(opened)
+        if not self._began:
+            self._began = True
+            self._need_empty(opened)
         return opened
 
     def reopen(self) -> FeatureStore:
@@ -158,7 +164,7 @@ class Kit:
             handle.close()
 
     def _opened(self) -> FeatureStore:
-        found = self.harness.open()
+        found = self._reach.open()
         own = self.harness
         if isinstance(found, Store):
             if found._clock is not own.clock and getattr(found._clock, "__self__", None) is not own.clock:
@@ -174,14 +180,39 @@ class Kit:
             return Store(single, found._config, found._plugins, found._ledger, own.clock)
         if isinstance(found, FeatureStore):
             return found
-        if isinstance(found, (str, bytes, Mapping, type(None))):
-            raise HarnessError(
-                f"{type(own).__name__}.open() returned {found!r}. Return a store, connect({{...}}, clock=self.clock), or a Backend."
-            )
         config = load_config({"backend": "memory", "state": str(self.folder / "state")})
         watched: Backend = inspected(found, own.patience)
         single = Single(type(found).__name__, watched, own.clock)
         return Store(single, config, Plugins(), Ledger(config.state), own.clock)
+
+    def _need_empty(self, store: FeatureStore) -> None:
+        """Raise `HarnessError` when there is something in a store that nothing was done with."""
+        there = [view.name for view in store.list_feature_views()]
+        if there:
+            raise HarnessError(
+                f"{type(self.harness).__name__}.open() gave a store that is not empty; it has the views {', '.join(there)}. "
+                "Each test has a harness with an empty folder of its own, self.path, and needs an empty store: keep everything in "
+                "that folder, or under a name made from it."
+            )
+
+    # ---- past the API -------------------------------------------------------------------------------------
+
+    def raw_write(self, view: str, rows: pa.Table) -> None:
+        """Add rows to history past the API; see `Harness`."""
+        self._reach.raw_write(view, rows)
+
+    def raw_read(self, view: str, wanted: pa.Schema) -> pa.Table:
+        """Return the history as it lies in the store: the columns of ``wanted`` that are there, in its dtypes."""
+        return self._reach.raw_read(view, wanted)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Take the store away while the block runs."""
+        self._reach.break_()
+        try:
+            yield
+        finally:
+            self._reach.heal()
 
     def need(self, *methods: str) -> None:
         """Leave the test as not applicable unless the harness offers ``methods``."""
@@ -196,17 +227,38 @@ class Kit:
 
     # ---- worlds -------------------------------------------------------------------------------------------
 
-    def worlds(self, **more: Any) -> SearchStrategy[World]:
-        """Return worlds that this backend can keep; ``more`` as for `e2i_fs.testing.strategies.worlds`."""
+    def worlds(self, *, history: bool = True, **more: Any) -> SearchStrategy[World]:
+        """Return worlds that this backend can keep, as `fitted`; ``more`` as for `e2i_fs.testing.strategies.worlds`."""
+        return strategies.worlds(**self._kept() | more).map(lambda world: self.fitted(world, history=history))
+
+    def world(self, seed: int) -> World:
+        """Return the world of ``seed`` as this backend can keep it."""
+        return self.fitted(make_world(seed, **self._kept()))
+
+    def _kept(self) -> dict[str, Any]:
+        """Return of which dtypes worlds are made: all that are declared, and keys that can be told apart."""
         can = self.can
         kinds = [k for k in ALL_KINDS if can.feature_kinds is None or k in can.feature_kinds]
-        keys = [k for k in ("string", "int64") if can.key_kinds is None or k in can.key_kinds]
-        return strategies.worlds(**{"kinds": kinds, "key_kinds": keys, "append": can.append} | more).map(self.fitted)
+        usual = ("string", "int64")
+        keys = [k for k in usual if can.key_kinds is None or k in can.key_kinds]
+        keys = keys or [k for k in ("int32", "bytes", "date", "timestamp") if k in (can.key_kinds or ())]
+        if not kinds or not keys:
+            raise Inapplicable("the backend declares no kind of feature, or no kind of join key with many values")
+        return {"kinds": kinds, "key_kinds": keys, "append": can.append}
 
-    def fitted(self, world: World) -> World:
+    @property
+    def files(self) -> str:
+        """The kind of file in which history is put, or "" where it is all in batches."""
+        can = self.can
+        if "parquet" in can.sources:
+            return "parquet"
+        return "duckdb" if "duckdb" in can.sources and not can.append else ""
+
+    def fitted(self, world: World, *, history: bool = True) -> World:
         """Return ``world`` as this backend can keep it, or leave the test where it cannot keep its dtypes.
 
-        Where no Parquet files are read, all rows are in batches, and those that no batch may hold are gone.
+        Where no files are read, all rows are in batches, and those that no batch may hold are gone. Where nothing can be
+        appended either, there is no way to put history into it: with ``history=False``, for tests of online rows, it has none.
         """
         can = self.can
         for view in world.views:
@@ -216,7 +268,18 @@ class Kit:
                     raise Inapplicable(f"the backend does not declare the dtype {odd}")
         if world.frame != "arrow" and find_spec(world.frame) is None:
             world = replace(world, frame="arrow")
-        return world if "parquet" in can.sources else _written_only(world, times="push" in can.sources)
+        if not can.append:
+            world = in_files(world)
+        if self.files:
+            return world
+        world = _written_only(world, times="push" in can.sources)
+        if can.append:
+            return world
+        if history:
+            raise Inapplicable(
+                "there is no way to put history into it: it declares neither append nor Parquet or DuckDB sources"
+            )
+        return replace(world, views=tuple(replace(view, batches=()) for view in world.views))
 
     def need_source(self, kind: str) -> None:
         """Leave the test as not applicable unless the backend reads sources of this kind in place."""
@@ -244,8 +307,8 @@ class Kit:
 
     def place(self, world: World) -> None:
         """Apply the views of ``world`` and put their history where the backend keeps it: in files and in batches."""
-        files = "parquet" in self.can.sources
-        views: Sequence[FeatureView] = definitions(world, self.folder / "sources")
+        files = self.files
+        views: Sequence[FeatureView] = definitions(world, self.folder / "sources", kind=files or "parquet")
         if not files:
             push = "push" in self.can.sources  # a view that is only written to has its time columns from a push source
             views = [replace(view, source=_push_source(view) if push else None) for view in views]

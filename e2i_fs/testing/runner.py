@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import e2i_fs
 from e2i_fs.backend import Capabilities
 from e2i_fs.errors import E2IError, UnsupportedError, did_you_mean
 from e2i_fs.testing.conformance.base import BackendConformance, group_of, test_names
@@ -21,6 +19,7 @@ from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatc
 from e2i_fs.testing.harness import Deviation, Harness
 from e2i_fs.testing.inspector import _Worker
 from e2i_fs.testing.kit import PROFILES, Kit, Profile
+from e2i_fs.testing.reach import made, place_of
 
 __all__ = ["Outcome", "Result", "as_finding", "deviation_of", "examine", "judged", "surveyed"]
 
@@ -116,9 +115,9 @@ def as_finding(error: BaseException, test: str, *, kit: Kit | None = None, repla
         case HarnessError():
             kind, says = _Unexamined, str(error)
         case NotImplementedError() if not str(error):
-            kind, says = _Unexamined, f"The harness does not have what this test needs{_place(error)}."
+            kind, says = _Unexamined, f"The harness does not have what this test needs{place_of(error)}."
         case _:
-            says = f"{type(error).__name__}: {error}{_place(error)}"
+            says = f"{type(error).__name__}: {error}{place_of(error)}"
     shown = kit.finding(rule, says) if kit is not None else None
     return kind(
         rule, test, says, example=shown.example if shown else "", expected=expected, got=got,
@@ -130,19 +129,6 @@ def _text(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else repr(value)
 
 
-def _place(error: BaseException) -> str:
-    """Return where it was raised, if that is in the author's own files: the rest tells them nothing."""
-    ours = str(Path(e2i_fs.__file__).parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
-    frames = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(_PYTHON)]
-    return (
-        f" (raised in {Path(frames[-1].filename).name}, line {frames[-1].lineno}, {frames[-1].name})" if frames else ""
-    )
-
-
-_PYTHON = str(Path(traceback.__file__).parent)
-
-
 def surveyed(make: Callable[[Path], Harness]) -> tuple[str, Capabilities | None, tuple[str, ...]]:
     """Open a backend once and return its label (may be empty), what it declares, and what its harness offers.
 
@@ -151,7 +137,7 @@ def surveyed(make: Callable[[Path], Harness]) -> tuple[str, Capabilities | None,
     does not come back in time.
     """
     with tempfile.TemporaryDirectory(prefix="e2i_fs_certify_", ignore_cleanup_errors=True) as folder:
-        harness = make(Path(folder))
+        harness = made(make, Path(folder))
         deviation_of(harness.deviations, "")
         offered = tuple(method for method in ("raw_write", "raw_read", "break_", "heal") if harness.offers(method))
         if ("break_" in offered) != ("heal" in offered):
@@ -170,7 +156,11 @@ def surveyed(make: Callable[[Path], Harness]) -> tuple[str, Capabilities | None,
 
         try:
             declared: Capabilities | None = _Worker().call(look, "open", 2 * harness.patience + 1)
-        except (E2IError, HarnessError):
+        except HarnessError as error:
+            if isinstance(error.__cause__, E2IError):  # it cannot be reached, or its options are wrong
+                raise error.__cause__ from None
+            raise
+        except E2IError:
             raise
         except Stuck as error:
             raise HarnessError(
@@ -178,7 +168,7 @@ def surveyed(make: Callable[[Path], Harness]) -> tuple[str, Capabilities | None,
             ) from None
         except Exception as error:
             raise HarnessError(
-                f"{type(harness).__name__}.open() raised {type(error).__name__}: {error}{_place(error)}"
+                f"{type(harness).__name__}.open() raised {type(error).__name__}: {error}{place_of(error)}"
             ) from error
         return str(harness.label), declared, offered
 
@@ -212,7 +202,7 @@ def examine(
             else:
                 reason = f"calls hung for {lost:.0f} s before it"
                 result = Result(test, group_of(test), _rules(test), "not run", reason)
-            if result.finding is not None and result.finding.rule == "X-8":
+            if result.finding is not None and (result.finding.rule == "X-8" or isinstance(result.finding, _Unexamined)):
                 lost += result.seconds
             results.append(result)
             if progress is not None:
@@ -228,7 +218,7 @@ def _examined(
     make: Callable[[Path], Harness], folder: Path, profile: Profile, seed: int, test: str, replay: str
 ) -> Result:
     began = time.perf_counter()
-    harness = make(folder)
+    harness = made(make, folder)
     deviation = deviation_of(harness.deviations, test)
     kit = Kit(harness, profile=profile, seed=seed, test=test, replay=replay)
 

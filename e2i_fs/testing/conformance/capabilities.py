@@ -103,6 +103,10 @@ class CapabilityTests:
             for method in ([] if can.append else ["append"]) + ([] if can.online else ["online_read", "online_write"]):
                 error = kit.raises("G-3", UnsupportedError, calls[method])
                 exactly("G-3", UnsupportedError, error, f"{method} is not declared.")
+            if not can.online:
+                stands = backend.position("sample")
+                says = "The position, which every answer carries (X-7), where no online rows are kept:"
+                kit.is_("G-3", says, (stands.newest_event_us, stands.rows), (None, 0))
             kit.is_("G-3", "History is still read:", sample.history(1), [ABSENT])
 
     @proves("G-3", "G-1")

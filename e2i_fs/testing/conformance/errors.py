@@ -213,13 +213,10 @@ class ErrorsTests:
                 raise Mismatch("X-8", f"ping({deadline}) took {took:.3f} s.", expected=expected, got=f"{said:.3f} s")
             if not (kit.harness.offers("break_") and kit.harness.offers("heal")):
                 return
-            kit.harness.break_()
-            try:
+            with kit.outage():
                 began = time.perf_counter()
                 unavailable("X-2", "ping in an outage", lambda: backend.ping(deadline), *UNAVAILABLE)
                 took = time.perf_counter() - began
-            finally:
-                kit.harness.heal()
             if took > deadline + 1:
                 raise Mismatch(
                     "X-8", f"ping({deadline}) in an outage.", expected="an error in time", got=f"after {took:.1f} s"
@@ -236,13 +233,13 @@ def every_call(backend: Inspected, sample: Sample, view: str | None = None) -> d
         "apply": lambda: backend.apply(Catalog(), expected="no revision"),
         "scan": lambda: backend.scan(name, ["x"]),
         "ping": lambda: backend.ping(1.0),
+        "position": lambda: backend.position(name),
     }
     if can.append:
         calls["append"] = lambda: backend.append(name, table, batch_id="another")
     if can.online:
         calls["online_read"] = lambda: backend.online_read(name, keys, at_us=at_us)
         calls["online_write"] = lambda: backend.online_write(name, keys, rows, at_us=at_us)
-        calls["position"] = lambda: backend.position(name)
     return calls
 
 

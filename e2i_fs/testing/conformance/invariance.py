@@ -206,7 +206,7 @@ class InvarianceTests:
                     then = answer_of(kit, restricted, request)
                     same("P-3", f"As of {moment} is not what was known by then.", request, then, answer)
 
-        worlds = kit.worlds(created=True, max_views=1).map(ranked)
+        worlds = kit.worlds(created=True, max_views=1).map(ranked).map(kit.fitted)
         kit.search("P-3", worlds, check, share=0.25)
 
 

@@ -57,7 +57,7 @@ class OnlineTests(InterleavingTests):
                 kit.clock.advance(timedelta(seconds=61))  # what was written ahead of the clock answers now
                 kit.check_online("O-1", placed, view, known, "A minute later.")
 
-        kit.search("O-1", drawn(kit.worlds(max_views=1), order), check, share=0.6)
+        kit.search("O-1", drawn(kit.worlds(max_views=1, history=False), order), check, share=0.6)
 
     @proves("O-1", "P-4", "P-5")
     def test_o1_ties_and_older_rows_are_decided_by_the_order_and_not_by_arrival(self, kit: Kit) -> None:
@@ -72,7 +72,7 @@ class OnlineTests(InterleavingTests):
         fields = {"x": d.Int64, "y": d.String}
         asked = [(key, NOW) for key in rivals]
         for turn, at_once in itertools.product(itertools.permutations(range(3)), (False, True)):
-            world = kit.fitted(world_of(view_of([], fields=fields, created=True), asked))
+            world = kit.fitted(world_of(view_of([], fields=fields, created=True), asked), history=False)
             with kit.check("O-1", (world, rows)), kit.placed(world) as placed:
                 view = placed.views[0]
                 kept = rows_of(view, rows)
@@ -88,7 +88,7 @@ class OnlineTests(InterleavingTests):
         kit.need_can("online")
         keys = [(f"k{n}",) for n in range(4)]
         fields = dict.fromkeys("abcd", d.Int64) | {"text": d.String}
-        world = kit.fitted(world_of(view_of([], fields=fields), [(key, NOW) for key in keys]))
+        world = kit.fitted(world_of(view_of([], fields=fields), [(key, NOW) for key in keys]), history=False)
         with kit.check("O-7", world), kit.placed(world) as placed:
             view, now = placed.views[0], to_us(NOW)
             backends = [kit.backend.inner] + [kit.backend_of(kit.handle()).inner] * kit.can.persistent
@@ -119,7 +119,9 @@ class OnlineTests(InterleavingTests):
         kit.need_can("online")
         ttl = timedelta(minutes=5, microseconds=1)
         rows = [row("a", NOW, 1), row("b", NOW - US, None), row("c", NOW - ttl, 3), row("c", NOW - ttl - US, 4)]
-        world = kit.fitted(world_of(view_of(rows, ttl=ttl), [(key, NOW) for key in ("a", "b", "c", "nobody")]))
+        world = kit.fitted(
+            world_of(view_of(rows, ttl=ttl), [(key, NOW) for key in ("a", "b", "c", "nobody")]), history=False
+        )
         with kit.check("O-2", world), kit.placed(world) as placed:
             view = placed.views[0]
             kit.store.write(view.name, batch_table(view, range(len(view.rows))), to="online")
@@ -134,7 +136,7 @@ class OnlineTests(InterleavingTests):
         ahead = [NOW + timedelta(seconds=n) for n in (20, 40, 60)]
         rows = [row("a", at(1), 1), *(row("a", t, 2 + n) for n, t in enumerate(ahead)), row("b", ahead[1], 9)]
         for order in ((0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 3, 1, 4)):
-            world = kit.fitted(world_of(view_of([]), [("a", NOW), ("b", NOW)]))
+            world = kit.fitted(world_of(view_of([]), [("a", NOW), ("b", NOW)]), history=False)
             with kit.check("O-2", (world, rows)), kit.placed(world) as placed:
                 view = placed.views[0]
                 for n in order:
@@ -156,7 +158,7 @@ class OnlineTests(InterleavingTests):
             row("half", at(2), *((None, EXACT[k][1][0])[n % 2] for n, k in enumerate(kinds))),
         ]
         asked = [(r.key[0], NOW) for r in rows] + [("nobody", NOW), (None, NOW)]
-        world = kit.fitted(world_of(view_of(rows, fields=fields), asked))
+        world = kit.fitted(world_of(view_of(rows, fields=fields), asked), history=False)
         with kit.check("O-3", world), kit.placed(world) as placed:
             view = placed.views[0]
             kit.store.write(view.name, batch_table(view, range(len(rows))), to="online")
@@ -179,7 +181,7 @@ class OnlineTests(InterleavingTests):
             [pairs[1]], [("1", None)], [("no", "body"), pairs[0], pairs[0], (None, None), pairs[3], pairs[2], pairs[1], pairs[0]],
             [pairs[n] if n % 7 else (f"miss{n}", "") for n in order],
         ]  # fmt: skip
-        world = kit.fitted(base)
+        world = kit.fitted(base, history=False)
         with kit.check("O-5", world), kit.placed(world) as placed:
             for view, own in zip(placed.views, (rows, others), strict=True):
                 kit.store.write(view.name, rows_table(view, own), to="online")

@@ -25,7 +25,6 @@ from e2i_fs.testing.conformance.samples import ABSENT, Sample, kept_kinds
 from e2i_fs.testing.findings import Mismatch
 from e2i_fs.testing.kit import Kit
 from e2i_fs.testing.values import ALL_KINDS
-from e2i_fs.testing.worlds import make_world
 
 __all__ = ["RegisteringTests"]
 
@@ -208,7 +207,7 @@ class RegisteringTests:
             both = [sample.answer(2), sample.answer(3)]
             sample.expect("R-5", "The first handle does not see the other's write.", 1, 2, expected=both, store=store)
             if "parquet" in kit.can.sources:
-                kit.place(make_world(1, kinds=kept_kinds(kit.can.feature_kinds, ("int64", "string", "float64"))))
+                kit.place(kit.world(1))
             before, position = kit.backend.definitions(), kit.backend.position("sample")
             kit.reopen()
             _same_catalog("Definitions after reopening are others.", kit.backend.definitions(), before)

@@ -24,7 +24,7 @@ from e2i_fs.testing.findings import Inapplicable, Mismatch
 from e2i_fs.testing.kit import Kit
 from e2i_fs.values import arrow_type
 
-__all__ = ["ABSENT", "Said", "Sample", "exactly", "kept_kinds", "numbered"]
+__all__ = ["ABSENT", "Said", "Sample", "Steps", "exactly", "kept_kinds", "numbered"]
 
 _DAY = datetime(2024, 3, 10, tzinfo=UTC)
 _UTC_US = pa.timestamp("us", "UTC")
@@ -76,6 +76,16 @@ def numbered(dtype: DType, number: int | None) -> Any:
             return number
 
 
+class Steps:
+    """What a test did, as a reader of a finding sees it: one step a line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{n}. {line}" for n, line in enumerate(self.lines, 1))
+
+
 class Sample:
     """The view ``name``: one join key ``k`` and one feature ``x``, of kinds that the backend declares.
 
@@ -93,10 +103,14 @@ class Sample:
             )
         self.kit = kit
         self.name = name
+        self.key_types = keys
         self.key_type = keys[0]
         self.value_type = value_type or self.value_types[0]
         self.online_too = can.online
         kit.clock.set(_DAY + timedelta(hours=12))
+        if not isinstance(kit.example, Steps):  # what is done to all samples of a test is the example of its finding
+            kit.example = Steps()
+        self.steps = kit.example
 
     def view(self, *more: Field, source: Source | None = None, ttl: timedelta | None = None) -> FeatureView:
         """Return the definition, with ``more`` fields after ``x``."""
@@ -108,7 +122,17 @@ class Sample:
 
     def apply(self, *more: Field, source: Source | None = None) -> None:
         """Apply it through the store."""
+        fields = "".join(f", {f.name} {f.dtype!r}" for f in more)
+        self.tell(f"apply the view {self.name}: key k {self.key_type!r}, features x {self.value_type!r}{fields}")
         self.kit.store.apply([self.view(*more, source=source)])
+
+    def tell(self, step: str, *rows: Said) -> None:
+        """Add a step, and some of its rows, to the example that a finding shows."""
+        told = [
+            f"k={numbered(self.key_type, k)!r} at {s:g} s x={numbered(self.value_type, x)!r}" for k, s, x in rows[:5]
+        ]
+        more = [f"and {len(rows) - 5} more"] * (len(rows) > 5)
+        self.steps.lines.append(f"{step}{': ' if rows else ''}{'; '.join([*told, *more])}")
 
     def table(self, *rows: Said, more: Sequence[Field] = ()) -> pa.Table:
         """Return rows as a batch; a field of ``more`` has the number of ``x``."""
@@ -132,6 +156,7 @@ class Sample:
 
     def append(self, *rows: Said, batch_id: str, more: Sequence[Field] = ()) -> bool:
         """Add rows to history past the store, as the core would."""
+        self.tell(f"append to {self.name} with batch_id {batch_id!r}", *rows)
         return self.kit.backend.append(self.name, self.table(*rows, more=more), batch_id=batch_id)
 
     def online_batch(self, *rows: Said) -> tuple[list[Key], list[OnlineRow]]:
@@ -140,7 +165,9 @@ class Sample:
 
     def write(self, *rows: Said, to: Any = None, store: FeatureStore | None = None, key: str | None = None) -> Any:
         """Write rows through the store, everywhere that the backend keeps rows unless ``to`` says."""
-        return (store or self.kit.store).write(self.name, self.table(*rows), to=to or self.target, idempotency_key=key)
+        target = to or self.target
+        self.tell(f"write to {self.name}, {target}{', through another handle' if store else ''}", *rows)
+        return (store or self.kit.store).write(self.name, self.table(*rows), to=target, idempotency_key=key)
 
     def answer(self, number: int | None) -> tuple[Any, str]:
         """Return what is answered for a row with the value of this number."""
