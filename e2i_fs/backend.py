@@ -7,7 +7,7 @@ values otherwise), so that every backend can keep them in any encoding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ __all__ = [
     "ArrowRows",
     "Backend",
     "Capabilities",
+    "Copyable",
+    "HasTimeout",
     "Key",
     "Knowledge",
     "NativePointInTime",
@@ -43,7 +45,9 @@ class Capabilities:
     ``feature_kinds`` the kinds of dtype it can keep (`DType.kind`), None meaning all. ``append`` is adding to
     history, ``online`` reading and writing online rows. ``local`` says that no call waits on a network, so
     that the core may call it without a thread to abandon when the deadline passes (X-8). ``persistent`` says
-    that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too.
+    that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too,
+    ``copyable`` that it is `Copyable`. ``certified`` is the level of its certificate (``full``, ``partial``, ``none``):
+    a historical retrieval moves only between backends of one level (X-6).
     """
 
     append: bool = True
@@ -54,6 +58,8 @@ class Capabilities:
     local: bool = False
     persistent: bool = True
     point_in_time: bool = False
+    copyable: bool = False
+    certified: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +198,33 @@ class NativePointInTime(Protocol):
         (int64, µs, None where nothing is visible) and one for each of ``features``, by name and in its dtype. The
         ``ttl`` is not applied here: the core does that, as it decides the statuses.
         """
+        ...
+
+
+@runtime_checkable
+class Copyable(Protocol):
+    """A backend that can give away all it was written, so that another one may be made its equal (X-4).
+
+    Declared with ``Capabilities(copyable=True)``.
+    """
+
+    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
+        """Yield each batch that was appended to the history of ``view``: its ``batch_id`` and its rows as `append` got them."""
+        ...
+
+    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
+        """Yield all online rows of ``view`` in pieces, rows that wait for their time included.
+
+        A piece has keys, their rows (a key with several rows is there several times), and the ``at_us`` with which
+        `online_write` elsewhere keeps all of them. What is written meanwhile may be in it or not.
+        """
+        ...
+
+
+@runtime_checkable
+class HasTimeout(Protocol):
+    """A backend whose driver takes a timeout, so that a call that is given up ends in its thread too (X-8)."""
+
+    def set_timeout(self, read: float, write: float) -> None:
+        """Let no reading call wait on the network for more than ``read`` seconds, no other for more than ``write``."""
         ...

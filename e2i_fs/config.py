@@ -38,6 +38,28 @@ class BreakerConfig(_Strict):
     successes: int = Field(3, ge=1, description="probes that must succeed to close it")
 
 
+class JournalConfig(_Strict):
+    """How much of what was written is kept for backends that are behind."""
+
+    max_bytes: int = Field(
+        256 * 2**20, ge=2**16, description="bytes of rows kept, the newest; a backend that needs older ones is rebuilt"
+    )
+
+
+class RetriesConfig(_Strict):
+    """Reads that nobody answered are tried once more, as long as there is a budget."""
+
+    ratio: float = Field(0.1, ge=0, le=1, description="share of online reads that may be tried again")
+    burst: int = Field(10, ge=0, description="and so many at once, when none were for a while")
+
+
+class HedgeConfig(_Strict):
+    """A second backend asked while the first is slow, for the faster answer. Off unless configured."""
+
+    after: float = Field(..., gt=0, description="seconds without an answer after which the next backend is asked too")
+    ratio: float = Field(0.05, gt=0, le=1, description="share of online reads that may be asked twice")
+
+
 class FailoverConfig(_Strict):
     """How requests move between backends. Times in seconds."""
 
@@ -47,8 +69,18 @@ class FailoverConfig(_Strict):
         30.0, gt=0, description="how long one backend may take over a write before it counts as having missed it"
     )
     shadow_rate: float = Field(0.01, ge=0, le=1, description="share of online reads repeated on a standby")
+    shadow_per_second: float = Field(5.0, gt=0, description="and at most so many of them a second")
     workers: int = Field(16, ge=1, le=256, description="threads that calls of one backend may occupy")
+    background: bool = Field(
+        True, description="bring a backend that is behind up to date by itself; false leaves it to `catch_up`"
+    )
+    historical_any_level: bool = Field(
+        False, description="let a backend of another certificate level answer a historical retrieval"
+    )
     breaker: BreakerConfig = BreakerConfig()  # type: ignore[call-arg]
+    journal: JournalConfig = JournalConfig()  # type: ignore[call-arg]
+    retries: RetriesConfig = RetriesConfig()  # type: ignore[call-arg]
+    hedge: HedgeConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

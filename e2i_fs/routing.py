@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from e2i_fs.backend import Backend, Capabilities
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
+from e2i_fs.entries import Entry, Perform
 from e2i_fs.errors import BackendError, UnsupportedError
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
@@ -61,6 +62,8 @@ class BackendHealth:
     """One backend's health: up or why not, its latency in seconds, its liveness, and its parity by view.
 
     ``parity`` is ``verified``, ``lagging``, ``diverged`` or ``unverified`` (definitions differ or are unknown).
+    ``shadow`` counts sampled comparisons, ``missed`` the writes it has yet to take, by view; ``hedged`` is the share of
+    reads for which it was asked beside another backend that was slow.
     """
 
     name: str
@@ -71,6 +74,8 @@ class BackendHealth:
     liveness: str
     parity: Mapping[str, str] = field(default_factory=dict)
     shadow: Mapping[str, int] = field(default_factory=dict)
+    missed: Mapping[str, int] = field(default_factory=dict)
+    hedged: float = 0.0
 
 
 class Router(Protocol):
@@ -89,7 +94,7 @@ class Router(Protocol):
         """Answer one read."""
         ...
 
-    def write(self, view: str, kind: str, key: str, content: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+    def write(self, entry: Entry, perform: Perform) -> list[Outcome]:
         """Do one write wherever it can be done; raise if nobody took it."""
         ...
 
@@ -101,8 +106,30 @@ class Router(Protocol):
         """Return one backend, opened."""
         ...
 
+    def catch_up(
+        self, names: Sequence[str], *, views: Sequence[str] | None, limit: float | None, rebuild: bool
+    ) -> Mapping[str, Any]:
+        """Bring these backends up to date."""
+        ...
+
+    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> Any:
+        """Make a backend's rows of ``views`` anew."""
+        ...
+
     def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
         """Let a backend that was made whole by hand answer unmarked again."""
+        ...
+
+    def isolate(self, name: str) -> None:
+        """Call this backend no more."""
+        ...
+
+    def release(self, name: str) -> None:
+        """Call this backend again."""
+        ...
+
+    def journal_state(self) -> Any:
+        """Return what the journal holds."""
         ...
 
     def health(self, deadline: float) -> list[BackendHealth]:
@@ -186,9 +213,9 @@ class Single:
         )
         return Answered(value, query, catalog, self._name, provenance)
 
-    def write(self, view: str, kind: str, key: str, content: str, work: Callable[[str, Backend], Any]) -> list[Outcome]:
+    def write(self, entry: Entry, perform: Perform) -> list[Outcome]:
         """Write to the backend."""
-        return [Outcome(self._name, work(self._name, self._backend))]
+        return [Outcome(self._name, perform(entry, self._name, self._backend))]
 
     def change(self, to: Callable[[Catalog], Catalog], *, removed: tuple[str, str] | None = None) -> None:
         """Change the backend's catalogue."""
@@ -197,6 +224,33 @@ class Single:
     def backend(self, name: str) -> Backend:
         """Return the backend."""
         return self._backend
+
+    def catch_up(
+        self, names: Sequence[str], *, views: Sequence[str] | None, limit: float | None, rebuild: bool
+    ) -> Mapping[str, Any]:
+        """An only backend misses nothing."""
+        from e2i_fs.failover.replay import CatchUp
+
+        return {name: CatchUp(name, 0, (), 0, ()) for name in names}
+
+    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> Any:
+        """There is nothing to rebuild an only backend from but its sources, which `materialize` reads."""
+        raise UnsupportedError(
+            "This store has one backend and no journal. Materialise its views, and write again what was only pushed."
+        )
+
+    def isolate(self, name: str) -> None:
+        """An only backend cannot be spared."""
+        raise UnsupportedError("This store has one backend; close the store instead.")
+
+    def release(self, name: str) -> None:
+        """Nothing keeps an only backend from being called."""
+
+    def journal_state(self) -> Any:
+        """There is none: the one backend takes a write or refuses it."""
+        from e2i_fs.failover.journal import JournalState
+
+        return JournalState(0, 0, 0, 0, {}, {}, {})
 
     def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
         """Nothing is ever held against an only backend."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from e2i_fs.values import content_hash
 
 __all__ = ["Segments"]
 
-_CONTENT = b"e2i_fs.content"
+_CONTENT, _BATCH = b"e2i_fs.content", b"e2i_fs.batch"
 
 
 class Segments:
@@ -48,7 +49,8 @@ class Segments:
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with part.open("xb") as file:
-                    pq.write_table(table.replace_schema_metadata({_CONTENT: content}), file, compression="zstd")
+                    about = {_CONTENT: content, _BATCH: batch_id.encode()}
+                    pq.write_table(table.replace_schema_metadata(about), file, compression="zstd")
                     file.flush()
                     os.fsync(file.fileno())
                 # A hard link is refused when the name is taken, so of two writers of one batch one wins.
@@ -86,6 +88,23 @@ class Segments:
             return ()
         except OSError as error:
             raise BackendUnavailableError(f"Cannot read history below {self._folder}: {error}.") from error
+
+    def batches(self, name: str) -> Iterator[tuple[str, pa.Table]]:
+        """Yield each whole segment of ``name``: its ``batch_id`` and its rows as they were given.
+
+        Raises `BackendDataError` for a segment that is damaged or is of a version that did not note the id.
+        """
+        for path in self.paths(name):
+            try:
+                table = pq.ParquetFile(path).read()
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BackendDataError(f"The segment {path} cannot be read: {error}.") from error
+            about = table.schema.metadata or {}
+            if _BATCH not in about:
+                raise BackendDataError(
+                    f"The segment {path} does not say which batch it is; it was written by e2i_fs < 0.1."
+                )
+            yield about[_BATCH].decode(), table.replace_schema_metadata(None)
 
     def drop(self, name: str) -> None:
         """Remove all segments of ``name``."""

@@ -14,6 +14,7 @@ from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.entries import Entry, performer
 from e2i_fs.errors import BackendUnavailableError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
@@ -39,6 +40,7 @@ class Store:
         self._config = config
         self._plugins = plugins
         self._ledger = ledger
+        self._perform = performer(ledger, clock)
         self._clock = clock
         self._skew_us = round(config.max_future_skew * 1_000_000)
 
@@ -274,8 +276,7 @@ class Store:
         return {v: self._write(catalog, v, table, targets[v], idempotency_key) for v, table in tables.items()}
 
     def _write(self, catalog: Catalog, view: str, table: Any, to: Target, key: str | None) -> WriteReceipt:
-        now_us = to_us(self._clock.now())
-        receipt = write_table(self._router, catalog, catalog.view(view), table, to, key, now_us)
+        receipt = write_table(self._router, catalog, catalog.view(view), table, to, key, self._perform)
         self._emit(lambda at: Written(at, view, receipt.rows, to))
         return receipt
 
@@ -312,7 +313,7 @@ class Store:
     def _materialize(
         self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
     ) -> Any:
-        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, failed_run, materialize_view
+        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, failed_run
         from e2i_fs.pit.times import moment_to_us
 
         now_us = to_us(self._clock.now())
@@ -334,14 +335,9 @@ class Store:
                 raise UnsupportedError(f"View {name!r} is not online (online=False), so it cannot be materialised.")
 
         for name in names:
-
-            def work(backend_name: str, backend: Backend, name: str = name) -> MaterializationRun:
-                return materialize_view(
-                    backend, backend_name, catalog, name, mode=mode, start_us=start_us, end_us=end_us,
-                    ledger=self._ledger, clock=self._clock, progress=progress,
-                )  # fmt: skip
-
-            for outcome in self._router.write(name, kind, uuid.uuid4().hex, "", work):
+            details = {"mode": mode, "start_us": start_us, "end_us": end_us}
+            entry = Entry(name, kind, uuid.uuid4().hex, "", details, progress=progress)
+            for outcome in self._router.write(entry, self._perform):
                 run = outcome.value
                 if outcome.error is not None:
                     run = failed_run(
@@ -406,16 +402,60 @@ class Store:
 
         return self._router.ask(Question("historical", prepare, _views_of, answer)).value
 
+    # ---- several backends ---------------------------------------------------------------------------------
+
+    def catch_up(
+        self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
+
+        It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
+        """
+        names = self._router.names if backend is None else (self._backend_named(backend),)
+        return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
+
+    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> Any:
+        """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
+
+        From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
+        resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
+        """
+        name = self._backend_named(backend)
+        chosen = self._views(views)
+        return self._router.rebuild(
+            name, list(self._router.catalog().views) if chosen is None else chosen, from_sources=from_sources
+        )
+
     def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
         """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
 
-        For a backend that missed writes, lost its rows or was found to differ: rebuild it first (apply,
-        materialise, write again what only was pushed), for the store takes your word. All views, unless named.
+        For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
+        was pushed), for the store takes your word. All views, unless named.
         """
+        self._router.readmit(self._backend_named(backend), self._views(views))
+
+    def isolate(self, backend: str) -> None:
+        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
+        self._router.isolate(self._backend_named(backend))
+
+    def release(self, backend: str) -> None:
+        """Call a backend again, with a clean record of failures."""
+        self._router.release(self._backend_named(backend))
+
+    def journal(self) -> Any:
+        """Return what the journal holds, as a `JournalState` (X-5)."""
+        return self._router.journal_state()
+
+    def _backend_named(self, backend: str) -> str:
         if backend not in self._router.names:
             raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
+        return backend
+
+    def _views(self, views: Sequence[str] | None) -> list[str] | None:
+        if views is None:
+            return None
         catalog = self._router.catalog()
-        self._router.readmit(backend, None if views is None else [catalog.view(v).name for v in views])
+        return [catalog.view(v).name for v in ([views] if isinstance(views, str) else views)]
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import FeatureView
-from e2i_fs.errors import InvalidBatchError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.entries import Entry, Perform
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.routing import Router
 
 if TYPE_CHECKING:
@@ -89,34 +89,17 @@ def pushed(catalog: Catalog, push_source: str, frame: Any, limits: Limits) -> di
 
 
 def write_table(
-    router: Router, catalog: Catalog, view: FeatureView, table: pa.Table, to: Target, key: str | None, now_us: int
+    router: Router, catalog: Catalog, view: FeatureView, table: pa.Table, to: Target, key: str | None, perform: Perform
 ) -> WriteReceipt:
     """Write a checked batch to every backend: history first, then online, so that nothing online lacks its history."""
-    from e2i_fs.batch import content_key, online_rows
+    from e2i_fs.batch import content_key
 
     if key is not None and (not isinstance(key, str) or not key or not key.isprintable()):
         raise RequestError(f"idempotency_key is {key!r}; give printable text, or leave it out.")
     content = content_key(table)
     batch_id = key or content
-    expected = catalog.fingerprint(view.name)
-    keys, rows = online_rows(table, view, catalog.join_keys(view.name))
-
-    def work(_: str, backend: Backend) -> bool:
-        can = backend.capabilities
-        if (to != "online" and not can.append) or (to != "offline" and not can.online):
-            raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
-        own = backend.definitions()
-        if not own.has(view.name) or own.fingerprint(view.name) != expected:
-            raise InvalidBatchError(
-                f"View {view.name!r} is another here than the one that the batch was checked against: it was changed "
-                "meanwhile. Nothing was written here; apply and write again."
-            )
-        fresh = backend.append(view.name, table, batch_id=batch_id) if to != "online" else True
-        if to != "offline":
-            backend.online_write(view.name, keys, rows, at_us=now_us)
-        return fresh
-
-    outcomes = router.write(view.name, "write", f"{to}:{batch_id}", content, work)
+    details = {"to": to, "batch_id": batch_id, "fingerprint": catalog.fingerprint(view.name)}
+    outcomes = router.write(Entry(view.name, "write", f"{to}:{batch_id}", content, details, table), perform)
     taken = [o for o in outcomes if o.error is None]
     return WriteReceipt(
         view.name,

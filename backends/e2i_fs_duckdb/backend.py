@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,6 +92,14 @@ class DuckDBBackend:
         number = self._registry.storage(view)
         sequence, newest, rows = self._online.position(number)
         return Position(sequence + len(self._segments.paths(_folder(view, number))), newest, rows)
+
+    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the segments; see `e2i_fs.backend.Copyable`."""
+        return self._segments.batches(_folder(view, self._registry.storage(view)))
+
+    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
+        """Yield the online rows, of one snapshot; see `e2i_fs.backend.Copyable`."""
+        yield from self._online.copied(self._registry.storage(view))
 
     def ping(self, deadline: float) -> float:
         """Touch the registry and the online rows."""

@@ -9,7 +9,7 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = ["OnlineRows"]
 
 _LONGEST_KEY = 500  # LMDB takes keys of up to 511 bytes
 _ROWS, _META = b"r", b"m"
+_PIECE = 10_000
 
 
 class _Shared:
@@ -138,6 +139,28 @@ class OnlineRows:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
         return changed
 
+    def copied(self, storage: int) -> Iterator[tuple[list[Key], list[OnlineRow], int]]:
+        """Yield all rows of one storage number in pieces, all of one snapshot; see `e2i_fs.backend.Copyable`."""
+        prefix = _prefix(storage)
+        keys: list[Key] = []
+        rows: list[OnlineRow] = []
+        try:
+            with self._begin() as transaction:
+                cursor = transaction.cursor()
+                found = cursor.set_range(prefix)
+                while found and (name := cursor.key()).startswith(prefix):
+                    kept = _unpack(cursor.value())
+                    keys += [_decoded(name[len(prefix) :])] * len(kept)
+                    rows += kept
+                    if len(rows) >= _PIECE:
+                        yield keys, rows, min(row.event_us for row in rows)
+                        keys, rows = [], []
+                    found = cursor.next()
+        except lmdb.Error as error:
+            raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
+        if rows:
+            yield keys, rows, min(row.event_us for row in rows)
+
     def position(self, storage: int) -> Position:
         """Return how far the rows of one storage number are."""
         try:
@@ -204,6 +227,16 @@ def _encoded(key: Key) -> bytes:
     """Return a key's bytes: its values with their types (P-7), or their hash when that is too long for LMDB."""
     packed: bytes = msgpack.packb(list(key), use_bin_type=True)
     return packed if len(packed) <= _LONGEST_KEY else b"\xc1" + hashlib.sha256(packed).digest()
+
+
+def _decoded(encoded: bytes) -> Key:
+    """Return the key of these bytes."""
+    if encoded.startswith(b"\xc1"):
+        raise BackendDataError(
+            f"A key of more than {_LONGEST_KEY} bytes is kept as its hash, so that these rows cannot be copied; "
+            "materialise the view on the other backend instead."
+        )
+    return tuple(msgpack.unpackb(encoded, raw=False))
 
 
 def _pack(rows: Sequence[OnlineRow]) -> bytes:

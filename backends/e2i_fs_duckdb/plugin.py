@@ -9,7 +9,9 @@ from e2i_fs.plugins import BackendSpec, hookimpl
 
 __all__ = ["CAPABILITIES", "e2i_fs_backends"]
 
-CAPABILITIES = Capabilities(sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}), local=True)
+CAPABILITIES = Capabilities(
+    sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}), local=True, copyable=True, certified="full"
+)
 
 
 @hookimpl

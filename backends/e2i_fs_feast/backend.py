@@ -33,6 +33,7 @@ __all__ = ["FeastBackend"]
 
 _log = logging.getLogger("e2i_fs.feast")
 _SOURCES = frozenset({"parquet", "push"})
+_CERTIFIED = ("sqlite", "redis")  # the online stores with which docs/certificates has a full certificate
 
 
 class FeastBackend:
@@ -60,7 +61,11 @@ class FeastBackend:
     def capabilities(self) -> Capabilities:
         """Parquet and push sources, every dtype; local when the online store is sqlite or there is none."""
         local = self.store is None or self.store.local
-        return Capabilities(append=True, online=self.store is not None, sources=_SOURCES, local=local, persistent=True)
+        kind = getattr(self.repository.config.online_store, "type", None)
+        return Capabilities(
+            append=True, online=self.store is not None, sources=_SOURCES, local=local, persistent=True,
+            certified="full" if kind in _CERTIFIED else "none",
+        )  # fmt: skip
 
     @property
     def skipped(self) -> tuple[str, ...]:

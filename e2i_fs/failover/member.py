@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from e2i_fs.backend import Backend
+from e2i_fs.backend import Backend, HasTimeout
+from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
 from e2i_fs.failover.breaker import Breaker
 from e2i_fs.failover.pool import DaemonPool
@@ -27,7 +28,9 @@ class Member:
     hangs costs its caller the deadline and the process no more threads than that (X-8).
     """
 
-    def __init__(self, name: str, role: str, opener: Callable[[], Backend], breaker: Breaker, workers: int) -> None:
+    def __init__(
+        self, name: str, role: str, opener: Callable[[], Backend], breaker: Breaker, config: FailoverConfig
+    ) -> None:
         self.name = name
         self.role = role
         self.breaker = breaker
@@ -36,7 +39,8 @@ class Member:
         self._opener = opener
         self._backend: Backend | None = None
         self._lock = threading.Lock()
-        self._pool = DaemonPool(f"e2i_fs backend {name!r}", workers)
+        self._pool = DaemonPool(f"e2i_fs backend {name!r}", config.workers)
+        self._config = config
 
     @property
     def backend(self) -> Backend:
@@ -44,7 +48,10 @@ class Member:
         if self._backend is None:
             with self._lock:
                 if self._backend is None:
-                    self._backend = self._opener()
+                    opened = self._opener()
+                    if isinstance(opened, HasTimeout):
+                        opened.set_timeout(self._config.deadline, self._config.write_deadline)
+                    self._backend = opened
         return self._backend
 
     @property
@@ -52,12 +59,24 @@ class Member:
         """True when the backend is open and says that no call of it waits on a network."""
         return self._backend is not None and self._backend.capabilities.local
 
+    @property
+    def level(self) -> str | None:
+        """The certificate level that the open backend says it has; None while it is not open."""
+        return None if self._backend is None else self._backend.capabilities.certified
+
     def call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
         """Return ``work(backend)``; raise `DeadlineExceededError` if it is not done within ``timeout`` seconds.
 
         Work that was given up goes on in its thread until the driver lets go; while all threads are so taken the
         backend counts as throttled.
         """
+        try:
+            return self._call(work, timeout)
+        except UNAVAILABLE:
+            self.looked_at.clear()  # what comes back may not be what went away
+            raise
+
+    def _call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
         if timeout is None or self.local:
             return work(self.backend)
         if timeout <= 0:

@@ -13,11 +13,12 @@ from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import E2IError, ThrottledError
 from e2i_fs.failover.breaker import Liveness
+from e2i_fs.failover.budget import Budget
+from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.pool import DaemonPool
-from e2i_fs.ops.ledger import Ledger
+from e2i_fs.failover.replay import Recovery
 from e2i_fs.routing import Question
-from e2i_fs.telemetry.events import Event, ParityMoved
 
 __all__ = ["Shadow"]
 
@@ -32,18 +33,18 @@ class Shadow:
     def __init__(
         self,
         members: Sequence[Member],
-        ledger: Ledger,
+        journal: Journal,
+        recovery: Recovery,
         config: FailoverConfig,
         clock: Clock,
-        emit: Callable[[Event], None],
         chance: Callable[[], float],
     ) -> None:
         self._members = members
-        self._ledger = ledger
+        self._journal = journal
+        self._recovery = recovery
         self._config = config
-        self._clock = clock
-        self._emit = emit
         self._chance = chance
+        self._budget = Budget(max(1.0, config.shadow_per_second), clock.monotonic, config.shadow_per_second)
         self._pool = DaemonPool("e2i_fs shadow", 1)
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
@@ -57,7 +58,7 @@ class Shadow:
         self, served: Member, question: Question[Any, Any], catalog: Catalog, query: Any, value: Any, views: list[str]
     ) -> None:
         """Compare this answer with another backend's if chance has it so. Never waits, never raises."""
-        if self._chance() >= self._config.shadow_rate:
+        if self._chance() >= self._config.shadow_rate or not self._budget.spend():
             return
         for other in self._members:
             if other is not served:
@@ -100,17 +101,17 @@ class Shadow:
             self._count(other, "mismatched")
             suspect = other if other.role != "primary" else served
             for view in views:
-                self._ledger.set_diverged(suspect.name, view, f"a sampled read differed from {served.name!r}'s")
-                self._emit(ParityMoved(self._clock.now(), suspect.name, view, "verified", "diverged"))
+                why = f"a sampled read differed from {(served if suspect is other else other).name!r}'s"
+                self._recovery.quarantine(suspect, view, "differs", why)
 
     def _stand(self, served: Member, other: Member, views: list[str]) -> tuple[Any, ...] | None:
         """Return where both backends stand on the views; None when a write is missed or under way."""
         stand: list[int] = []
         for member in (served, other):
             for view in views:
-                if self._ledger.pending(member.name, view):
+                if self._journal.pending(member.name, view):
                     return None
-                stand.append(self._ledger.position(member.name, view))
+                stand.append(self._journal.standing(member.name, view).position)
         return tuple(stand)
 
     def _count(self, member: Member, what: str) -> None:

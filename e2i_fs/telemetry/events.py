@@ -8,8 +8,8 @@ from datetime import datetime
 from e2i_fs.catalog import Plan
 
 __all__ = [
-    "Applied", "BreakerMoved", "Event", "FailedOver", "LeakageFound", "Materialized", "ParityMoved", "Retrieved", "Stale",
-    "Written",
+    "Applied", "BreakerMoved", "Event", "FailedOver", "LeakageFound", "Materialized", "ParityMoved", "Replayed", "Retrieved",
+    "Stale", "Written",
 ]  # fmt: skip
 
 
@@ -82,6 +82,15 @@ class ParityMoved(Event):
     view: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed(Event):
+    """A backend took write number ``seq`` to a view, which it had missed."""
+
+    backend: str
+    view: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

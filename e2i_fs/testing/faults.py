@@ -91,6 +91,16 @@ class _Forwarding:
         found: Position = self._call("position", view)
         return found
 
+    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
+        """See `Copyable`."""
+        found: Iterator[tuple[str, pa.Table]] = self._call("batches", view)
+        return found
+
+    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
+        """See `Copyable`."""
+        found: Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]] = self._call("online_rows", view)
+        return found
+
     def ping(self, deadline: float) -> float:
         """See `Backend`."""
         return float(self._call("ping", deadline))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +138,23 @@ class MemoryBackend:
             kept = self._views[view]
             newest = max((rows[0].event_us for rows in kept.online.values()), default=None)
             return Position(kept.sequence, newest, len(kept.online))
+
+    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the appended batches; see `e2i_fs.backend.Copyable`."""
+        with self._lock:
+            self._check_open()
+            self._catalog.view(view)
+            kept = list(self._views[view].batches.items())
+        yield from kept
+
+    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
+        """Yield all online rows in one piece; see `e2i_fs.backend.Copyable`."""
+        with self._lock:
+            self._check_open()
+            self._catalog.view(view)
+            kept = [(key, row) for key, rows in self._views[view].online.items() for row in rows]
+        if kept:
+            yield [key for key, _ in kept], [row for _, row in kept], min(row.event_us for _, row in kept)
 
     def ping(self, deadline: float) -> float:
         """Return at once."""

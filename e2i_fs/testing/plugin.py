@@ -8,7 +8,11 @@ from e2i_fs.backend import Capabilities
 from e2i_fs.plugins import BackendSpec, hookimpl
 
 CAPABILITIES = Capabilities(
-    sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}), local=True, persistent=False
+    sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}),
+    local=True,
+    persistent=False,
+    copyable=True,
+    certified="full",
 )
 
 

@@ -20,11 +20,16 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "feature_kinds": (r"^test_p8_|^test_g3_.*(dtype|kind)", r"^test_g3_.*(dtype|kind)"),
     "persistent": (r"^test_r5_|reopen", r"^test_g3_what_is_said_not_to_last"),
     "point_in_time": (r"native", r""),
+    "copyable": (r"^test_g3_a_copy_", r""),
     "local": (r"", r""),
 }
 _WORDS = {
     ("local", "yes"): "taken at its word: that no call waits on a network cannot be shown by calls",
     ("local", "no"): "nothing is promised, so calls are given up at their deadline",
+    (
+        "copyable",
+        "no",
+    ): "it is rebuilt from the journal or its sources; nothing can be asked that would have to be refused",
     ("point_in_time", "no"): "the core does it; nothing can be asked that would have to be refused",
 }
 

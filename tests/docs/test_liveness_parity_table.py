@@ -41,7 +41,11 @@ def test_the_table_has_every_cell() -> None:
 @pytest.mark.parametrize(("liveness", "parity"), sorted(_cells()))
 def test_a_backend_does_what_its_cell_says(liveness: str, parity: str, tmp_path: Path, clock: FakeClock) -> None:
     backends = [{"name": n, "backend": "breakable", "inner": "memory"} for n in ("primary", "standby")]
-    config = {"backends": backends, "state": str(tmp_path / "state"), "failover": {"shadow_rate": 0, "deadline": 60}}
+    config = {
+        "backends": backends,
+        "state": str(tmp_path / "state"),
+        "failover": {"shadow_rate": 0, "deadline": 60, "background": False},
+    }
     with fs.connect(config, clock=clock, plugins=[BreakablePlugin()]) as store:
         store.apply([view(tmp_path, [])])
         store.write(VIEW, batch(("a", at(1), 1)))
@@ -66,13 +70,13 @@ def test_a_backend_does_what_its_cell_says(liveness: str, parity: str, tmp_path:
 
 
 def _bring_about(parity: str, store) -> None:
-    ledger, standby = store._router._ledger, OPENED["standby"]
+    journal, standby = store._router.journal, OPENED["standby"]
     if parity == "lagging":
         standby.break_("online_write")
         store.write(VIEW, batch(("a", at(2), 2)))
         standby.heal()
     elif parity == "diverged":
-        ledger.set_diverged("standby", VIEW, "a sampled read differed")
+        journal.quarantine("standby", VIEW, "differs", "a sampled read differed")
     elif parity == "unverified":
         assert standby.apply(Catalog(), expected=standby.definitions().revision)
 

@@ -118,7 +118,10 @@ def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
     }
     standby = {"name": "standby", "backend": "duckdb", "path": str(path / "duckdb")}
     breaker = {"failures": NEVER, "calls": NEVER}  # the primary is asked, and fails, each time
-    config = {"backends": [primary, standby], "failover": {"deadline": 30, "shadow_rate": 0, "breaker": breaker}}
+    config = {
+        "backends": [primary, standby],
+        "failover": {"deadline": 30, "shadow_rate": 0, "background": False, "breaker": breaker},
+    }
     with fs.connect(config, clock=clock, plugins=[BreakablePlugin()]) as store:
         breakable = OPENED["primary"]
         yield Opened(store, "standby" if away else "primary", breakable if away else None)

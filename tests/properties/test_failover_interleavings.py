@@ -35,7 +35,12 @@ class Side:
             {"name": name, "backend": "breakable", "inner": "duckdb", "path": str(self._folder / name)}
             for name in ("primary", "standby")
         ]
-        failover = {"shadow_rate": 0, "deadline": 30, "breaker": {"failures": NEVER, "calls": NEVER}}
+        failover = {
+            "shadow_rate": 0,
+            "deadline": 30,
+            "background": False,
+            "breaker": {"failures": NEVER, "calls": NEVER},
+        }
         config = {"backends": backends, "failover": failover, "state": str(self._folder / "state")}
         self.store = fs.connect(config, clock=self._clock, plugins=[BreakablePlugin()])
         self.switches: list[Breakable] = [OPENED["primary"], OPENED["standby"]]

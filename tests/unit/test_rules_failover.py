@@ -1,4 +1,4 @@
-"""X-1 to X-10: failover, rule by rule. The journal and its replay come later; until then nothing is unmarked that may be wrong."""
+"""X-1 to X-10: failover, rule by rule; what brings a backend up to date is in test_rules_replay.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.backend import Capabilities
 from e2i_fs.config import BreakerConfig, FailoverConfig
+from e2i_fs.entries import Entry
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.testing.oracle import Row, by_key
@@ -46,7 +47,7 @@ def connect(tmp_path, clock, inner: str = "memory", **failover) -> Pair:
     ]
     config = {
         "backends": backends,
-        "failover": {"shadow_rate": 0, "deadline": 30, **failover},
+        "failover": {"shadow_rate": 0, "deadline": 30, "background": False, **failover},
         "state": str(tmp_path / "state"),
     }
     store = fs.connect(config, clock=clock, plugins=[BreakablePlugin()])
@@ -72,10 +73,10 @@ LIVENESS = {
 }
 PARITY = {
     "verified": lambda router: None,
-    "lagging": lambda router: router._ledger.end_write(
-        "hcp_stats", router._ledger.begin_write("hcp_stats", "write", "lost", "content", ["standby"])[0]
+    "lagging": lambda router: router.journal.end(
+        "hcp_stats", router.journal.begin(Entry("hcp_stats", "write", "lost", "content"), ["standby"])[0]
     ),
-    "diverged": lambda router: router._ledger.set_diverged("standby", "hcp_stats", "a sampled read differed"),
+    "diverged": lambda router: router.journal.quarantine("standby", "hcp_stats", "differs", "a sampled read differed"),
     "unverified": lambda router: _forget_definitions(router.backend("standby")),
 }
 
@@ -312,14 +313,15 @@ def test_in_every_interleaving_an_unmarked_answer_is_the_right_one(seed: int, tm
                 start, end = sorted([at(rng.randint(0, 60)), at(rng.randint(0, 60))])
                 start, end = rng.choice([(start, end), (None, end), (None, NOW)])
                 # The backend that takes the run has all of history only if it missed no write to it.
-                whole = all(not store._ledger.missed(n, "hcp_stats") for n in ("primary", "standby"))
+                whole = all(not store._router.journal.standing(n, "hcp_stats").missed for n in ("primary", "standby"))
                 try:
                     report = store.materialize(start, end)
                 except fs.NoEligibleBackendError:
                     _all_is_well(pair, clock)
                     report = store.materialize(start, end)
                 if whole or any(
-                    r.outcome == "succeeded" and not store._ledger.missed(r.backend, "hcp_stats") for r in report.runs
+                    r.outcome == "succeeded" and not store._router.journal.standing(r.backend, "hcp_stats").missed
+                    for r in report.runs
                 ):
                     written += [r for r in history if (start is None or start <= r.event) and r.event <= end]
             elif action == "tick":

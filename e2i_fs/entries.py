@@ -1,0 +1,131 @@
+"""One write as it is journalled and done: rows to a view, or a materialisation, on one backend at a time (X-5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from e2i_fs.clock import Clock, to_us
+from e2i_fs.errors import InvalidBatchError, UnsupportedError
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from e2i_fs.backend import Backend
+    from e2i_fs.catalog import Catalog
+    from e2i_fs.ops.ledger import Ledger
+
+__all__ = ["Entry", "Perform", "decode_rows", "encode_rows", "performer"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write to one view.
+
+    ``kind`` is ``"write"``, or ``"materialize:..."``, equal for runs of which a later one does all that an earlier one would
+    have done. ``key`` is its idempotency key, ``content`` tells other rows under the same key (W-2). ``details`` is JSON;
+    ``rows`` has the checked rows of a write. ``progress`` is told of a run, and not kept.
+    """
+
+    view: str
+    kind: str
+    key: str
+    content: str
+    details: Mapping[str, Any] = field(default_factory=FrozenMap)
+    rows: pa.Table | None = None
+    progress: Progress | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """True for a materialisation."""
+        return self.kind.startswith("materialize:")
+
+
+Perform = Callable[[Entry, str, "Backend"], Any]
+"""Does an entry on the backend of this name; returns what the receipt needs. Doing it twice is doing it once."""
+
+
+def performer(ledger: Ledger, clock: Clock) -> Perform:
+    """Return what does entries, with the records of runs in ``ledger``."""
+
+    def perform(entry: Entry, name: str, backend: Backend) -> Any:
+        if entry.is_run:
+            return _run(entry, name, backend, ledger, clock)
+        return _write(entry, backend, clock)
+
+    return perform
+
+
+def _write(entry: Entry, backend: Backend, clock: Clock) -> bool:
+    """Add the rows to history, then online, so that nothing online lacks its history; say whether history had them not."""
+    from e2i_fs.batch import online_rows
+
+    to, rows, can = entry.details["to"], entry.rows, backend.capabilities
+    assert rows is not None
+    if (to != "online" and not can.append) or (to != "offline" and not can.online):
+        raise UnsupportedError(f"This backend does not take writes to {to!r}; see its capabilities.")
+    own = backend.definitions()
+    if not own.has(entry.view) or own.fingerprint(entry.view) != entry.details["fingerprint"]:
+        rows = _fitted(entry, own)
+    fresh = backend.append(entry.view, rows, batch_id=entry.details["batch_id"]) if to != "online" else True
+    if to != "offline":
+        view, join_keys = own.view(entry.view), own.join_keys(entry.view)
+        backend.online_write(entry.view, *online_rows(rows, view, join_keys), at_us=to_us(clock.now()))
+    return fresh
+
+
+def _fitted(entry: Entry, own: Catalog) -> pa.Table:
+    """Return the rows as the view is now, when that is another: fields added since are missing in them (R-4)."""
+    import pyarrow as pa
+
+    from e2i_fs.values import arrow_type
+
+    rows = entry.rows
+    assert rows is not None
+    if entry.details.get("replayed") and own.has(entry.view):
+        view, join_keys = own.view(entry.view), own.join_keys(entry.view)
+        types = {**dict(join_keys), **{f.name: f.dtype for f in view.schema}}
+        wanted = {name: arrow_type(dtype) for name, dtype in types.items()}
+        if all(rows.schema.field(n).type == t for n, t in wanted.items() if n in rows.column_names):
+            for f in view.schema:
+                if f.name not in rows.column_names:
+                    rows = rows.append_column(f.name, pa.nulls(len(rows), wanted[f.name]))
+            return rows
+    raise InvalidBatchError(
+        f"View {entry.view!r} is another here than the one that the batch was checked against: it was changed "
+        "meanwhile. Nothing was written here; apply and write again."
+    )
+
+
+def _run(entry: Entry, name: str, backend: Backend, ledger: Ledger, clock: Clock) -> Any:
+    from e2i_fs.ops.materialize import materialize_view
+
+    details = entry.details
+    return materialize_view(
+        backend, name, backend.definitions(), entry.view, mode=details["mode"], start_us=details["start_us"],
+        end_us=details["end_us"], ledger=ledger, clock=clock, progress=entry.progress,
+    )  # fmt: skip
+
+
+def encode_rows(rows: pa.Table) -> bytes:
+    """Return a table as bytes: an Arrow stream, compressed."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd" if rows.nbytes > 4096 else None)
+    with pa.ipc.new_stream(sink, rows.schema, options=options) as writer:
+        writer.write_table(rows)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+def decode_rows(data: bytes) -> pa.Table:
+    """Return the table that `encode_rows` was given."""
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()

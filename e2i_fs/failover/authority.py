@@ -1,0 +1,46 @@
+"""Whose definitions count: the primary's, or the last that were seen of it while it is away (R-1, X-4)."""
+
+from __future__ import annotations
+
+from e2i_fs.catalog import Catalog
+from e2i_fs.failover.member import Member
+from e2i_fs.ops.ledger import Ledger
+
+__all__ = ["Authority"]
+
+
+class Authority:
+    """The catalogue that counts, remembered durably for when the primary is away or has lost everything."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._remembered: Catalog | None = None
+
+    def of(self, member: Member, own: Catalog) -> Catalog:
+        """Return it, when ``member`` says that its own catalogue is ``own``."""
+        if member.role == "primary" and (own.views or not self._ledger.note("catalog views")):
+            self.remember(own)
+            return own
+        # A standby, or a primary that has lost everything: what was last seen of a whole primary counts.
+        return self.last() or own
+
+    def last(self) -> Catalog | None:
+        """Return what was last seen of a whole primary, None when there never was one."""
+        revision = self._ledger.note("catalog revision")
+        if revision is None:
+            return None
+        if self._remembered is None or self._remembered.revision != revision:
+            self._remembered = Catalog.from_json(self._ledger.note("catalog"))
+        return self._remembered
+
+    def remember(self, catalog: Catalog) -> None:
+        """Keep what was seen of a whole primary."""
+        if self._remembered is None or self._remembered.revision != catalog.revision:
+            self._ledger.set_notes(
+                {
+                    "catalog": catalog.to_json(),
+                    "catalog revision": catalog.revision,
+                    "catalog views": len(catalog.views),
+                }
+            )
+            self._remembered = catalog

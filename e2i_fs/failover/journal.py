@@ -1,0 +1,351 @@
+"""The journal: every write, durable with its rows before any backend is sent it, and who has not taken it yet (X-5).
+
+A write is missed by every backend until it is struck off there, so what remains after a crash is what may have been
+missed. Rows are kept, the newest first, up to ``max_bytes``: they serve backends that are behind, and those that must
+be made anew. What of them is given up is known for each view, so that nobody takes the rest for the whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from e2i_fs.entries import Entry, decode_rows, encode_rows
+from e2i_fs.errors import InvalidBatchError
+from e2i_fs.failover.parity import Standing
+from e2i_fs.ops.records import Records
+
+__all__ = ["Fault", "Journal", "JournalState", "Missed"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL,
+    details TEXT NOT NULL, payload BLOB, bytes INTEGER NOT NULL, UNIQUE (view, key));
+CREATE INDEX IF NOT EXISTS entries_kept ON entries (seq) WHERE payload IS NOT NULL;
+CREATE TABLE IF NOT EXISTS heads (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, seq INTEGER NOT NULL, writer TEXT,
+    PRIMARY KEY (backend, view, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantined (backend TEXT NOT NULL, view TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (backend, view)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS complete (view TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reached (backend TEXT NOT NULL, view TEXT NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (backend, view)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS given_up (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS size (one INTEGER PRIMARY KEY CHECK (one = 0), bytes INTEGER NOT NULL);
+INSERT OR IGNORE INTO size VALUES (0, 0);
+"""
+_KEPT_KEYS = 10_000  # how far back a retried write is still known by its key
+_EMPTY: tuple[tuple[int, str | None], ...] = ()
+
+
+Fault = Literal["lost", "late", "differs"]
+"""Why rows cannot be believed: they went, there never were all of them, or they are others than they should be."""
+
+
+class Missed(NamedTuple):
+    """A write that a backend has not taken. ``entry`` is None when its rows were given up; ``busy``: it is under way."""
+
+    seq: int
+    view: str
+    busy: bool
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What the journal holds: entries, how many of them with rows, their bytes of at most ``max_bytes``, and what is behind.
+
+    ``missed`` has, by backend and view, how many writes were not taken; ``diverged`` why a backend is in quarantine;
+    ``given_up`` by view the last write whose rows are kept no longer.
+    """
+
+    entries: int
+    kept: int
+    bytes: int
+    max_bytes: int
+    missed: dict[str, dict[str, int]]
+    diverged: dict[str, dict[str, str]]
+    given_up: dict[str, int]
+
+
+class Journal:
+    """The journal of one store, shared by all processes that open it."""
+
+    def __init__(self, records: Records, max_bytes: int) -> None:
+        self._records = records
+        self._max_bytes = max_bytes
+        records.extend(_SCHEMA)
+        self._version: tuple[int, int] = (-1, -1)
+        self._missed: dict[tuple[str, str], tuple[tuple[int, str | None], ...]] = {}
+        self._quarantined: dict[tuple[str, str], tuple[Fault, str]] = {}
+        self._heads: dict[str, int] = {}
+
+    # ---- writing (X-5) ------------------------------------------------------------------------------------
+
+    def begin(self, entry: Entry, backends: Sequence[str]) -> tuple[int, bool]:
+        """Keep a write to come and return its number, and whether it is new.
+
+        Until `applied` strikes one off, each of ``backends`` has missed a new write. The same key again with the same
+        content (a retry) is the same write: who has it already has not missed it. With other content it is an
+        `InvalidBatchError` (W-2).
+        """
+        payload = None if entry.rows is None else encode_rows(entry.rows)
+        details = json.dumps(dict(entry.details))
+        writer = self._records.writer
+        with self._records.transaction() as db:
+            found = db.execute(
+                "SELECT seq, content FROM entries WHERE view = ? AND key = ?", (entry.view, entry.key)
+            ).fetchone()
+            if found is not None:
+                seq, before = found
+                if before != entry.content:
+                    raise InvalidBatchError(
+                        f"View {entry.view!r}: the idempotency key {entry.key.partition(':')[2]!r} was used before with other "
+                        "rows (W-2). Nothing was written; give this batch a key of its own."
+                    )
+                db.execute("UPDATE missed SET writer = ? WHERE view = ? AND seq = ?", (writer, entry.view, seq))
+                return int(seq), False
+            size = len(payload or b"")
+            row = (entry.view, entry.key, entry.kind, entry.content, details, payload, size)
+            seq = db.execute(
+                "INSERT INTO entries (view, key, kind, content, details, payload, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            ).lastrowid
+            assert seq is not None
+            db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?)", (entry.view, seq))
+            db.executemany("INSERT INTO missed VALUES (?, ?, ?, ?)", [(b, entry.view, seq, writer) for b in backends])
+            (total,) = db.execute("UPDATE size SET bytes = bytes + ? RETURNING bytes", (size,)).fetchone()
+            if total > self._max_bytes:
+                self._give_up(db, total)
+            if seq % 100 == 0:
+                self._forget_old(db, seq - _KEPT_KEYS)
+        return int(seq), True
+
+    def _forget_old(self, db: Any, upto: int) -> None:
+        """Forget the keys of old writes without rows, and old runs; a run that no later one stands for is given up."""
+        old = "seq <= ? AND payload IS NULL AND seq NOT IN (SELECT seq FROM missed)"
+        db.execute(
+            "INSERT OR REPLACE INTO given_up SELECT view, max(seq) FROM entries e WHERE "
+            f"{old} AND kind <> 'write' AND NOT EXISTS (SELECT 1 FROM entries l WHERE l.view = e.view AND l.kind = e.kind "
+            "AND l.seq > e.seq) GROUP BY view",
+            (upto,),
+        )
+        db.execute(f"DELETE FROM entries WHERE {old}", (upto,))
+
+    def _give_up(self, db: Any, total: int) -> None:
+        """Let go of the oldest rows until what is kept fits. Who still needs them has to be rebuilt, and will be."""
+        gone = []
+        kept = db.execute("SELECT seq, view, bytes FROM entries WHERE payload IS NOT NULL ORDER BY seq")
+        for seq, view, size in kept:
+            if total <= self._max_bytes:
+                break
+            total -= size
+            gone.append((seq, view))
+        db.executemany("UPDATE entries SET payload = NULL, bytes = 0 WHERE seq = ?", [(seq,) for seq, _ in gone])
+        db.executemany("INSERT OR REPLACE INTO given_up VALUES (?, ?)", [(view, seq) for seq, view in gone])
+        db.execute("UPDATE size SET bytes = ?", (total,))
+
+    def applied(self, backend: str, view: str, seq: int, reached: int) -> None:
+        """Strike off one write that ``backend`` took, and note how far its own count of writes has come at most."""
+        with self._records.transaction() as db:
+            self._note_reached(db, backend, view, reached)
+            db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
+
+    def end(self, view: str, seq: int) -> None:
+        """Say that nobody is busy with the write any more: who has not taken it has missed it."""
+        if any(seq == number for (_, name), rows in self._refreshed().items() if name == view for number, _ in rows):
+            with self._records.transaction() as db:
+                db.execute("UPDATE missed SET writer = NULL WHERE view = ? AND seq = ?", (view, seq))
+
+    def forget(self, view: str, seq: int) -> None:
+        """Strike off a write that was refused before any backend was asked to take it."""
+        with self._records.transaction() as db:
+            db.execute("DELETE FROM missed WHERE view = ? AND seq = ?", (view, seq))
+            self._remove(db, "seq = ?", (seq,))
+
+    def strike_runs(self, backend: str, view: str, kind: str, before: int) -> None:
+        """Strike off missed runs of one kind up to ``before``: a later one did all that they would have done."""
+        with self._records.transaction() as db:
+            db.execute(
+                "DELETE FROM missed WHERE backend = ? AND view = ? AND seq <= ? "
+                "AND seq IN (SELECT seq FROM entries WHERE view = ? AND kind = ?)",
+                (backend, view, before, view, kind),
+            )
+
+    # ---- what is behind (X-4) -----------------------------------------------------------------------------
+
+    def standing(self, backend: str, view: str) -> Standing:
+        """Return the facts of one backend and view; writes under way by processes that live are not missed."""
+        rows = self._refreshed().get((backend, view), _EMPTY)
+        position = rows[0][0] - 1 if rows else self._heads.get(view, 0)
+        missed = sum(1 for _, writer in rows if writer is None or not self._records.busy(writer)) if rows else 0
+        found = self._quarantined.get((backend, view))
+        return Standing(missed, None if found is None else found[1], position=position)
+
+    def pending(self, backend: str, view: str) -> bool:
+        """Return whether a write to ``view`` is missed by ``backend`` or still under way."""
+        return bool(self._refreshed().get((backend, view)))
+
+    def behind(self, backend: str) -> dict[str, int]:
+        """Return how many writes ``backend`` has missed, by view; views without any are left out."""
+        views = [view for name, view in self._refreshed() if name == backend]
+        return {view: missed for view in views if (missed := self.standing(backend, view).missed)}
+
+    def quarantined(self, backend: str) -> dict[str, tuple[Fault, str]]:
+        """Return what is wrong with the rows of ``backend`` and why that is known, by view."""
+        self._refreshed()
+        return {view: found for (name, view), found in self._quarantined.items() if name == backend}
+
+    def written(self) -> list[str]:
+        """Return the views that were ever written to."""
+        self._refreshed()
+        return sorted(self._heads)
+
+    def head(self, view: str) -> int:
+        """Return the number of the last write to ``view``."""
+        self._refreshed()
+        return self._heads.get(view, 0)
+
+    def missed(self, backend: str, view: str | None = None) -> Iterator[Missed]:
+        """Yield what ``backend`` has not taken, in order; the rows of one at a time are in memory."""
+        where, values = ("", (backend,)) if view is None else (" AND m.view = ?", (backend, view))
+        sql = f"SELECT m.seq, m.view, m.writer FROM missed m WHERE m.backend = ?{where} ORDER BY m.seq"
+        for seq, name, writer in self._records.query(sql, values):
+            busy = writer is not None and self._records.busy(writer)
+            yield Missed(seq, name, busy, None if busy else self.entry(seq))
+
+    def still_missed(self, backend: str, missed: Missed) -> bool:
+        """Return whether nobody has struck it off since."""
+        return any(seq == missed.seq for seq, _ in self._refreshed().get((backend, missed.view), _EMPTY))
+
+    def older_busy(self, backend: str, view: str, seq: int) -> bool:
+        """Return whether an earlier write to the view, which ``backend`` has not taken, is still under way."""
+        rows = self._refreshed().get((backend, view), _EMPTY)
+        return any(w is not None and self._records.busy(w) for number, w in rows if number < seq)
+
+    def missed_before(self, backend: str, view: str, seq: int) -> bool:
+        """Return whether ``backend`` has missed a write to the view before number ``seq``."""
+        rows = self._refreshed().get((backend, view), _EMPTY)
+        return any(number < seq and (w is None or not self._records.busy(w)) for number, w in rows)
+
+    def entry(self, seq: int) -> Entry | None:
+        """Return one write, None when it or its rows were given up."""
+        sql = "SELECT view, kind, key, content, details, payload FROM entries WHERE seq = ?"
+        found = self._records.query(sql, (seq,))
+        if not found:
+            return None
+        view, kind, key, content, details, payload = found[0]
+        made = Entry(view, kind, key, content, json.loads(details))
+        if made.is_run:
+            return made
+        if payload is None:
+            return None
+        return Entry(view, kind, key, content, {**made.details, "replayed": True}, decode_rows(payload))
+
+    def history(self, view: str) -> list[int]:
+        """Return the numbers of all writes to ``view`` that are kept, in order."""
+        kept = "SELECT seq FROM entries WHERE view = ? AND (payload IS NOT NULL OR kind <> 'write') ORDER BY seq"
+        return [seq for (seq,) in self._records.query(kept, (view,))]
+
+    def gap(self, view: str) -> str | None:
+        """Return why the writes that are kept are not all that there ever were; None when they are."""
+        gone = self._records.query("SELECT seq FROM given_up WHERE view = ?", (view,))
+        if gone:
+            return f"the journal was full and keeps the rows of writes up to number {gone[0][0]} no longer"
+        known = self._records.query("SELECT 1 FROM complete WHERE view = ?", (view,))
+        return None if known else "rows were written to it before it was behind failover"
+
+    def is_complete(self, views: Sequence[str]) -> None:
+        """Say that nothing was written to these views yet, so that the journal will have all of it."""
+        with self._records.transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO complete VALUES (?)", [(view,) for view in views])
+
+    def reached(self, backend: str, view: str) -> int:
+        """Return how far the backend's own count of writes had come when it last took one."""
+        found = self._records.query("SELECT sequence FROM reached WHERE backend = ? AND view = ?", (backend, view))
+        return int(found[0][0]) if found else 0
+
+    def quarantine(self, backend: str, view: str, fault: Fault, reason: str) -> bool:
+        """Note that the rows of ``backend`` cannot be believed (X-10); return False if that was known."""
+        with self._records.transaction() as db:
+            row = (backend, view, fault, reason)
+            return db.execute("INSERT OR IGNORE INTO quarantined VALUES (?, ?, ?, ?)", row).rowcount > 0
+
+    def rebuilt(self, backend: str, view: str, upto: int, reached: int) -> None:
+        """End the quarantine of rows that were made anew and have every write up to ``upto``."""
+        with self._records.transaction() as db:
+            db.execute("DELETE FROM quarantined WHERE backend = ? AND view = ?", (backend, view))
+            db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq <= ?", (backend, view, upto))
+            db.execute("INSERT OR REPLACE INTO reached VALUES (?, ?, ?)", (backend, view, reached))
+
+    # ---- forgetting ---------------------------------------------------------------------------------------
+
+    def start_anew(self, views: Sequence[str]) -> None:
+        """Forget the writes to views whose rows a breaking change has dropped, everywhere."""
+        with self._records.transaction() as db:
+            for view in views:
+                for table in ("missed", "quarantined", "reached", "given_up"):
+                    db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
+                self._remove(db, "view = ?", (view,))
+                db.execute("INSERT OR IGNORE INTO complete VALUES (?)", (view,))
+
+    def forget_view(self, view: str) -> None:
+        """Forget everything of a deleted view."""
+        self.start_anew([view])
+        with self._records.transaction() as db:
+            for table in ("heads", "complete"):
+                db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
+
+    def readmit(self, backend: str, views: Sequence[str]) -> None:
+        """Forget what is held against ``backend`` for these views: somebody has made it whole."""
+        with self._records.transaction() as db:
+            for view in views:
+                for table in ("missed", "quarantined", "reached"):
+                    db.execute(f"DELETE FROM {table} WHERE backend = ? AND view = ?", (backend, view))
+
+    def state(self) -> JournalState:
+        """Return what is there, for a person to see."""
+        self._refreshed()
+        sql = "SELECT count(*), count(*) FILTER (payload IS NOT NULL), total(bytes) FROM entries"
+        entries, kept, size = self._records.query(sql.replace("FILTER (", "FILTER (WHERE "))[0]
+        missed: dict[str, dict[str, int]] = {}
+        for name, view in self._missed:
+            missed.setdefault(name, {})[view] = len(self._missed[name, view])
+        diverged: dict[str, dict[str, str]] = {}
+        for (name, view), (_, why) in self._quarantined.items():
+            diverged.setdefault(name, {})[view] = why
+        given_up = dict(self._records.query("SELECT view, seq FROM given_up"))
+        return JournalState(entries, kept, int(size), self._max_bytes, missed, diverged, given_up)
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _note_reached(self, db: Any, backend: str, view: str, reached: int) -> None:
+        db.execute(
+            "INSERT INTO reached VALUES (?, ?, ?) "
+            "ON CONFLICT (backend, view) DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+            (backend, view, reached),
+        )
+
+    def _remove(self, db: Any, where: str, values: Sequence[Any]) -> None:
+        (size,) = db.execute(f"SELECT total(bytes) FROM entries WHERE {where}", values).fetchone()
+        db.execute(f"DELETE FROM entries WHERE {where}", values)
+        db.execute("UPDATE size SET bytes = bytes - ?", (int(size),))
+
+    def _refreshed(self) -> dict[tuple[str, str], tuple[tuple[int, str | None], ...]]:
+        """Read the small tables again if any process changed them since."""
+        version = self._records.version()
+        if version != self._version:
+            with self._records.lock:
+                missed: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
+                for backend, view, seq, writer in self._records.query(
+                    "SELECT backend, view, seq, writer FROM missed ORDER BY seq"
+                ):
+                    missed.setdefault((backend, view), []).append((seq, writer))
+                self._heads = dict(self._records.query("SELECT view, seq FROM heads"))
+                rows = self._records.query("SELECT backend, view, kind, reason FROM quarantined")
+                self._quarantined = {(b, v): (k, r) for b, v, k, r in rows}
+                self._missed = {key: tuple(rows) for key, rows in missed.items()}
+                self._version = version
+        return self._missed

@@ -1,0 +1,304 @@
+"""Bringing a backend up to date: what it lost is made anew, what it missed is replayed in order (X-4, X-5).
+
+Only then does it answer unmarked again. This happens by itself, in one thread off the hot path, as soon as a read or
+a write sees that a backend that is behind is up; `Recovery.catch_up` does it in the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from e2i_fs.backend import Backend
+from e2i_fs.clock import Clock
+from e2i_fs.config import FailoverConfig
+from e2i_fs.entries import Perform
+from e2i_fs.errors import BackendUnavailableError, E2IError, ThrottledError
+from e2i_fs.failover.journal import Fault, Journal, Missed
+from e2i_fs.failover.member import UNAVAILABLE, Member
+from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.failover.rebuild import Rebuilder
+from e2i_fs.ops.records import Records
+from e2i_fs.telemetry.events import Event, ParityMoved, Replayed
+
+__all__ = ["CatchUp", "Recovery"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("e2i_fs.failover")
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What became of bringing one backend up to date.
+
+    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``quarantined`` views
+    not to be believed. ``error`` says what stopped it, None when nothing is left.
+    """
+
+    backend: str
+    replayed: int
+    rebuilt: tuple[str, ...]
+    left: int
+    quarantined: tuple[str, ...]
+    error: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """True when the backend has everything."""
+        return not self.left and not self.quarantined
+
+
+class _StoppedError(Exception):
+    """Nothing more can be done now, and why."""
+
+
+class Recovery:
+    """Brings members up to date, each by one thread of one process at a time."""
+
+    def __init__(
+        self, members: Sequence[Member], journal: Journal, records: Records, perform: Perform, rebuilder: Rebuilder,
+        config: FailoverConfig, clock: Clock, emit: Callable[[Event], None],
+    ) -> None:  # fmt: skip
+        self._members = members
+        self._journal = journal
+        self._records = records
+        self._perform = perform
+        self._rebuilder = rebuilder
+        self._config = config
+        self._clock = clock
+        self._emit = emit
+        self._pool = DaemonPool("e2i_fs recovery", max(1, len(members)))
+        self._locks = {member.name: threading.Lock() for member in members}
+        self._nudged: set[str] = set()
+
+    # ---- seeing that something is to be done --------------------------------------------------------------
+
+    def look(self, member: Member, backend: Backend, views: Iterable[str]) -> None:
+        """Look, once after it was opened or was down, whether the backend still has what it once took."""
+        for view in views:
+            if view not in member.looked_at:
+                reached = self._journal.reached(member.name, view)  # read first: the backend's own count only grows
+                if reached:
+                    self.compare(member, view, reached, backend.position(view).sequence)
+                member.looked_at.add(view)
+
+    def look_safely(self, member: Member, backend: Backend, views: Iterable[str]) -> None:
+        """Look at those of ``views`` that the backend knows: one that it has lost altogether is found by its definitions."""
+        own = backend.definitions()
+        self.look(member, backend, [view for view in views if own.has(view)])
+
+    def compare(self, member: Member, view: str, reached: int, now: int) -> bool:
+        """Quarantine a backend whose own count of writes went back; return whether it did."""
+        if now >= reached:
+            return False
+        self.quarantine(member, view, "lost", f"it had taken {reached} writes and has {now}: its rows were lost")
+        return True
+
+    def quarantine(self, member: Member, view: str, fault: Fault, why: str) -> None:
+        """Believe the backend's rows of this view no more."""
+        before = str(self._journal.standing(member.name, view).parity)
+        if self._journal.quarantine(member.name, view, fault, why):
+            _log.warning("backend %r is in quarantine for view %r: %s", member.name, view, why)
+            self._emit(ParityMoved(self._clock.now(), member.name, view, before, "diverged"))
+
+    def nudge(self, member: Member) -> None:
+        """Have it brought up to date in the background, if there is something to do and nobody is at it. Never waits."""
+        if not self._config.background or member.name in self._nudged or self._locks[member.name].locked():
+            return
+        self._nudged.add(member.name)
+        try:
+            self._pool.submit(partial(self._in_background, member))
+        except ThrottledError:
+            self._nudged.discard(member.name)
+
+    def _in_background(self, member: Member) -> None:
+        try:
+            self._nudged.discard(member.name)
+            self.catch_up(member, wait=0)
+        except E2IError as error:
+            _log.warning("backend %r could not be brought up to date: %s", member.name, error)
+
+    # ---- doing it -----------------------------------------------------------------------------------------
+
+    def catch_up(
+        self, member: Member, views: Sequence[str] | None = None, *, limit: float | None = None, wait: float = 60.0,
+        rebuild: bool = False,
+    ) -> CatchUp:  # fmt: skip
+        """Make anew what ``member`` lost and replay what it missed, until nothing is left or something stops it.
+
+        ``limit`` seconds at most; ``wait`` seconds for another thread or process that is at it. ``rebuild`` makes rows anew
+        that were found to differ, too: without it only those that are known to be lost or never all there.
+        """
+        until = None if limit is None else self._clock.monotonic() + limit
+        replayed = 0
+        rebuilt: list[str] = []
+        error: str | None = None
+        lock = self._locks[member.name]
+        if not (lock.acquire(timeout=wait) if wait > 0 else lock.acquire(blocking=False)):
+            return self._report(member, 0, [], "another thread is at it")
+        try:
+            with self._alone(member, wait):
+                self._look_at_all(member)
+                rebuilt += self._rebuild(member, views, rebuild)
+                for missed in self._journal.missed(member.name):
+                    if until is not None and self._clock.monotonic() >= until:
+                        raise _StoppedError("the time for it was over")
+                    if views is None or missed.view in views:
+                        replayed += self._replay(member, missed)
+                rebuilt += self._rebuild(member, views, rebuild)  # what a replay has found to be beyond it
+        except (_StoppedError, *UNAVAILABLE) as stop:
+            error = str(stop)
+        finally:
+            lock.release()
+        return self._report(member, replayed, rebuilt, error)
+
+    def rebuild(self, member: Member, views: Sequence[str], *, from_sources: bool, wait: float = 60.0) -> CatchUp:
+        """Make the rows of ``views`` anew, whatever is known of them, then replay what was missed meanwhile."""
+        lock = self._locks[member.name]
+        done: list[str] = []
+        error: str | None = None
+        if not lock.acquire(timeout=wait):
+            return self._report(member, 0, [], "another thread is at it")
+        try:
+            with self._alone(member, wait):
+                for view in views:
+                    fault: Fault = self._journal.quarantined(member.name).get(view, ("differs", ""))[0]
+                    self._journal.quarantine(member.name, view, fault, "it is being rebuilt")
+                    if from_sources:
+                        problem = self._called(member, partial(self._rebuilder.from_sources, member, view), limit=None)
+                    else:
+                        problem = self._called(
+                            member, partial(self._rebuilder.rebuild, member, view, fault), limit=None
+                        )
+                    if problem is None:
+                        done.append(view)
+                        self._emit(ParityMoved(self._clock.now(), member.name, view, "diverged", "verified"))
+                    else:
+                        error = str(problem)
+        except (_StoppedError, *UNAVAILABLE) as stop:
+            error = str(stop)
+        finally:
+            lock.release()
+        after = self.catch_up(member, views, wait=wait)
+        return replace(after, rebuilt=tuple(done), error=after.error and (error or after.error))
+
+    def _report(self, member: Member, replayed: int, rebuilt: list[str], error: str | None) -> CatchUp:
+        left = sum(self._journal.behind(member.name).values())
+        quarantined = tuple(sorted(self._journal.quarantined(member.name)))
+        if error is None and (left or quarantined):
+            reasons = self._journal.quarantined(member.name)
+            error = "; ".join(f"{view}: {why}" for view, (_, why) in sorted(reasons.items())) or "writes are under way"
+        return CatchUp(member.name, replayed, tuple(rebuilt), left, quarantined, error if left or quarantined else None)
+
+    def _alone(self, member: Member, wait: float) -> _Alone:
+        return _Alone(self._records, member.name, wait)
+
+    def _look_at_all(self, member: Member) -> None:
+        """See whether rows were lost, before a replay makes it hard to tell."""
+        views = sorted({*self._journal.written()} - member.looked_at)
+        if views:
+            self._called(member, lambda backend: self.look_safely(member, backend, views))
+
+    def _rebuild(self, member: Member, views: Sequence[str] | None, asked: bool) -> list[str]:
+        done: list[str] = []
+        for view, (fault, _) in sorted(self._journal.quarantined(member.name).items()):
+            if (fault == "differs" and not asked) or (views is not None and view not in views):
+                continue  # rows that are wrong without a known cause are a person's to look at
+            problem = self._called(member, partial(self._rebuilder.rebuild, member, view, fault), limit=None)
+            if problem is None:
+                done.append(view)
+                self._emit(ParityMoved(self._clock.now(), member.name, view, "diverged", "verified"))
+            else:
+                _log.warning("backend %r, view %r cannot be rebuilt: %s", member.name, view, problem)
+        return done
+
+    def _replay(self, member: Member, missed: Missed) -> int:
+        """Do one missed write; return 1 if it was done. A view that cannot go on is quarantined, or left for later."""
+        journal, name, view = self._journal, member.name, missed.view
+        if missed.busy or view in journal.quarantined(name):
+            return 0
+        if not journal.still_missed(name, missed):
+            return 0  # struck off with a later run, or by another process
+        if missed.entry is None:
+            self.quarantine(
+                member, view, "late", f"the journal no longer has the rows of write {missed.seq}, which it missed"
+            )
+            return 0
+        entry = missed.entry
+        if journal.older_busy(name, view, missed.seq):
+            return 0  # in order: a write before it is still under way
+
+        def work(backend: Backend) -> int:
+            self._perform(entry, name, backend)
+            return backend.position(view).sequence
+
+        try:
+            reached = self._called(member, work, None if entry.is_run else self._config.write_deadline)
+        except UNAVAILABLE:
+            raise
+        except E2IError as error:
+            self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
+            return 0
+        lost = self.compare(member, view, journal.reached(name, view), reached)
+        if lost:
+            return 0
+        journal.applied(name, view, missed.seq, reached)
+        if entry.is_run:
+            journal.strike_runs(name, view, entry.kind, missed.seq)
+        self._emit(Replayed(self._clock.now(), name, view, missed.seq))
+        if not journal.standing(name, view).missed:
+            self._emit(ParityMoved(self._clock.now(), name, view, "lagging", "verified"))
+        return 1
+
+    def _called(self, member: Member, work: Callable[[Backend], T], limit: float | None = 30.0) -> T:
+        """Call the backend, and tell its breaker how that ended. Raises `_StoppedError` while it is not called."""
+        permit = member.breaker.allow()
+        if permit is None:
+            raise _StoppedError(f"backend {member.name!r} is not called while its breaker is {member.breaker.state}")
+        try:
+            done = member.call(work, limit)
+        except UNAVAILABLE:
+            member.breaker.failure(permit)
+            raise
+        except BaseException:
+            member.breaker.release(permit)
+            raise
+        member.breaker.success(permit)
+        return done
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._pool.close()
+
+
+class _Alone:
+    """The right to bring one backend up to date, among all processes that share the records."""
+
+    def __init__(self, records: Records, name: str, wait: float) -> None:
+        self._wait = wait
+        self._lock: FileLock | None = None
+        if records.folder is not None:
+            path = records.folder / "locks" / f"recovery-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}.lock"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path)
+
+    def __enter__(self) -> None:
+        if self._lock is not None:
+            try:
+                self._lock.acquire(timeout=self._wait)
+            except Timeout:
+                raise _StoppedError("another process is at it") from None
+            except OSError as error:
+                raise BackendUnavailableError(f"The store's records cannot be locked: {error}.") from error
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()

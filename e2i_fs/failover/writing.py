@@ -1,0 +1,149 @@
+"""Writing to several backends: journalled first, then done wherever it can be done in order (X-4, X-5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from e2i_fs.backend import Backend
+from e2i_fs.clock import Clock
+from e2i_fs.config import FailoverConfig
+from e2i_fs.entries import Entry, Perform
+from e2i_fs.errors import (
+    BackendUnavailableError,
+    E2IError,
+    NoEligibleBackendError,
+    RequestError,
+    RunOverlapError,
+    UnsupportedError,
+)
+from e2i_fs.failover.journal import Journal
+from e2i_fs.failover.member import UNAVAILABLE, Member
+from e2i_fs.failover.parity import Parity
+from e2i_fs.failover.replay import Recovery
+from e2i_fs.failover.said import listed, when
+from e2i_fs.results import Attempt
+from e2i_fs.routing import Outcome
+
+__all__ = ["Writer"]
+
+
+class _Behind(Exception):
+    """The backend gets this write by replay, after those it has not yet taken: why."""
+
+
+class Writer:
+    """Does entries on the members, each in its turn."""
+
+    def __init__(
+        self, members: Sequence[Member], journal: Journal, recovery: Recovery, perform: Perform, config: FailoverConfig,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._members = members
+        self._journal = journal
+        self._recovery = recovery
+        self._perform = perform
+        self._config = config
+        self._clock = clock
+
+    def write(self, entry: Entry) -> list[Outcome]:
+        """Journal ``entry``, then do it on every backend that has all writes before it; the others get it by replay.
+
+        Raises the error of the first backend when it fails for another reason than being down,
+        `NoEligibleBackendError` when nobody took the write.
+        """
+        names = [member.name for member in self._members]
+        seq, new = self._journal.begin(entry, names)
+        outcomes: list[Outcome] = []
+        called = False
+        try:
+            for member in self._members:
+                first = not any(o.error is None for o in outcomes)
+                try:
+                    value, reached = self._write_one(member, entry, seq, first=first)
+                except _Behind as behind:
+                    outcomes.append(Outcome(member.name, error=BackendUnavailableError(str(behind))))
+                    continue
+                except UNAVAILABLE as error:
+                    called = True
+                    outcomes.append(Outcome(member.name, error=error))
+                    continue
+                except E2IError as error:
+                    if first:
+                        raise
+                    outcomes.append(Outcome(member.name, error=error))
+                    continue
+                outcomes.append(Outcome(member.name, value))
+                before = self._journal.reached(member.name, entry.view)
+                self._journal.applied(member.name, entry.view, seq, reached)
+                if self._recovery.compare(member, entry.view, before, reached):
+                    member.looked_at.discard(entry.view)
+                elif entry.is_run:
+                    self._journal.strike_runs(member.name, entry.view, entry.kind, seq)
+        except (RequestError, UnsupportedError, RunOverlapError):
+            if new and not called and not any(o.error is None for o in outcomes):
+                self._journal.forget(entry.view, seq)  # refused before any backend took any of it
+            raise
+        finally:
+            self._journal.end(entry.view, seq)
+        if all(o.error is not None for o in outcomes):
+            if new and not called:
+                self._journal.forget(entry.view, seq)
+            raise self._refused(entry, outcomes, called=called or not new)
+        return outcomes
+
+    def _refused(self, entry: Entry, outcomes: Sequence[Outcome], *, called: bool) -> NoEligibleBackendError:
+        attempts = [Attempt(o.backend, "failed", 0.0, f"{type(o.error).__name__}: {o.error}") for o in outcomes]
+        retry = min(m.breaker.retry_after() for m in self._members)
+        done = (
+            "is not acknowledged, though it may have arrived and is then done everywhere"
+            if called
+            else "was not done anywhere"
+        )
+        made = NoEligibleBackendError(
+            f"No backend took the write to {entry.view!r}, which {done}. {listed(attempts)} Write it again, "
+            f"with the same idempotency key. {when(retry)}",
+            attempts,
+            retry,
+        )
+        made.__cause__ = outcomes[0].error
+        return made
+
+    def _write_one(self, member: Member, entry: Entry, seq: int, *, first: bool) -> tuple[object, int]:
+        """Write to one backend; return what the receipt needs, and how far the backend's own count has come."""
+        limit = None if entry.is_run else self._config.write_deadline
+        if self._is_behind(member, entry.view, seq):
+            if not first:  # somebody has the write: this one gets it in its turn
+                self._recovery.nudge(member)
+                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
+            # Nobody has it yet. What this one has missed is done first, if that can be done in time.
+            self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0)
+            if self._is_behind(member, entry.view, seq):
+                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
+        permit = member.breaker.allow()
+        if permit is None:
+            raise _Behind(f"Backend {member.name!r} is not called while its breaker is {member.breaker.state}.")
+
+        def work(backend: Backend) -> tuple[object, int]:
+            self._recovery.look(member, backend, [entry.view])
+            if self._is_behind(member, entry.view, seq):
+                raise _Behind(f"Backend {member.name!r} has lost its rows; it gets this write when it was rebuilt.")
+            return self._perform(entry, member.name, backend), backend.position(entry.view).sequence
+
+        try:
+            done = member.call(work, limit)
+        except UNAVAILABLE:
+            member.breaker.failure(permit)
+            raise
+        except _Behind:
+            member.breaker.success(permit)
+            self._recovery.nudge(member)
+            raise
+        except BaseException:
+            member.breaker.release(permit)
+            raise
+        member.breaker.success(permit)
+        return done
+
+    def _is_behind(self, member: Member, view: str, seq: int) -> bool:
+        standing = self._journal.standing(member.name, view)
+        return standing.parity is Parity.DIVERGED or self._journal.missed_before(member.name, view, seq)

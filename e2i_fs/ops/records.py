@@ -1,0 +1,127 @@
+"""The store's own durable records: one SQLite file, shared by every process that opens it.
+
+Only integers, text and bytes are stored: other packages register global sqlite3 adapters for times.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from e2i_fs.errors import BackendUnavailableError
+
+__all__ = ["Records"]
+
+
+class Records:
+    """The file ``ledger.sqlite`` below ``folder``; in memory when ``folder`` is None.
+
+    ``schema`` is what its users need there. ``writer`` names this process among those that have it open, so that
+    work left by one that died can be told from work under way.
+    """
+
+    def __init__(self, folder: str | None, schema: str) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.lock = threading.RLock()
+        self.writer = ""
+        self._schema = schema
+        self._pid = -1
+        self._changes = 0
+        self._alive: FileLock | None = None
+        self._connect()
+
+    def extend(self, schema: str) -> None:
+        """Make what another user of the file needs there."""
+        with self.lock:
+            self._schema += schema
+            self._db.executescript(schema)
+
+    def _connect(self) -> None:
+        """Open the file; again in a forked child, since SQLite connections must not cross a fork."""
+        try:
+            if self.folder is not None:
+                (self.folder / "writers").mkdir(parents=True, exist_ok=True)
+            target = ":memory:" if self.folder is None else str(self.folder / "ledger.sqlite")
+            self._db = sqlite3.connect(target, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(self._schema)
+            self.writer = uuid.uuid4().hex
+            if self.folder is not None:
+                # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
+                self._alive = FileLock(self.folder / "writers" / self.writer)
+                self._alive.acquire(timeout=0)
+        except (OSError, sqlite3.Error) as error:
+            raise BackendUnavailableError(
+                f"The store's records in {self.folder} cannot be opened: {error}. Make the folder writable, or name "
+                "another with the configuration key 'state'."
+            ) from error
+        self._pid = os.getpid()
+        self._changes += 1
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the file for writing while the block runs; all of it is kept, or none."""
+        with self.lock:
+            if os.getpid() != self._pid:
+                self._connect()
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+                self._changes += 1
+            except sqlite3.Error as error:
+                raise BackendUnavailableError(
+                    f"The store's records in {self.folder} cannot be written: {error}. Free space, or make the folder "
+                    "writable; nothing was noted."
+                ) from error
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a query."""
+        with self.lock:
+            if os.getpid() != self._pid:
+                self._connect()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise BackendUnavailableError(
+                    f"The store's records in {self.folder} cannot be read: {error}."
+                ) from error
+
+    def version(self) -> tuple[int, int]:
+        """Return something that is another whenever any process has changed the file."""
+        return self.query("PRAGMA data_version")[0][0], self._changes
+
+    def busy(self, writer: str) -> bool:
+        """Return whether the process that wrote under this name is alive."""
+        if writer == self.writer:
+            return True
+        if self.folder is None:
+            return False
+        lock = FileLock(self.folder / "writers" / writer)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self.lock:
+            self._db.close()
+            if self._alive is not None:
+                self._alive.release()
+                Path(self._alive.lock_file).unlink(missing_ok=True)
