@@ -63,7 +63,7 @@ class Changer:
                 if now.revision == wanted.revision:
                     break
                 wanted = now  # somebody else applied as well: the standbys take up theirs too
-            self._journal.start_anew(breaking_views(before, wanted))
+            self._journal.start_anew(sorted({*breaking_views(before, wanted), *breaking_views(known, wanted)}))
             self._journal.is_complete([view for view in wanted.views if view not in known.views])
             self._authority.remember(wanted)
             if removed is not None and removed[0] == "view":

@@ -130,12 +130,12 @@ class Recovery:
 
     def catch_up(
         self, member: Member, views: Sequence[str] | None = None, *, limit: float | None = None, wait: float = 60.0,
-        rebuild: bool = False,
+        rebuild: bool | None = False,
     ) -> CatchUp:  # fmt: skip
         """Make anew what ``member`` lost and replay what it missed, until nothing is left or something stops it.
 
         ``limit`` seconds at most; ``wait`` seconds for another thread or process that is at it. ``rebuild`` makes rows anew
-        that were found to differ, too: without it only those that are known to be lost or never all there.
+        that were found to differ, too: without it only those that are known to be lost or never all there; None makes none.
         """
         until = None if limit is None else self._clock.monotonic() + limit
         replayed = 0
@@ -147,13 +147,15 @@ class Recovery:
         try:
             with self._alone(member, wait):
                 self._look_at_all(member)
-                rebuilt += self._rebuild(member, views, rebuild)
+                rebuilt += [] if rebuild is None else self._rebuild(member, views, rebuild)
                 for missed in self._journal.missed(member.name):
                     if until is not None and self._clock.monotonic() >= until:
                         raise _StoppedError("the time for it was over")
                     if views is None or missed.view in views:
                         replayed += self._replay(member, missed)
-                rebuilt += self._rebuild(member, views, rebuild)  # what a replay has found to be beyond it
+                rebuilt += (
+                    [] if rebuild is None else self._rebuild(member, views, rebuild)
+                )  # what a replay has found to be beyond it
         except (_StoppedError, *UNAVAILABLE) as stop:
             error = str(stop)
         finally:
@@ -212,7 +214,12 @@ class Recovery:
         for view, (fault, _) in sorted(self._journal.quarantined(member.name).items()):
             if (fault == "differs" and not asked) or (views is not None and view not in views):
                 continue  # rows that are wrong without a known cause are a person's to look at
-            problem = self._called(member, partial(self._rebuilder.rebuild, member, view, fault), limit=None)
+            try:
+                problem = self._called(member, partial(self._rebuilder.rebuild, member, view, fault), limit=None)
+            except UNAVAILABLE:
+                raise
+            except E2IError as error:
+                problem = f"{type(error).__name__}: {error}"
             if problem is None:
                 done.append(view)
                 self._emit(ParityMoved(self._clock.now(), member.name, view, "diverged", "verified"))

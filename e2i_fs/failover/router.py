@@ -241,7 +241,7 @@ class Failover:
         query = question.prepare(authority)
         views = list(question.views(query))
         if not degraded:
-            self.recovery.look(member, backend, [v for v in views if v in authority.views])
+            self.recovery.look(member, backend, [v for v in views if v in authority.views and own.has(v)])
         standings = {view: self._standing(member, view, own, authority) for view in views}
         for view, standing in standings.items():
             verdict = ROUTING[Liveness.CLOSED, standing.parity]

@@ -116,7 +116,7 @@ class Writer:
                 self._recovery.nudge(member)
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
             # Nobody has it yet. What this one has missed is done first, if that can be done in time.
-            self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0)
+            self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0, rebuild=None)
             if self._is_behind(member, entry.view, seq):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
         permit = member.breaker.allow()

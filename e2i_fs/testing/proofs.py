@@ -22,9 +22,12 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "point_in_time": (r"native", r""),
     "copyable": (r"^test_g3_a_copy_", r""),
     "local": (r"", r""),
+    "certified": (r"", r""),
 }
 _WORDS = {
     ("local", "yes"): "taken at its word: that no call waits on a network cannot be shown by calls",
+    ("certified", "yes"): "what this certificate is compared with",
+    ("certified", "no"): "it has none yet, or does not say so",
     ("local", "no"): "nothing is promised, so calls are given up at their deadline",
     (
         "copyable",
@@ -70,4 +73,4 @@ def _said(name: str, value: object) -> str:
         return ", ".join(sorted(value)) or "none"
     if name in ("key_kinds", "feature_kinds"):
         return "all" if value is None else ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
-    return "yes" if value else "no"
+    return "yes" if value and value != "none" else "no"

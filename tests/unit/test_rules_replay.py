@@ -202,9 +202,8 @@ def test_a_missed_write_that_is_older_than_a_field_lacks_it(pair) -> None:
     pair.store.write("hcp_stats", batch(("a", at(2), 2)))
     pair.standby.heal()
     now = pair.store.get_feature_view("hcp_stats")
-    pq.write_table(
-        pq.read_table(now.source.path[0]).append_column("later", pa.array([None], pa.int64())), now.source.path
-    )
+    (path,) = now.source.path
+    pq.write_table(pq.read_table(path).append_column("later", pa.array([None], pa.int64())), path)
     pair.store.apply([replace(now, schema=[*now.schema, fs.Field("later", fs.Int64)])])
     assert pair.store.catch_up("standby")["standby"].done
     pair.primary.break_()
