@@ -240,6 +240,11 @@ class Faulty(_Forwarding):
         """Take every fault out."""
         self._scripts.clear()
 
+    def restore(self, script: Script | None) -> None:
+        """Put a fault that was taken out back, unless it has happened as often as it should."""
+        if script is not None and script.times != 0 and script not in self._scripts:
+            self._scripts.append(script)
+
     @property
     def well(self) -> bool:
         """True while no fault is left that can happen."""
@@ -284,16 +289,6 @@ class Faulty(_Forwarding):
     def point_in_time(self, view: str, entities: pa.Table, features: Sequence[str], knowledge: Knowledge) -> pa.Table:
         """See `NativePointInTime`."""
         return self._call("point_in_time", view, entities, features, knowledge)
-
-    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
-        """See `Copyable`."""
-        found: Iterator[tuple[str, pa.Table]] = self._call("batches", view)
-        return found
-
-    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
-        """See `Copyable`."""
-        found: Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]] = self._call("online_rows", view)
-        return found
 
 
 def _size(method: str, args: tuple[Any, ...]) -> int:
