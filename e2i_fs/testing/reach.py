@@ -18,7 +18,7 @@ from e2i_fs.protocol import FeatureStore
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.findings import HarnessError, Stuck
 from e2i_fs.testing.harness import Deviation, Harness
-from e2i_fs.testing.inspector import METHODS, _Worker
+from e2i_fs.testing.inspector import _Worker
 
 __all__ = ["Reach", "made", "place_of"]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from e2i_fs.testing.conformance.amounts import AmountTests
+from e2i_fs.testing.conformance.batches import BatchTests
+from e2i_fs.testing.conformance.beside import AppendsBesideTests
 from e2i_fs.testing.conformance.capabilities import CapabilityTests
 from e2i_fs.testing.conformance.registering import RegisteringTests
 from e2i_fs.testing.conformance.writing import WritingTests
@@ -11,7 +14,7 @@ from e2i_fs.testing.conformance.writing import WritingTests
 __all__ = ["CoreTests"]
 
 
-class CoreTests(RegisteringTests, WritingTests, CapabilityTests):
+class CoreTests(RegisteringTests, WritingTests, BatchTests, AppendsBesideTests, AmountTests, CapabilityTests):
     """Tests of the group *core*."""
 
     group: ClassVar[str] = "core"

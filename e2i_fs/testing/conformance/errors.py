@@ -40,7 +40,7 @@ __all__ = ["ErrorsTests", "every_call", "unavailable"]
 _LIKE: dict[str, tuple[DType, Any, list[Any], list[Any]]] = {
     "string": (String, "a", ["A", "a ", " a", "\u00e1", "\uff41", "a\x00", ""], [1, b"a", True]),
     "int64": (Int64, 1, [-1, 0, 2**32 + 1], ["1", True, 1.5, b"1"]),
-    "bytes": (Bytes, b"a", [b"A", b"a\x00", b""], ["a", 97]),
+    "bytes": (Bytes, b"a\xff", [b"A\xff", b"a\xfe", b"a\xef\xbf\xbd", b"a", b"a\xff\x00", b""], ["a\xff", "a", 97]),
 }
 """By kind of key: a dtype, a key, other keys of it that look like the key, and keys of other types that do."""
 

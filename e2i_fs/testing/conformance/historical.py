@@ -24,31 +24,60 @@ from e2i_fs.testing.kit import Kit
 from e2i_fs.testing.metamorphic import Said, asked_anew, drawn, other_names, same
 from e2i_fs.testing.worlds import Request, World
 
-__all__ = ["EXACT", "HistoricalTests", "exact_kinds"]
+__all__ = ["EXACT", "PAIRS", "TEXTS", "HistoricalTests", "exact_kinds"]
 
 EXACT: dict[str, tuple[d.DType, tuple[Any, ...]]] = {
     "int64": (d.Int64, (2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 0)),
     "int32": (d.Int32, (2**31 - 1, -(2**31), 0)),
-    "float64": (d.Float64, (math.nan, -0.0, 0.0, math.inf, -math.inf, 5e-324, 0.1)),
+    "float64": (d.Float64, (math.nan, -0.0, 0.0, math.inf, -math.inf, 5e-324, 0.1, 0.1 + 0.2, 1 / 3)),
     "float32": (d.Float32, (math.nan, -0.0, 0.0, math.inf, 16777216.0, -0.25)),
     "bool": (d.Bool, (False, True)),
-    "string": (d.String, ("", " ", "é", "e\u0301", "\U0001f600", "NULL", "nan", "x\x00y")),
-    "bytes": (d.Bytes, (b"", b"\x00", b"\xff\x80", b"NULL")),
-    "date": (d.Date, (date(1969, 12, 31), date(2024, 2, 29), date(2261, 1, 1))),
-    "timestamp": (d.Timestamp, (datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2024, 3, 10, 7, 30, 0, 1, UTC))),
-    "json": (d.Json, ("null", "{}", '{"a":1}', '{"a": 1}')),
+    "string": (d.String, (
+        "", " ", "é", "e\u0301", "\U0001f600", "NULL", "nan", "x\x00y", "a\r\nb", "a\n", "a ", "a\\nb\\", "it's", '"a"', "x" * 5_000,
+    )),
+    "bytes": (d.Bytes, (b"", b"\x00", b"\xff\x80", b"NULL", bytes(range(256)) * 257)),
+    "date": (d.Date, (date(1969, 12, 31), date(2024, 2, 29), date(2261, 1, 1), date(2300, 1, 1), date(9999, 12, 31))),
+    "timestamp": (d.Timestamp, (
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2024, 3, 10, 7, 30, 0, 1, UTC),
+        datetime(2300, 1, 1, 0, 0, 0, 1, UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC),
+    )),
+    "json": (d.Json, ("null", "{}", '{"a":1}', '{"a": 1}', '{"b":1,"a":1}', '{"n":9007199254740993.0}')),
     "decimal": (d.Decimal(38, 10), (Decimal("0E-10"), Decimal("1234567890123456789012345678.0000000001"), Decimal("-0.0000000001"))),
     "array": (d.Array(d.Int64), ([], [None], [2**53 + 1, None], [-(2**63)])),
+    "array_of_float64": (d.Array(d.Float64), ([math.nan, None, -0.0], [math.inf])),
+    "array_of_bytes": (d.Array(d.Bytes), ([b"\xff", b""], [None])),
     "vector": (d.Vector(2), ([0.0, -0.0], [math.nan, 1.5])),
     "struct": (d.Struct(b=d.Int64, a=d.String), ({"b": None, "a": None}, {"b": 2**53 + 1, "a": ""})),
+    "struct_of_others": (d.Struct(f=d.Float64, b=d.Bytes, l=d.Array(d.Int64)), (
+        {"f": math.nan, "b": b"\xff", "l": []}, {"f": -0.0, "b": b"", "l": [None]}, {"f": None, "b": None, "l": None},
+    )),
 }  # fmt: skip
-"""For each kind of dtype the values that are easily lost on the way."""
+"""For each kind of dtype, and some nested ones, the values that are easily lost on the way."""
+
+
+TEXTS = (
+    "a", "A", "a ", " a", "é", "e\u0301", "ß", "ss", "K", "\u212a", "\U0001f600", "\U0001f601", "?", "\ufffd", "\ufeffa", "a\u200b",
+    "x" * 64, "x" * 65, "x" * 300, "x" * 301,
+)  # fmt: skip
+"""Keys that a collation, a normal form, a code page or a column of some width takes for one another."""
+
+_SEPARATORS = "_|:,;/. \x00\x1f\t\\'\"-"
+PAIRS = (
+    ("1", "23"), ("12", "3"), ("123", ""), ("", "123"),
+    *((f"1{c}2", "3") for c in _SEPARATORS), *(("1", f"2{c}3") for c in _SEPARATORS),
+)  # fmt: skip
+"""Composite keys that are the same text when their parts are joined, by whatever separator."""
 
 
 def exact_kinds(kit: Kit) -> list[str]:
-    """Return the kinds of dtype that the backend declares, of those in `EXACT`."""
+    """Return the names in `EXACT` of the dtypes that the backend declares, with all that is nested in them."""
     allowed = kit.can.feature_kinds
-    return [kind for kind in EXACT if allowed is None or kind in allowed]
+    return [name for name, (dtype, _) in EXACT.items() if allowed is None or _kinds(dtype) <= allowed]
+
+
+def _kinds(dtype: d.DType) -> set[str]:
+    inner = [dtype.element] if dtype.element is not None else [t for _, t in dtype.fields]
+    return {dtype.kind}.union(*map(_kinds, inner))
 
 
 class HistoricalTests:
@@ -114,19 +143,10 @@ class HistoricalTests:
     @proves("P-7")
     def test_p7_keys_compare_exactly_column_by_column(self, kit: Kit) -> None:
         """Keys that join to the same text, differ by case, space or form, or lack a part, are different keys."""
-        texts = ["1", "01", "1 ", "a", "A", "é", "e\u0301", "", "NULL", "None", "nan"]
+        texts = [*TEXTS, "1", "01", "1 ", "", "NULL", "None", "nan"]
         rows = [row(text, at(1), n) for n, text in enumerate(texts)]
         checked(kit, "P-7", world_of(view_of(rows), [(text, at(2)) for text in [*texts, None, "b", "1.0"]]))
-        pairs = [
-            ("1", "23"),
-            ("12", "3"),
-            ("123", ""),
-            ("", "123"),
-            ("1_2", "3"),
-            ("1", "2_3"),
-            ("1|2", "3"),
-            ("1", "2|3"),
-        ]
+        pairs = PAIRS
         keys = {"a": d.String, "b": d.String}
         rows = [row(pair, at(1), n) for n, pair in enumerate(pairs)]
         asked = [(pair, at(2)) for pair in [*pairs, ("1", None), (None, "23"), (None, None), ("23", "1")]]

@@ -13,8 +13,10 @@ from e2i_fs.backend import OnlineRow
 from e2i_fs.batch import online_rows
 from e2i_fs.clock import from_us, to_us
 from e2i_fs.testing.compare import same_value
-from e2i_fs.testing.conformance.historical import EXACT, exact_kinds
+from e2i_fs.testing.conformance.beside import WritesBesideTests
+from e2i_fs.testing.conformance.historical import EXACT, PAIRS, TEXTS, exact_kinds
 from e2i_fs.testing.conformance.machine import InterleavingTests
+from e2i_fs.testing.conformance.moments import MomentTests
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.directed import NOW, US, at, row, rows_of, view_of, world_of
 from e2i_fs.testing.draw import Draw
@@ -30,7 +32,7 @@ from e2i_fs.testing.worlds import ViewWorld, World
 __all__ = ["OnlineTests"]
 
 
-class OnlineTests(InterleavingTests):
+class OnlineTests(InterleavingTests, WritesBesideTests, MomentTests):
     """Tests of the group *online*."""
 
     group: ClassVar[str] = "online"
@@ -169,17 +171,17 @@ class OnlineTests(InterleavingTests):
 
     @proves("O-5", "P-7")
     def test_o5_answers_line_up_with_the_rows_asked(self, kit: Kit) -> None:
-        """Duplicates, misses and missing keys in any order, for one row and for many; another view's rows are its own."""
+        """Duplicates, misses, missing keys and keys that look alike in any order, for one row and for many, view by view."""
         kit.need_can("online")
         keys = {"a": d.String, "b": d.String}
-        pairs = [("1", "23"), ("12", "3"), ("123", ""), ("", "123"), *((f"k{n}", f"{n}") for n in range(300))]
+        pairs = [*PAIRS, *((f"k{n}", f"{n}") for n in range(300))]
         rows = [row(pair, at(n), n) for n, pair in enumerate(pairs)]
         others = [row(pairs[3], at(9), -3), row(("no", "body"), at(9), -1)]
         base = world_of([view_of(rows, keys=keys), view_of(others, name="w", keys=keys)], [(pairs[0], NOW)])
         order = [(n * 37) % len(pairs) for n in range(700)]
         asks: list[list[Any]] = [
             [pairs[1]], [("1", None)], [("no", "body"), pairs[0], pairs[0], (None, None), pairs[3], pairs[2], pairs[1], pairs[0]],
-            [pairs[n] if n % 7 else (f"miss{n}", "") for n in order],
+            list(PAIRS), [pairs[n] if n % 7 else (f"miss{n}", "") for n in order],
         ]  # fmt: skip
         world = kit.fitted(base, history=False)
         with kit.check("O-5", world), kit.placed(world) as placed:
@@ -189,6 +191,11 @@ class OnlineTests(InterleavingTests):
                 asked = world_of(placed.views, [(pair, NOW) for pair in ask])
                 for view, own in zip(placed.views, (rows, others), strict=True):
                     kit.check_online("O-5", asked, view, own, f"{len(ask)} rows asked.")
+        rows = [row(text, at(1), n) for n, text in enumerate(TEXTS)]
+        world = kit.fitted(world_of(view_of(rows), [(text, NOW) for text in [*TEXTS, "b", None]]), history=False)
+        with kit.check("P-7", world), kit.placed(world) as placed:
+            kit.store.write(placed.views[0].name, rows_table(placed.views[0], rows), to="online")
+            kit.check_online("P-7", placed, placed.views[0], rows, "Keys compare exactly.")
 
     # ---- running ------------------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class RegisteringTests:
             )
             kit.is_("R-1", "The plan of a first apply:", tuple(sorted(done.created)), names)
             sample.write((1, 0, 1))
+            position = kit.backend.position("sample")
             kit.is_("R-1", "The same apply again changes something.", store.apply([view]).changes, False)
             told = replace(view, ttl=timedelta(days=1, microseconds=1), description="told anew", tags={"a": "b"})
             store.apply([told], dry_run=True)
@@ -102,6 +103,7 @@ class RegisteringTests:
             kit.is_("R-1", "The plan of a change:", store.apply([told]).updated, ("view sample",))
             kit.is_("R-1", "The view after its change:", store.get_feature_view("sample"), told)
             sample.expect("R-1", "Another ttl or description lost rows.", 1, expected=[sample.answer(1)])
+            kit.is_("X-4", "The position after another ttl:", kit.backend.position("sample"), position)
             kit.is_("R-1", "The plan of a deletion:", store.delete("sample").removed, ("view sample",))
 
     @proves("R-1")
@@ -147,6 +149,24 @@ class RegisteringTests:
             receipt = new.write((1, 0, 2), key="batch")
             kit.is_("R-4", "The batch id of a dropped batch is still taken.", receipt.repeated, False)
             new.expect("R-4", "A row of the new form is not there.", 1, expected=[new.answer(2)])
+            if len(sample.key_types) > 1:
+                self._another_key(kit)
+
+    def _another_key(self, kit: Kit) -> None:
+        """The same fields under a join key of another dtype: that is a breaking change too."""
+        sample = Sample(kit, "keyed")
+        sample.apply()
+        sample.write((1, 0, 1), key="batch")
+        sample.key_type = sample.key_types[1]
+        kit.raises("R-4", BreakingChangeError, lambda: kit.store.apply([sample.view()]))
+        sample.tell(f"apply keyed again with key k {sample.key_type!r}, allow_breaking=True")
+        kit.store.apply([sample.view()], allow_breaking=True)
+        says = "The join key has another dtype: online rows that count."
+        kit.is_("R-4", says, kit.backend.position("keyed").rows, 0)
+        sample.expect("R-4", "A row under a join key of the old dtype answers.", 1, expected=[ABSENT])
+        kit.is_("R-4", "The rows of history left under a join key of the old dtype:", sample.rows(), 0)
+        sample.write((1, 0, 2), key="batch")
+        sample.expect("R-4", "A row under the new key is not there.", 1, expected=[sample.answer(2)])
 
     @proves("R-4")
     def test_r4_a_view_made_anew_has_no_ghosts(self, kit: Kit) -> None:
@@ -171,6 +191,26 @@ class RegisteringTests:
                 kit.reopen()
                 sample.apply()
                 sample.expect("R-4", "A row of the deleted view answers after reopening.", 1, expected=[ABSENT])
+
+    @proves("R-4", "P-7")
+    def test_r4_deleting_a_view_leaves_views_of_names_like_it(self, kit: Kit) -> None:
+        """A name that another begins with, or matches as a pattern, is another name: only the deleted view's rows go."""
+        names = ("v", "v_1", "vx1", "v1", "av", "v 1", "v%", "v%1")
+        with kit.check("R-4"):
+            samples = [Sample(kit, name) for name in names]
+            for number, sample in enumerate(samples):
+                sample.apply()
+                sample.write((1, 0, number), key="batch")
+            there = list(enumerate(samples))
+            for gone in ("v", "v_1", "v%"):
+                samples[0].tell(f"delete the view {gone}")
+                kit.store.delete(gone)
+                there = [(number, sample) for number, sample in there if sample.name != gone]
+                for number, sample in there:
+                    says = f"Deleting {gone!r} took rows of {sample.name!r}."
+                    sample.expect("R-4", says, 1, expected=[sample.answer(number)])
+            samples[0].apply()
+            samples[0].expect("R-4", "A row of the deleted view answers.", 1, expected=[ABSENT])
 
     @proves("R-4", "O-3")
     def test_r4_a_field_added_later_is_missing_in_older_rows(self, kit: Kit) -> None:
@@ -206,6 +246,13 @@ class RegisteringTests:
             sample.write((1, 60, 2), (2, 60, 3), store=other)
             both = [sample.answer(2), sample.answer(3)]
             sample.expect("R-5", "The first handle does not see the other's write.", 1, 2, expected=both, store=store)
+            one, two = kit.backend, kit.backend_of(other)
+            kit.is_("F-3", "The position as the other handle tells it:", two.position("sample"), one.position("sample"))
+            sample.write((1, 120, 4))
+            both[0] = sample.answer(4)
+            says = "Another handle does not see a newer row of keys that it wrote and read."
+            sample.expect("R-5", says, 1, 2, expected=both, store=other)
+            kit.is_("F-3", "The position after a write of one handle:", two.position("sample"), one.position("sample"))
             if "parquet" in kit.can.sources:
                 kit.place(kit.world(1))
             before, position = kit.backend.definitions(), kit.backend.position("sample")
@@ -213,6 +260,43 @@ class RegisteringTests:
             _same_catalog("Definitions after reopening are others.", kit.backend.definitions(), before)
             sample.expect("R-5", "Rows are lost by reopening.", 1, 2, expected=both)
             kit.is_("F-3", "The position after reopening:", kit.backend.position("sample"), position)
+
+    @proves("R-5", "R-4", "R-1")
+    def test_r5_a_change_made_by_one_handle_is_the_others_at_once(self, kit: Kit) -> None:
+        """Another ttl, a field more, a view deleted and made anew: a handle that knew it as it was writes and reads it as it is."""
+        kit.need_can("persistent")
+        with kit.check("R-5"):
+            store, other, sample = kit.store, kit.handle(), Sample(kit)
+            sample.apply()
+            sample.write((1, 0, 1), store=other)
+            sample.expect("R-5", "Its own write:", 1, expected=[sample.answer(1)], store=other)
+            told = replace(sample.view(), ttl=timedelta(days=2), description="told anew")
+            store.apply([told])
+            kit.is_("R-5", "The view, changed by the first handle:", other.get_feature_view("sample"), told)
+            more = Field("y", sample.value_types[-1])
+            added = Sample(kit, value_type=more.dtype)  # speaks of y's values
+            sample.tell(f"apply sample again through the first handle, with the field y {more.dtype!r} more")
+            store.apply([replace(told, schema=[*told.schema, more])])
+            table = sample.table((1, 60, 2), more=[more])
+            sample.tell("write to sample through another handle, with y", (1, 60, 2))
+            other.write("sample", table, to=sample.target)
+            for handle, who in ((store, "the first handle"), (other, "the handle that wrote it")):
+                for asked, can in ((sample.history, kit.can.append), (sample.online, kit.can.online)):
+                    if can:
+                        got = asked(1, store=handle, feature="y")
+                        kit.is_(
+                            "R-5",
+                            f"A field added by the first handle, written by another, to {who}:",
+                            got,
+                            [added.answer(2)],
+                        )
+            sample.tell("delete sample through the first handle, and apply it anew")
+            store.delete("sample")
+            store.apply([sample.view()])
+            sample.expect("R-4", "A row of the deleted view answers another handle.", 1, expected=[ABSENT], store=other)
+            says = "A batch of the deleted view counts as one of the new view, for another handle."
+            sample.write((1, 0, 1), key="batch", store=other)
+            sample.expect("R-4", says, 1, expected=[sample.answer(1)])
 
     @proves("G-3", "R-5")
     def test_g3_what_is_said_not_to_last_does_not(self, kit: Kit) -> None:

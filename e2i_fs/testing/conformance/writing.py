@@ -1,10 +1,9 @@
-"""The part of the group *core* that is about rows: W-1, W-2, P-8 in history, and F-1."""
+"""The part of the group *core* that is about rows: W-1, P-7, P-8 in history, and F-1."""
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -14,7 +13,7 @@ from e2i_fs.dtypes import KEY_KINDS, Decimal, DType
 from e2i_fs.errors import InvalidBatchError, RequestError
 from e2i_fs.testing.compare import same_value
 from e2i_fs.testing.conformance.rules import proves
-from e2i_fs.testing.conformance.samples import ABSENT, Said, Sample, kept_kinds
+from e2i_fs.testing.conformance.samples import ABSENT, Sample, kept_kinds
 from e2i_fs.testing.draw import Seeded
 from e2i_fs.testing.faults import Breakable
 from e2i_fs.testing.findings import Mismatch
@@ -31,47 +30,6 @@ class WritingTests:
     """Tests of adding rows, and of what is then there."""
 
     group: ClassVar[str] = "core"
-
-    @proves("W-2")
-    def test_w2_a_batch_written_twice_is_one_batch(self, kit: Kit) -> None:
-        """The same batch_id with the same rows is there once and says False, also for another handle and after reopening."""
-        kit.need_can("append")
-        with kit.check("W-2"):
-            sample = Sample(kit)
-            sample.apply()
-            kit.is_("W-2", "The first append of a batch:", sample.append((1, 0, 1), (1, 0, 1), batch_id="a"), True)
-            kit.is_("W-2", "The same batch again:", sample.append((1, 0, 1), (1, 0, 1), batch_id="a"), False)
-            kit.is_("W-2", "The same rows under another id:", sample.append((1, 0, 1), (1, 0, 1), batch_id="b"), True)
-            kit.is_("W-2", "The rows of two batches of two:", sample.rows(), 4)
-            kit.is_("W-2", "A write again says repeated:", sample.write((1, 0, 1), (1, 0, 1), key="a").repeated, True)
-            another = Sample(kit, "another")
-            another.apply()
-            kit.is_("W-2", "The same id in another view:", another.append((1, 0, 1), batch_id="a"), True)
-            if kit.can.persistent:
-                kit.handle().list_feature_views()
-                kit.reopen()
-                kit.is_("W-2", "Again after reopening:", sample.append((1, 0, 1), (1, 0, 1), batch_id="a"), False)
-            kit.is_("W-2", "The rows of two batches of two:", sample.rows(), 4)
-
-    @proves("W-2", "W-1")
-    def test_w2_an_id_used_for_other_rows_is_refused(self, kit: Kit) -> None:
-        """The same batch_id with other rows raises InvalidBatchError, and neither history nor online rows change."""
-        kit.need_can("append")
-        with kit.check("W-2"):
-            sample = Sample(kit)
-            sample.apply()
-            sample.write((1, 0, 1), key="a")
-            others: dict[str, list[Said]] = {"another value": [(1, 0, 2)], "a missing value": [(1, 0, None)], "another key": [(2, 0, 1)],
-                      "another time": [(1, 1e-6, 1)], "one row more": [(1, 0, 1), (1, 0, 1)]}  # fmt: skip
-            for what, rows in others.items():
-                try:
-                    done = sample.append(*rows, batch_id="a")
-                except InvalidBatchError:
-                    continue
-                raise Mismatch("W-2", f"A used batch_id with {what}.", expected="InvalidBatchError", got=done)
-            kit.raises("W-2", InvalidBatchError, lambda: sample.write((2, 60, 2), key="a"))
-            kit.is_("W-2", "History after refusals:", sample.rows(), 1)
-            sample.expect("W-2", "A refused batch was written.", 1, 2, expected=[sample.answer(1), ABSENT])
 
     @proves("W-1", "O-7")
     def test_w1_a_batch_of_another_form_leaves_nothing(self, kit: Kit) -> None:
@@ -192,25 +150,6 @@ class WritingTests:
                     answer = kit.store.get_online_features([f"{view.name}:x"], pa.table(columns)).to_dict()["x"]
                     kit.is_("P-7", f"Online by keys of {types}:", list(zip(keys, answer, strict=True)), expected)
 
-    @proves("W-2", "P-8")
-    def test_w2_the_store_holds_exactly_what_was_appended(self, kit: Kit) -> None:
-        """Read past the API, the history is the rows of every batch, each once, whatever was repeated or refused."""
-        kit.need_can("append")
-        kit.need("raw_read")
-        with kit.check("W-2"):
-            sample = Sample(kit)
-            sample.apply()
-            batches = [((1, 0, 1), (2, 0, None)), ((1, 60, 2),), ((1, 0, 1), (1, 0, 1))]
-            for n, rows in enumerate(batches):
-                sample.append(*rows, batch_id=f"b{n}")
-                sample.append(*rows, batch_id=f"b{n}")
-            kit.raises("W-2", InvalidBatchError, lambda: sample.append((9, 0, 9), batch_id="b0"))
-            wanted = sample.table(*(row for rows in batches for row in rows))
-            got = kit.raw_read("sample", wanted.schema)
-            lacking = [name for name in wanted.column_names if name not in got.column_names]
-            kit.is_("W-2", "Columns that are not in what raw_read gave:", lacking, [])
-            kit.is_("W-2", "The rows that lie in the store, and how often:", _counted(got), _counted(wanted))
-
     @proves("P-10", "R-5")
     def test_p1_rows_of_another_program_are_found(self, kit: Kit) -> None:
         """Rows added past the API answer like appended ones, with rows appended before and after them."""
@@ -262,9 +201,16 @@ class WritingTests:
             backend.online_write("sample", keys, later, at_us=rows[0].event_us)
             now = backend.position("sample")
             kit.is_("F-1", "With a row one second ahead:", (now.newest_event_us, now.rows), (later[0].event_us, 3))
-
-
-def _counted(table: pa.Table) -> dict[str, int]:
-    """Return how often each row is there, by its text: NaN is the same as NaN, -0.0 another than 0.0."""
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return dict(sorted(Counter(repr(row) for row in rows).items()))
+            both = [rows[0], OnlineRow(rows[0].event_us + 43_201_000_001, None, rows[0].values)]
+            backend.online_write("sample", [*keys, *keys], both, at_us=rows[0].event_us)
+            now = backend.position("sample")
+            says = "A key with a row that answers and two that wait is one key; the newest time is exact:"
+            kit.is_("F-1", says, (now.newest_event_us, now.rows), (both[1].event_us, 3))
+            old = Sample(kit, "old")
+            old.apply()
+            keys, rows = old.online_batch((1, -2_000_000_000, 1))
+            backend.online_write("old", keys, rows, at_us=midnight)
+            stands = backend.position("old")
+            kit.is_("F-1", "A row from before 1970:", (stands.newest_event_us, stands.rows), (rows[0].event_us, 1))
+            backend.online_write("old", keys, rows, at_us=midnight)
+            kit.is_("X-4", "A write to one view moved the position of another.", backend.position("sample"), now)
