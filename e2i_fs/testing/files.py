@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,15 @@ def definitions(world: World, folder: Path, *, kind: str = "parquet") -> list[Fe
 
 def _definition(view: ViewWorld, source: Source) -> FeatureView:
     types = dict(view.keys)
-    entities = [
-        Entity(f"{view.name}_e{n}", join_keys={k: types[k] for k in keys}) for n, keys in enumerate(view.entities)
-    ]
+    entities = [_entity({k: types[k] for k in keys}) for keys in view.entities]
     schema = [Field(name, dtype) for name, dtype in view.fields]
     return FeatureView(view.name, entities=entities, schema=schema, source=source, ttl=view.ttl)
+
+
+def _entity(join_keys: dict[str, DType]) -> Entity:
+    """Return the entity of these keys: the same for all worlds, so that a store that sees thousands does not fill up."""
+    digest = hashlib.sha256(repr(sorted((k, repr(t)) for k, t in join_keys.items())).encode()).hexdigest()[:6]
+    return Entity(f"{'_'.join(join_keys)}_{digest}", join_keys=join_keys)
 
 
 def _parquet_source(view: ViewWorld, paths: Sequence[Path]) -> ParquetSource:
