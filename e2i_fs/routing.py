@@ -11,11 +11,13 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Entry, Perform
-from e2i_fs.errors import BackendError, UnsupportedError
+from e2i_fs.errors import BackendDataError, BackendError, UnsupportedError
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
 
 __all__ = ["Answered", "BackendHealth", "Outcome", "Question", "Router", "Single"]
+
+_ROUNDS = 200
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -143,7 +145,7 @@ class Router(Protocol):
 
 def change_catalog(backend: Backend, to: Callable[[Catalog], Catalog]) -> None:
     """Change one backend's catalogue; when somebody else changes it in between, start again from theirs (R-1)."""
-    while True:
+    for _ in range(_ROUNDS):
         current = backend.definitions()
         wanted = to(current)
         if wanted.revision == current.revision:
@@ -151,6 +153,10 @@ def change_catalog(backend: Backend, to: Callable[[Catalog], Catalog]) -> None:
         check_capabilities(backend.capabilities, current, wanted)
         if backend.apply(wanted, expected=current.revision):
             return
+    raise BackendDataError(
+        f"The definitions were others each of {_ROUNDS} times that they were to be changed. Unless that many processes apply at "
+        "once, the backend does not tell the definitions that it keeps."
+    )
 
 
 def check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> None:

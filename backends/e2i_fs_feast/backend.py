@@ -28,11 +28,13 @@ from e2i_fs_feast.registry import Registered, Snapshot, snapshot
 from e2i_fs_feast.repository import Repository, Signature
 from e2i_fs_feast.state import State
 from e2i_fs_feast.stores import open_online_store
+from e2i_fs_feast.timeouts import DEFAULT_TIMEOUT, has_default_timeout
 
 __all__ = ["FeastBackend"]
 
 _log = logging.getLogger("e2i_fs.feast")
 _SOURCES = frozenset({"parquet", "push"})
+_SHORTEST = 0.1  # seconds: a write of some hundred keys is one command, and must not fail for being large
 _CERTIFIED = ("sqlite", "redis")  # the online stores with which docs/certificates has a full certificate
 
 
@@ -160,6 +162,11 @@ class FeastBackend:
         found = self._registered(view)
         with driver_errors(f"feast backend {self._name!r}: asking how far {view!r} is"):
             return self._required().position(found)
+
+    def set_timeout(self, read: float, write: float) -> None:
+        """Pass a deadline shorter than the default of half a second on to Redis; one that the configuration gives stays."""
+        if self.store is not None and has_default_timeout(self.repository.config.online_store):
+            self.store.set_timeout(min(DEFAULT_TIMEOUT, max(_SHORTEST, read)))
 
     def ping(self, deadline: float) -> float:
         """Ask the online store and look at the registry."""

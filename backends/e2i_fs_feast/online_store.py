@@ -70,6 +70,10 @@ class OnlineStore(Protocol):
         """Return how many keys the view has online and Feast's newest event time (µs); (0, None) if that is dear."""
         ...
 
+    def set_timeout(self, seconds: float) -> None:
+        """Let no call wait longer on a network; nothing where there is none."""
+        ...
+
     def ping(self, deadline: float) -> None:
         """Return when the store has answered; raise what its driver raises when ``deadline`` seconds have passed."""
         ...

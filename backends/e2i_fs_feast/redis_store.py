@@ -54,6 +54,13 @@ class RedisStore:
         self._writing._online_store = config.online_store.model_copy(update={"skip_dedup": True})
         self._turn = threading.Lock()
 
+    def set_timeout(self, seconds: float) -> None:
+        """Let no command wait longer for its answer; for connections made from now on."""
+        pool = self._client.connection_pool
+        pool.connection_kwargs["socket_timeout"] = seconds
+        pool.connection_kwargs["socket_connect_timeout"] = seconds
+        pool.disconnect()
+
     def _connected(self, connection: Any) -> None:
         self.connections += 1
         connection.on_connect()

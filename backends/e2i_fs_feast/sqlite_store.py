@@ -164,6 +164,9 @@ class SqliteStore:
                 raise
             return 0, None
 
+    def set_timeout(self, seconds: float) -> None:
+        """Nothing waits on a network here."""
+
     def ping(self, deadline: float) -> None:
         """Ask the database for its schema version."""
         self._connection().execute("PRAGMA schema_version").fetchone()

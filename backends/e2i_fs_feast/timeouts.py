@@ -7,9 +7,10 @@ from typing import Any
 
 from e2i_fs.errors import ConfigError
 
-__all__ = ["with_timeouts", "without_secrets"]
+__all__ = ["DEFAULT_TIMEOUT", "has_default_timeout", "with_timeouts", "without_secrets"]
 
-_DEFAULTS = {"retry": "null", "socket_timeout": "0.5", "socket_connect_timeout": "0.5"}
+DEFAULT_TIMEOUT = 0.5
+_DEFAULTS = {"retry": "null", "socket_timeout": str(DEFAULT_TIMEOUT), "socket_connect_timeout": str(DEFAULT_TIMEOUT)}
 _SECRETS = {"password": "${FEAST_REDIS_PASSWORD}", "username": "${FEAST_REDIS_USERNAME}"}
 
 
@@ -41,6 +42,11 @@ def with_timeouts(online_store: Mapping[str, Any]) -> dict[str, Any]:
     given = {part.split("=", 1)[0] for part in parts if "=" in part}
     parts += [f"{key}={value}" for key, value in _DEFAULTS.items() if key not in given]
     return {**online_store, "connection_string": ",".join(parts)}
+
+
+def has_default_timeout(online_store: Any) -> bool:
+    """Return whether the configuration of a Redis has the timeout that `with_timeouts` gave it."""
+    return f"socket_timeout={DEFAULT_TIMEOUT}" in str(getattr(online_store, "connection_string", "")).split(",")
 
 
 def without_secrets(online_store: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,12 +81,24 @@ class Member:
             return work(self.backend)
         if timeout <= 0:
             raise DeadlineExceededError(f"No time was left to ask backend {self.name!r}.")
-        future = self._pool.submit(lambda: work(self.backend))
+        return self.wait(self.start(work), timeout)
+
+    def start(self, work: Callable[[Backend], T]) -> concurrent.futures.Future[T]:
+        """Begin ``work(backend)`` in a thread; raise `ThrottledError` when all of them are taken."""
+        return self._pool.submit(lambda: work(self.backend))
+
+    def wait(self, future: concurrent.futures.Future[T], timeout: float | None, *, give_up: bool = True) -> T:
+        """Return what was begun; raise `DeadlineExceededError` after ``timeout`` seconds.
+
+        Without ``give_up`` the time that has passed is told by a plain `TimeoutError`, and the call goes on.
+        """
         try:
             return future.result(timeout)
         except concurrent.futures.TimeoutError as error:
             if future.done() and future.exception() is error:
-                raise  # the work's own error, which happens to be a TimeoutError
+                raise DeadlineExceededError(f"Backend {self.name!r}: {error}") from error  # the work's own
+            if not give_up:
+                raise
             future.cancel()
             raise DeadlineExceededError(f"Backend {self.name!r} did not answer within {timeout:.3f} s.") from error
 

@@ -22,6 +22,7 @@ from e2i_fs.failover.authority import Authority
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.change import Changer
+from e2i_fs.failover.hedge import Hedge
 from e2i_fs.failover.journal import Journal, JournalState
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.parity import Standing
@@ -81,6 +82,7 @@ class Failover:
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)
         self._shadow = Shadow(self._members, self.journal, self.recovery, config, clock, chance)
         self._retries = Budget(config.retries.burst)
+        self._hedge = None if config.hedge is None else Hedge(config.hedge)
 
     def open_all(self) -> None:
         """Open every backend now; one that is down is left for later, any other fault is raised (X-2)."""
@@ -190,10 +192,19 @@ class Failover:
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
         left = None if asked.limit is None else self._share(member, asked.limit - (begun - asked.started))
+
+        def work(backend: Backend) -> tuple[Catalog, Any, Any, dict[str, Standing]]:
+            return self._answer(member, backend, question, degraded=degraded_because is not None)
+
         try:
-            catalog, query, value, standings = member.call(
-                lambda backend: self._answer(member, backend, question, degraded=degraded_because is not None), left
-            )
+            if self._hedge is not None and asked.may_hedge and self._hedge.applies(member, self._after(member)):
+                found, beside = self._hedge.ask(member, permit, work, lambda: self._beside(member, asked), left)
+                if beside is not None:
+                    return beside
+                assert found is not None
+                catalog, query, value, standings = found
+            else:
+                catalog, query, value, standings = member.call(work, left)
         except UNAVAILABLE as error:
             member.breaker.failure(permit)
             asked.errors.append(error)
@@ -227,10 +238,26 @@ class Failover:
             self._shadow.maybe_compare(member, question, catalog, query, value, list(standings))
         return Answered(value, query, catalog, member.name, provenance)
 
+    def _beside(self, slow: Member, asked: _Asked) -> Answered[Any, Any]:
+        """Ask the backends after ``slow`` for an unmarked answer, while it is still at it (X-3)."""
+        asked.may_hedge = False
+        asked.attempts.append(Attempt(slow.name, "slow", self._clock.monotonic() - asked.started))
+        for other in self._after(slow):
+            try:
+                answer = self._try(other, asked, degraded_because=None)
+            except (_NotTheSame, *UNAVAILABLE):
+                continue
+            assert self._hedge is not None
+            self._hedge.asked_beside(other)
+            return answer
+        raise NoEligibleBackendError("Nobody else may answer.", asked.attempts, 0.0)
+
+    def _after(self, member: Member) -> list[Member]:
+        return self._members[self._members.index(member) + 1 :]
+
     def _share(self, member: Member, left: float) -> float:
         """Return how much of the time left ``member`` may take: later ones that may wait on a network get as much."""
-        later = self._members[self._members.index(member) + 1 :]
-        return left / (1 + sum(not other.local for other in later))
+        return left / (1 + sum(not other.local for other in self._after(member)))
 
     def _answer(
         self, member: Member, backend: Backend, question: Question[Q, T], *, degraded: bool
@@ -368,7 +395,7 @@ class Failover:
         return found
 
     def _hedged(self, member: Member) -> float:
-        return 0.0
+        return 0.0 if self._hedge is None else self._hedge.share(member)
 
     def close(self) -> None:
         """Close every backend, whatever one of them raises."""
@@ -387,7 +414,7 @@ class Failover:
 class _Asked:
     """One read under way: its question, the time it may take, and what was tried."""
 
-    __slots__ = ("attempts", "errors", "limit", "question", "retried", "started")
+    __slots__ = ("attempts", "errors", "limit", "may_hedge", "question", "retried", "started")
 
     def __init__(self, question: Question[Any, Any], limit: float | None, started: float) -> None:
         self.question = question
@@ -396,6 +423,7 @@ class _Asked:
         self.attempts: list[Attempt] = []
         self.errors: list[E2IError] = []
         self.retried = False
+        self.may_hedge = question.kind == "online"
 
     def left(self, clock: Clock) -> float:
         """Return the seconds left; plenty when there is no limit."""
