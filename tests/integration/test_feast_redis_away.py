@@ -194,7 +194,8 @@ def test_failover_does_not_trust_a_primary_whose_redis_was_restarted_empty(
     primary = {"name": "primary", "backend": "feast", "path": str(tmp_path / "feast"), "online_store": online}
     standby = {"name": "standby", "backend": "duckdb", "path": str(tmp_path / "duckdb")}
     clock = FakeClock(kit.NOW)
-    with fs.connect({"backends": [primary, standby], "failover": {"shadow_rate": 0}}, clock=clock) as store:
+    failover = {"shadow_rate": 0, "background": False}
+    with fs.connect({"backends": [primary, standby], "failover": failover}, clock=clock) as store:
         store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])])
         rows = pa.table({"k": ["a", "b"], "event_timestamp": [kit.NOW - timedelta(days=1)] * 2, "x": [1, 2]})
         store.write("v", rows)
@@ -216,3 +217,5 @@ def test_failover_does_not_trust_a_primary_whose_redis_was_restarted_empty(
             assert served() == ([3, 2], "standby", False)
             clock.advance(timedelta(seconds=20))
         assert {h.name: h.parity["v"] for h in store.health()} == {"primary": "diverged", "standby": "verified"}
+        assert store.catch_up("primary")["primary"].rebuilt == ("v",)
+        assert served() == ([3, 2], "primary", False)
