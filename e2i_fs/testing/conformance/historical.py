@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from e2i_fs import dtypes as d
 from e2i_fs.backend import Knowledge, NativePointInTime
-from e2i_fs.clock import to_us
+from e2i_fs.clock import from_us, to_us
 from e2i_fs.definitions import Field
 from e2i_fs.errors import LabelRequestedError
 from e2i_fs.historical import EntityFrame
@@ -24,7 +24,7 @@ from e2i_fs.testing.kit import Kit
 from e2i_fs.testing.metamorphic import Said, asked_anew, drawn, other_names, same
 from e2i_fs.testing.worlds import Request, World
 
-__all__ = ["EXACT", "PAIRS", "TEXTS", "HistoricalTests", "exact_kinds"]
+__all__ = ["EXACT", "ODD", "PAIRS", "TEXTS", "HistoricalTests", "exact_kinds"]
 
 EXACT: dict[str, tuple[d.DType, tuple[Any, ...]]] = {
     "int64": (d.Int64, (2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 0)),
@@ -60,6 +60,9 @@ TEXTS = (
     "x" * 64, "x" * 65, "x" * 300, "x" * 301,
 )  # fmt: skip
 """Keys that a collation, a normal form, a code page or a column of some width takes for one another."""
+
+ODD = from_us(1_100_482_057_483_039)
+"""A time in 2004 that loses its last microsecond as a float of seconds."""
 
 _SEPARATORS = "_|:,;/. \x00\x1f\t\\'\"-"
 PAIRS = (

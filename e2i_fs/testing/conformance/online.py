@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from e2i_fs import dtypes as d
@@ -14,7 +14,7 @@ from e2i_fs.batch import online_rows
 from e2i_fs.clock import from_us, to_us
 from e2i_fs.testing.compare import same_value
 from e2i_fs.testing.conformance.beside import WritesBesideTests
-from e2i_fs.testing.conformance.historical import EXACT, PAIRS, TEXTS, exact_kinds
+from e2i_fs.testing.conformance.historical import EXACT, ODD, PAIRS, TEXTS, exact_kinds
 from e2i_fs.testing.conformance.machine import InterleavingTests
 from e2i_fs.testing.conformance.moments import MomentTests
 from e2i_fs.testing.conformance.rules import proves
@@ -30,6 +30,8 @@ from e2i_fs.testing.strategies import draw_orders
 from e2i_fs.testing.worlds import ViewWorld, World
 
 __all__ = ["OnlineTests"]
+
+LATE = datetime(2300, 1, 1, 0, 0, 0, 1, UTC)  # beyond what 64 bits of nanoseconds hold
 
 
 class OnlineTests(InterleavingTests, WritesBesideTests, MomentTests):
@@ -68,6 +70,7 @@ class OnlineTests(InterleavingTests, WritesBesideTests, MomentTests):
         rivals: dict[str, list[tuple[Any, ...]]] = {  # event, created, x, y: the winner last
             "event": [(at(1), at(9), 9, "z"), (at(2), at(1), 8, "z"), (at(2) + US, None, None, "a")],
             "created": [(at(1), None, 9, "z"), (at(1), at(1), 8, "z"), (at(1), at(1) + US, 1, None)],
+            "long ago": [(ODD, None, 9, "z"), (ODD, ODD - US, 8, "z"), (ODD, ODD, 1, None)],
             "values": [(at(1), at(1), None, "z"), (at(1), at(1), 1, None), (at(1), at(1), 1, "a")],
         }
         rows = [row(key, e, x, y, created=c) for key, found in rivals.items() for e, c, x, y in found]
@@ -165,6 +168,10 @@ class OnlineTests(InterleavingTests, WritesBesideTests, MomentTests):
             view = placed.views[0]
             kit.store.write(view.name, batch_table(view, range(len(rows))), to="online")
             kit.check_online("O-3", placed, view, rows)
+            kit.clock.set(LATE)
+            rows.append(row("k0", LATE, *rows[-1].values))
+            kit.store.write(view.name, rows_table(view, rows[-1:]), to="online")
+            kit.check_online("O-3", placed, view, rows, "With a row of the year 2300, in that year.")
             if kit.can.persistent:
                 kit.reopen()
                 kit.check_online("O-3", placed, view, rows, "After the store was opened again.")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from e2i_fs.dtypes import Float64, String
 from e2i_fs.errors import InvalidBatchError
 from e2i_fs.testing.conformance.asking import checked
+from e2i_fs.testing.conformance.historical import ODD
 from e2i_fs.testing.conformance.invariance import InvarianceTests
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.conformance.unseen import UnseenTests
@@ -87,7 +88,8 @@ class TemporalTests(UnseenTests, InvarianceTests):
         one, two = at(1), at(2)
         rivals: dict[str, list[tuple[Any, ...]]] = {  # created, x, y; the winner first
             "created": [(two, 1.0, "a"), (one, 9.0, "z"), (None, 9.0, "z")],
-            "by a microsecond": [(two, 1.0, "a"), (two - US, 9.0, "z")],
+            "long ago": [(ODD, 1.0, "a"), (ODD - US, 9.0, "z")],
+            "by a microsecond": [(two + 3 * US, 1.0, "a"), (two + 2 * US, 9.0, "z")],
             "unknown": [(one, 0.0, "a"), (None, math.nan, "z")],
             "missing": [(one, -math.inf, "a"), (one, None, "z")],
             "nan": [(one, math.nan, "a"), (one, math.inf, "z")],

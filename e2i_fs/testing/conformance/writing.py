@@ -12,6 +12,7 @@ from e2i_fs.definitions import Entity, FeatureView, Field
 from e2i_fs.dtypes import KEY_KINDS, Decimal, DType
 from e2i_fs.errors import InvalidBatchError, RequestError
 from e2i_fs.testing.compare import same_value
+from e2i_fs.testing.conformance.historical import EXACT, exact_kinds
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.conformance.samples import ABSENT, Sample, kept_kinds
 from e2i_fs.testing.draw import Seeded
@@ -93,6 +94,8 @@ class WritingTests:
         draw = Seeded(kit.seed)
         kinds = kept_kinds(kit.can.feature_kinds, ALL_KINDS)
         fields = {f"f{n}": draw_dtype(draw, (kind,)) for n, kind in enumerate([*kinds, *kinds])}
+        exact = {f"exact_{name}": EXACT[name] for name in exact_kinds(kit)}
+        fields |= {name: dtype for name, (dtype, _) in exact.items()}
         count = 100
         with kit.check("P-8"):
             sample = Sample(kit)
@@ -102,6 +105,8 @@ class WritingTests:
             )  # fmt: skip
             kit.store.apply([view])
             written = {name: [draw_value(draw, dtype) for _ in range(count)] for name, dtype in fields.items()}
+            for name, (_, values) in exact.items():  # each once, the rest missing
+                written[name] = [*values, *(None for _ in range(count - len(values)))]
             table = sample.table(*((n, 0, None) for n in range(count))).drop_columns(["x"])
             for name, dtype in fields.items():
                 table = table.append_column(name, pa.array(written[name], arrow_type(dtype)))
