@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from e2i_fs.catalog import Catalog
+import json
+
+from e2i_fs.catalog import Catalog, breaking_views
+from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.ops.ledger import Ledger
 
@@ -10,10 +13,15 @@ __all__ = ["Authority"]
 
 
 class Authority:
-    """The catalogue that counts, remembered durably for when the primary is away or has lost everything."""
+    """The catalogue that counts, remembered durably for when the primary is away or has lost everything.
 
-    def __init__(self, ledger: Ledger) -> None:
+    It is the one place that learns of a new catalogue, so what a change has dropped is forgotten with it, whoever made
+    the change and wherever that was cut short.
+    """
+
+    def __init__(self, ledger: Ledger, journal: Journal) -> None:
         self._ledger = ledger
+        self._journal = journal
         self._remembered: Catalog | None = None
 
     def of(self, member: Member, own: Catalog) -> Catalog:
@@ -34,13 +42,20 @@ class Authority:
         return self._remembered
 
     def remember(self, catalog: Catalog) -> None:
-        """Keep what was seen of a whole primary."""
-        if self._remembered is None or self._remembered.revision != catalog.revision:
-            self._ledger.set_notes(
-                {
-                    "catalog": catalog.to_json(),
-                    "catalog revision": catalog.revision,
-                    "catalog views": len(catalog.views),
-                }
+        """Keep what was seen of a whole primary, and forget the writes that its changes have dropped."""
+        if self._remembered is not None and self._remembered.revision == catalog.revision:
+            return
+        before = self.last() or Catalog()
+        if before.revision != catalog.revision or self._ledger.note("catalog revision") is None:
+            notes = {
+                "catalog": catalog.to_json(),
+                "catalog revision": catalog.revision,
+                "catalog views": len(catalog.views),
+            }
+            self._journal.defined(
+                {name: json.dumps(value) for name, value in notes.items()},
+                anew=list(breaking_views(before, catalog)),
+                gone=[view for view in before.views if view not in catalog.views],
+                fingerprints={view: catalog.fingerprint(view) for view in catalog.views},
             )
-            self._remembered = catalog
+        self._remembered = catalog

@@ -54,6 +54,8 @@ class Changer:
             for standby in self._members[1:]:
                 own = standby.backend.definitions()
                 check_capabilities(standby.backend.capabilities, own, own.holding(wanted))
+            without_rows = {*breaking_views(known, wanted), *(view for view in wanted.views if view not in known.views)}
+            self._journal.intend({view: wanted.fingerprint(view) for view in sorted(without_rows)})
             while True:
                 before = primary.backend.definitions()
                 for standby in self._members[1:]:
@@ -63,11 +65,7 @@ class Changer:
                 if now.revision == wanted.revision:
                     break
                 wanted = now  # somebody else applied as well: the standbys take up theirs too
-            self._journal.start_anew(sorted({*breaking_views(before, wanted), *breaking_views(known, wanted)}))
-            self._journal.is_complete([view for view in wanted.views if view not in known.views])
             self._authority.remember(wanted)
-            if removed is not None and removed[0] == "view":
-                self._journal.forget_view(removed[1])
 
     def _change_standby(
         self, standby: Member, known: Catalog, before: Catalog, wanted: Catalog, removed: tuple[str, str] | None

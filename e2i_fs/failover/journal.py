@@ -8,7 +8,7 @@ be made anew. What of them is given up is known for each view, so that nobody ta
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, se
 CREATE TABLE IF NOT EXISTS quarantined (backend TEXT NOT NULL, view TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS complete (view TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS intended (view TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reached (backend TEXT NOT NULL, view TEXT NOT NULL, sequence INTEGER NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS given_up (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
@@ -257,10 +258,29 @@ class Journal:
         known = self._records.query("SELECT 1 FROM complete WHERE view = ?", (view,))
         return None if known else "rows were written to it before it was behind failover"
 
-    def is_complete(self, views: Sequence[str]) -> None:
-        """Say that nothing was written to these views yet, so that the journal will have all of it."""
+    def intend(self, fingerprints: Mapping[str, str]) -> None:
+        """Note how views are about to be defined that have no rows then, so that the journal will have all of them."""
         with self._records.transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO complete VALUES (?)", [(view,) for view in views])
+            db.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?)", list(fingerprints.items()))
+
+    def defined(
+        self, notes: Mapping[str, str], anew: Sequence[str], gone: Sequence[str], fingerprints: Mapping[str, str]
+    ) -> None:
+        """Keep ``notes`` of a catalogue, and in the same step forget what its changes have dropped.
+
+        ``anew`` are views that lost their rows by a breaking change, ``gone`` those that are no longer there. The journal
+        has everything of those whose ``fingerprints`` were intended: they were made by this store, without rows.
+        """
+        with self._records.transaction() as db:
+            for view in (*anew, *gone):
+                self._forget(db, view)
+            for view in gone:
+                db.execute("DELETE FROM heads WHERE view = ?", (view,))
+            for view, fingerprint in db.execute("SELECT view, fingerprint FROM intended").fetchall():
+                if fingerprints.get(view) == fingerprint:
+                    db.execute("INSERT OR IGNORE INTO complete VALUES (?)", (view,))
+                    db.execute("DELETE FROM intended WHERE view = ?", (view,))
+            db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", list(notes.items()))
 
     def reached(self, backend: str, view: str) -> int:
         """Return how far the backend's own count of writes had come when it last took one."""
@@ -282,21 +302,10 @@ class Journal:
 
     # ---- forgetting ---------------------------------------------------------------------------------------
 
-    def start_anew(self, views: Sequence[str]) -> None:
-        """Forget the writes to views whose rows a breaking change has dropped, everywhere."""
-        with self._records.transaction() as db:
-            for view in views:
-                for table in ("missed", "quarantined", "reached", "given_up"):
-                    db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
-                self._remove(db, "view = ?", (view,))
-                db.execute("INSERT OR IGNORE INTO complete VALUES (?)", (view,))
-
-    def forget_view(self, view: str) -> None:
-        """Forget everything of a deleted view."""
-        self.start_anew([view])
-        with self._records.transaction() as db:
-            for table in ("heads", "complete"):
-                db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
+    def _forget(self, db: Any, view: str) -> None:
+        for table in ("missed", "quarantined", "reached", "given_up", "complete"):
+            db.execute(f"DELETE FROM {table} WHERE view = ?", (view,))
+        self._remove(db, "view = ?", (view,))
 
     def readmit(self, backend: str, views: Sequence[str]) -> None:
         """Forget what is held against ``backend`` for these views: somebody has made it whole."""

@@ -67,12 +67,12 @@ class Failover:
         self._config = config
         self._clock = clock
         self._emit = emit
-        self._authority = Authority(ledger)
         self._members = [
             Member(name, "standby" if i else "primary", opener, self._breaker(name), config)
             for i, (name, opener) in enumerate(openers.items())
         ]
         self.journal = Journal(ledger.records, config.journal.max_bytes)
+        self._authority = Authority(ledger, self.journal)
         perform: Perform = performer(ledger, clock)
         rebuilder = Rebuilder(self._members, self.journal, perform, self._last_authority, lambda: to_us(clock.now()))
         self.recovery = Recovery(
