@@ -35,7 +35,7 @@ from e2i_fs.testing.findings import Inapplicable, Mismatch
 from e2i_fs.testing.inspector import Inspected
 from e2i_fs.testing.kit import Kit
 
-__all__ = ["ErrorsTests", "every_call", "unavailable"]
+__all__ = ["ErrorsTests", "answers_to", "every_call", "unavailable"]
 
 _LIKE: dict[str, tuple[DType, Any, list[Any], list[Any]]] = {
     "string": (String, "a", ["A", "a ", " a", "\u00e1", "\uff41", "a\x00", ""], [1, b"a", True]),
@@ -133,7 +133,7 @@ class ErrorsTests:
                     expected = [sample.answer(1) if key is own else ABSENT for key in keys]
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore", KeyTypeWarning)
-                        found = _asked(kit, sample, keys, table)
+                        found = answers_to(kit, sample, keys, table)
                     for where, got in found.items():
                         pairs = list(zip(keys, got, strict=True))
                         wanted = list(zip(keys, expected, strict=True))
@@ -256,7 +256,7 @@ def unavailable(rule: str, what: str, call: Callable[[], Any], *kinds: type[E2IE
     raise Mismatch(rule, f"{what} answered.", expected=names, got=got)
 
 
-def _asked(kit: Kit, sample: Sample, keys: list[Any], table: pa.Table) -> dict[str, list[tuple[Any, str]]]:
+def answers_to(kit: Kit, sample: Sample, keys: list[Any], table: pa.Table) -> dict[str, list[tuple[Any, str]]]:
     """Return (value, status) of each key, whatever its type, from history and online where the backend keeps them."""
     ref, found = f"{sample.name}:x", {}
     if kit.can.append:

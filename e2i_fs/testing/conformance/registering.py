@@ -21,6 +21,7 @@ from e2i_fs.errors import BreakingChangeError, DefinitionError, UnsupportedError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.sources import PushSource, RequestSource
 from e2i_fs.testing import strategies
+from e2i_fs.testing.conformance.errors import answers_to
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.conformance.samples import ABSENT, Sample, kept_kinds, numbered
 from e2i_fs.testing.findings import Mismatch
@@ -225,6 +226,9 @@ class RegisteringTests:
             table = first.table(*((0, 0, 20) for _ in keys)).set_column(0, "k", pa.array(keys))
             first.tell(f"write to v, {first.target}: the keys {keys} with x={numbered(first.value_type, 20)!r}")
             kit.store.write(first.name, table, to=first.target)
+            for where, got in answers_to(kit, first, keys, table.slice(0, 1)).items():
+                says = f"The rows of v under keys with which its name goes on like others', {where}:"
+                kit.is_("P-7", says, got, [first.answer(20)] * len(keys))
         for number, sample in enumerate(samples):
             says = f"The row of the view {sample.name!r} when there are others of names like it."
             sample.expect("P-7", says, 1, expected=[sample.answer(number)])
@@ -265,6 +269,7 @@ class RegisteringTests:
             sample.expect("R-5", "The first handle does not see the other's write.", 1, 2, expected=both, store=store)
             one, two = kit.backend, kit.backend_of(other)
             kit.is_("F-3", "The position as the other handle tells it:", two.position("sample"), one.position("sample"))
+            sample.expect("R-5", "Another handle reads them.", 1, 2, expected=both, store=other)
             sample.write((1, 120, 4))
             both[0] = sample.answer(4)
             says = "Another handle does not see a newer row of keys that it wrote and read."

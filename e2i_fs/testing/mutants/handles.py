@@ -65,12 +65,16 @@ class AppendChecksTooEarly(Kept):
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         self._check_open()
         check_form(rows, self._catalog.view(view), self._catalog.join_keys(view))
-        if batch_id in self._views[view].batches:
+        if self._there(view, batch_id):
             return super().append(view, rows, batch_id=batch_id)
         with self._lock:
             batches = self._views[view].batches
             batches[batch_id if batch_id not in batches else f"{batch_id}-{len(batches)}"] = rows
         return True
+
+    def _there(self, view: str, batch_id: str) -> bool:
+        with self._lock:
+            return batch_id in self._views[view].batches
 
 
 @HANDLES.backend("W-2", "The list of batches is read, added to and written back without a lock.", killed_by=_APPENDED)
@@ -78,11 +82,16 @@ class AppendsRewriteTheList(Kept):
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         self._check_open()
         check_form(rows, self._catalog.view(view), self._catalog.join_keys(view))
-        before = dict(self._views[view].batches)
+        before = self._list(view)
         if batch_id in before:
             return super().append(view, rows, batch_id=batch_id)
-        self._views[view].batches = {**before, batch_id: rows}
+        with self._lock:
+            self._views[view].batches = {**before, batch_id: rows}
         return True
+
+    def _list(self, view: str) -> dict[str, pa.Table]:
+        with self._lock:
+            return dict(self._views[view].batches)
 
 
 # ---- what a handle remembers (R-5, F-3) ----------------------------------------------------------------------
