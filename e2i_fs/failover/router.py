@@ -65,6 +65,8 @@ class Failover:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._config = config
+        self._ledger = ledger
+        self._level: str | None = ledger.note("primary level")
         self._clock = clock
         self._emit = emit
         self._members = [
@@ -78,7 +80,7 @@ class Failover:
         self.recovery = Recovery(
             self._members, self.journal, ledger.records, perform, rebuilder, config, clock, emit
         )  # fmt: skip
-        self._writer = Writer(self._members, self.journal, self.recovery, perform, config, clock)
+        self._writer = Writer(self._members, self.journal, self.recovery, perform, config, self._authority.last)
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)
         self._shadow = Shadow(self._members, self.journal, self.recovery, config, clock, chance)
         self._retries = Budget(config.retries.burst)
@@ -134,11 +136,8 @@ class Failover:
         """Ask each backend for an unmarked answer, then those that are behind for a marked one; None if nobody answered."""
         question = asked.question
         behind: list[tuple[Member, str]] = []
-        level: str | None = None
         for member in self._members:
             try:
-                if question.kind == "historical":
-                    level = self._check_level(member, level)
                 return self._try(member, asked, degraded_because=None)
             except _NotTheSame as refused:
                 if refused.usable:
@@ -173,15 +172,18 @@ class Failover:
             asked.attempts.clear()  # what the second round finds is told
         return asked.retried
 
-    def _check_level(self, member: Member, level: str | None) -> str:
-        """Return the certificate level of the primary; refuse a backend of another one (X-6)."""
-        own = member.level
-        if level is None or own == level or self._config.historical_any_level or own is None:
-            return level or own or "none"
-        raise _NotTheSame(
-            f"its certificate level is {own!r} and the primary's {level!r}; historical_any_level lets it answer",
-            usable=False,
-        )
+    def _check_level(self, member: Member, backend: Backend) -> None:
+        """Refuse to have a training set made by a backend of another certificate level than the primary's (X-6)."""
+        own = backend.capabilities.certified
+        if member.role == "primary":
+            if self._level != own:
+                self._level = own
+                self._ledger.set_notes({"primary level": own})
+        elif self._level is not None and own != self._level and not self._config.historical_any_level:
+            raise _NotTheSame(
+                f"its certificate level is {own!r} and the primary's {self._level!r}; historical_any_level lets it answer",
+                usable=False,
+            )
 
     def _try(self, member: Member, asked: _Asked, *, degraded_because: str | None) -> Answered[Any, Any]:
         """Ask one backend. Whatever happens is added to the attempts and told to the breaker."""
@@ -263,6 +265,8 @@ class Failover:
         self, member: Member, backend: Backend, question: Question[Q, T], *, degraded: bool
     ) -> tuple[Catalog, Q, T, dict[str, Standing]]:
         """Check that ``backend`` would answer the same, then let it answer. Runs within the deadline."""
+        if question.kind == "historical":
+            self._check_level(member, backend)
         own = backend.definitions()
         authority = self._authority.of(member, own)
         query = question.prepare(authority)

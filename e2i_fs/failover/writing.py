@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from e2i_fs.backend import Backend
-from e2i_fs.clock import Clock
+from e2i_fs.catalog import Catalog
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Entry, Perform
 from e2i_fs.errors import (
@@ -36,14 +36,14 @@ class Writer:
 
     def __init__(
         self, members: Sequence[Member], journal: Journal, recovery: Recovery, perform: Perform, config: FailoverConfig,
-        clock: Clock,
+        authority: Callable[[], Catalog | None],
     ) -> None:  # fmt: skip
         self._members = members
         self._journal = journal
         self._recovery = recovery
         self._perform = perform
         self._config = config
-        self._clock = clock
+        self._authority = authority
 
     def write(self, entry: Entry) -> list[Outcome]:
         """Journal ``entry``, then do it on every backend that has all writes before it; the others get it by replay.
@@ -124,6 +124,7 @@ class Writer:
             raise _Behind(f"Backend {member.name!r} is not called while its breaker is {member.breaker.state}.")
 
         def work(backend: Backend) -> tuple[object, int]:
+            self._check_defined(member, backend, entry)
             self._recovery.look(member, backend, [entry.view])
             if self._is_behind(member, entry.view, seq):
                 raise _Behind(f"Backend {member.name!r} has lost its rows; it gets this write when it was rebuilt.")
@@ -143,6 +144,19 @@ class Writer:
             raise
         member.breaker.success(permit)
         return done
+
+    def _check_defined(self, member: Member, backend: Backend, entry: Entry) -> None:
+        """Raise `_Behind` for a backend whose definition is not the one that counts: it gets the write when it is applied."""
+        authority, own = self._authority(), backend.definitions()
+        if authority is None or entry.view not in authority.views:
+            return
+        expected = authority.fingerprint(entry.view)
+        if entry.details.get("fingerprint", expected) != expected:
+            return  # the batch was checked against another one, which is for the caller to know
+        if not own.has(entry.view) or own.fingerprint(entry.view) != expected:
+            raise _Behind(
+                f"Backend {member.name!r} has another definition of the view; apply it, and it gets this write."
+            )
 
     def _is_behind(self, member: Member, view: str, seq: int) -> bool:
         standing = self._journal.standing(member.name, view)

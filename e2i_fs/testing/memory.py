@@ -18,7 +18,7 @@ from e2i_fs.errors import BackendUnavailableError, ConfigError, InvalidBatchErro
 from e2i_fs.online import merge, pick
 from e2i_fs.reading import source_parts
 from e2i_fs.testing.plugin import CAPABILITIES
-from e2i_fs.values import arrow_type
+from e2i_fs.values import arrow_type, content_hash
 
 if TYPE_CHECKING:
     from e2i_fs.clock import Clock
@@ -97,7 +97,7 @@ class MemoryBackend:
             check_form(rows, self._catalog.view(view), self._catalog.join_keys(view))
             kept = self._views[view].batches.get(batch_id)
             if kept is not None:
-                if repr(kept.to_pylist()) != repr(rows.to_pylist()):  # by text, for NaN is not equal to itself
+                if content_hash(kept) != content_hash(rows):
                     raise InvalidBatchError(
                         f"The idempotency key {batch_id!r} was used before with other rows (W-2). "
                         "Nothing was written; give this batch a key of its own."

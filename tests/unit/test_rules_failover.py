@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -516,3 +517,33 @@ def test_a_share_of_reads_is_compared_with_the_standby(tmp_path, clock, case) ->
         assert answer.provenance.degraded is (case == "mismatched")
         if case == "mismatched":
             assert "differ" in answer.provenance.reason
+
+
+# ---- X-6 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("X-6", "X-9")
+@pytest.mark.parametrize("any_level", [False, True])
+def test_a_training_set_moves_only_between_backends_of_one_certificate_level(
+    tmp_path, clock, monkeypatch, any_level: bool
+) -> None:
+    pair = connect(tmp_path, clock, "memory", historical_any_level=any_level)
+    with pair.store:
+        pair.store.apply([view(tmp_path, [("a", at(1), 1)])])
+        can = replace(pair.standby.inner.capabilities, certified="partial")
+        monkeypatch.setattr(
+            Breakable,
+            "capabilities",
+            property(lambda own: replace(can, certified="full") if own is pair.primary else can),
+        )
+        assert ask(pair.store, [("a", at(1))]).provenance.served_by == "primary"
+        pair.primary.break_()
+        if any_level:
+            assert values(ask(pair.store, [("a", at(1))])) == [1]
+            return
+        with pytest.raises(
+            fs.NoEligibleBackendError, match="certificate level is 'partial' and the primary's 'full'"
+        ) as caught:
+            ask(pair.store, [("a", at(1))])
+        assert [a.backend for a in caught.value.attempts] == ["primary", "standby"]
+        assert pair.online().provenance.served_by == "standby"  # a lookup is not a training set
