@@ -1,0 +1,108 @@
+"""Failover with one part of it taken out: what the machine must notice, so that its silence on the whole means something.
+
+The first four are what one might build instead: no journal, no gate, a comparison of newest times, a replay in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from e2i_fs.failover.journal import Journal
+from e2i_fs.failover.replay import Recovery
+from e2i_fs.failover.router import Failover
+from e2i_fs.failover.writing import Writer
+from e2i_fs.testing.faults import Faulty
+from e2i_fs.testing.mutants.rewriting import rewritten
+
+__all__ = ["ABLATIONS", "Ablation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """What is taken out, the rules that it may be seen to break, and the patch, in force for the whole process."""
+
+    name: str
+    says: str
+    rules: frozenset[str]
+    patch: Callable[[], AbstractContextManager[Any]]
+
+
+def _rewriting(*parts: tuple[Callable[..., Any], str, str]) -> Callable[[], AbstractContextManager[Any]]:
+    """Return a patch of the source text of some functions, each ``(function, old, new)``."""
+
+    @contextmanager
+    def patched() -> Iterator[None]:
+        with ExitStack() as stack:
+            for function, old, new in parts:
+                stack.enter_context(rewritten(function, (old, new)))
+            yield
+
+    return patched
+
+
+def _newest_times() -> AbstractContextManager[Any]:
+    """A backend that has missed writes is held to be whole when its newest event time is that of the others."""
+    right = Failover._standing
+
+    def standing(self: Failover, member: Any, view: str, *more: Any) -> Any:
+        found = right(self, member, view, *more)
+        if not found.missed:
+            return found
+        opened = {m.name: m._backend.inner for m in self._members if isinstance(m._backend, Faulty)}
+        newest = {
+            name: backend.position(view).newest_event_us
+            for name, backend in opened.items()
+            if view in backend.definitions().views
+        }
+        return replace(found, missed=0) if set(newest.values()) == {newest.get(member.name)} else found
+
+    return mock.patch.object(Failover, "_standing", standing)
+
+
+def _made(name: str, says: str, rules: str, patch: Callable[[], AbstractContextManager[Any]]) -> Ablation:
+    return Ablation(name, says, frozenset(rules.split()), patch)
+
+
+ABLATIONS = (
+    _made(
+        "no journal", "a write that a backend did not take is forgotten", "X-3 X-4 X-5",
+        _rewriting((Journal.begin, "for b in backends]", "for b in backends[:0]]")),
+    ),
+    _made(
+        "no gate", "whoever is up answers unmarked, whatever it has missed", "X-3",
+        _rewriting((Failover._answer, " or (verdict is Verdict.DEGRADED and not degraded)", "")),
+    ),
+    _made(
+        "newest-timestamp gate", "a backend that missed writes answers unmarked once newest event times are equal", "X-3 X-5", _newest_times
+    ),
+    _made(
+        "replay without order", "the newest missed write is replayed first, and then all count as taken", "X-3 X-4 X-5",
+        _rewriting(
+            (Journal.missed, "ORDER BY m.seq", "ORDER BY m.seq DESC"),
+            (
+                Recovery._replay, "journal.applied(name, view, missed.seq, reached)",
+                "[journal.applied(name, view, one.seq, reached) for one in list(journal.missed(name, view))]",
+            ),
+        ),
+    ),
+    _made(
+        "writes out of turn", "a backend that has missed writes takes later ones at once, and counts as having all", "X-3 X-4 X-5",
+        _rewriting((Writer._is_behind, "return standing", "return False\n    return standing")),
+    ),
+    _made("no replay", "what was missed is never sent again", "X-5", _rewriting((Recovery._replay, "if missed.busy or", "if True or"))),
+    _made(
+        "an empty replay", "a missed write is struck off without being done", "X-3 X-4 X-5",
+        _rewriting((Recovery._replay, "self._perform(entry, name, backend)", "None")),
+    ),
+    _made("losses not looked for", "a backend that lost its rows answers as before", "X-3 X-4 X-5", _rewriting((Recovery.look, "for view in views:", "for view in ():"))),
+    _made(
+        "a deadline for each", "each backend may use the whole deadline", "X-8",
+        _rewriting((Failover._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")),
+    ),
+    _made("breakers ignored", "a backend is called though its breaker is open", "X-8", _rewriting((Failover._try, "if permit is None:", "if False:"))),
+    _made("strict ignored", "a strict read is answered degraded", "X-7", _rewriting((Failover._ask_all, "if question.strict:", "if False:"))),
+)  # fmt: skip
