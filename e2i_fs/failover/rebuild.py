@@ -33,8 +33,9 @@ class Rebuilder:
     def rebuild(self, member: Member, view: str, fault: Fault, backend: Backend) -> str | None:
         """Make the rows of ``view`` anew on ``backend`` and end its quarantine; return why not, or None.
 
-        What is written meanwhile is missed, and replayed after. Rows that differ are dropped first; rows that are
-        merely not all there are added to.
+        What is written meanwhile is missed, and replayed after. A verified backend that can be copied is the first choice:
+        it says how things are. The journal says how they came to be, so what is left of the rows is dropped before it is
+        replayed: a run must not find in history what was written after it. Rows that differ are dropped in any case.
         """
         authority = self._authority()
         if authority is None or view not in authority.views:
@@ -42,14 +43,14 @@ class Rebuilder:
         own = backend.definitions()
         if not own.has(view) or own.fingerprint(view) != authority.fingerprint(view):
             return "its definition is not the expected one; apply it"
+        peer = self._peer(member, view)
         gap = self._journal.gap(view)
-        peer = None if gap is None else self._peer(member, view)
         if gap is not None and peer is None:
             return (
                 f"{gap}, and no other backend is verified and can copy its rows. Materialise the view, write again what was "
                 "only pushed, then readmit the backend"
             )
-        if fault == "differs":
+        if fault == "differs" or peer is None:
             change_catalog(backend, lambda kept: kept.dropping("view", view))
             change_catalog(backend, lambda kept: kept.holding(authority))
         upto = self._journal.head(view) if peer is None else self._journal.standing(peer.name, view).position
