@@ -446,6 +446,18 @@ class Store:
         """Return what the journal holds, as a `JournalState` (X-5)."""
         return self._router.journal_state()
 
+    def diff(
+        self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
+    ) -> Any:
+        """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
+
+        At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
+        """
+        from e2i_fs.failover.diff import compared
+
+        names = self._backend_named(backend), self._backend_named(other)
+        return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
+
     def _backend_named(self, backend: str) -> str:
         if backend not in self._router.names:
             raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
