@@ -164,6 +164,38 @@ class AsyncStore:
         """See `Store.statistics`."""
         return await self._run(self._store.statistics, feature)
 
+    async def catch_up(  # the limit is on the work itself, which goes on in its thread whoever awaits it
+        self,
+        backend: str | None = None,
+        views: Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> dict[str, Any]:
+        """See `Store.catch_up`."""
+        return await self._run(self._store.catch_up, backend, views, timeout=timeout)
+
+    async def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> Any:
+        """See `Store.rebuild`."""
+        return await self._run(self._store.rebuild, backend, views, from_sources=from_sources)
+
+    async def diff(
+        self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
+    ) -> Any:
+        """See `Store.diff`."""
+        return await self._run(self._store.diff, backend, other, views, sample=sample, seed=seed)
+
+    async def journal(self) -> Any:
+        """See `Store.journal`."""
+        return await self._run(self._store.journal)
+
+    async def isolate(self, backend: str) -> None:
+        """See `Store.isolate`."""
+        await self._run(self._store.isolate, backend)
+
+    async def release(self, backend: str) -> None:
+        """See `Store.release`."""
+        await self._run(self._store.release, backend)
+
     async def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
         """See `Store.readmit`."""
         await self._run(self._store.readmit, backend, views)

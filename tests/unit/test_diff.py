@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -324,3 +325,13 @@ def test_what_makes_no_sense_is_refused(pair, tmp_path, clock) -> None:
         diff(pair, sample=0)
     with fs.connect({"backend": "memory"}, clock=clock) as single, pytest.raises(fs.RequestError, match="itself"):
         single.diff("memory", "memory")
+
+
+def test_the_awaited_store_has_every_method_of_the_store() -> None:
+    """With the same parameters, so that what is read of one holds of the other."""
+    from e2i_fs.aio import AsyncStore
+    from e2i_fs.store import Store
+
+    for name in [n for n in vars(Store) if not n.startswith("_")]:
+        own, awaited = (inspect.signature(getattr(kind, name)).parameters for kind in (Store, AsyncStore))
+        assert [p for p in own if p != "progress"] == list(awaited), name
