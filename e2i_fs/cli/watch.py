@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +13,14 @@ from e2i_fs.cli.exits import NO, OK
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
 
+if TYPE_CHECKING:
+    from e2i_fs.routing import BackendHealth
+
 __all__ = ["add_to"]
 
 _PANEL = "Operations"
+_MAY = {"answers": "answers", "degraded": "answers marked degraded", "never": "does not answer"}
+_COMPARED = ("matched", "mismatched", "incomparable")
 _BAD = ("STALE", "EXPIRED", "UNKNOWN")
 
 
@@ -48,19 +54,42 @@ def health(
     session: Session,
     deadline: Annotated[float, typer.Option(help="Seconds that each backend may take to answer.")] = 1.0,
 ) -> Answer:
-    """Whether each backend is up, and whether it would answer the same as the others.
+    """Whether each backend is up, and whether it would answer the same: what each may do, view by view.
 
+    The breaker, sampled reads and hedged reads are those of a process: this one has just begun, a service asks its own.
     Exits with 1 when a backend is down.
     """
     with session.store() as store:
         backends = store.health(deadline)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for b in backends:
-        states = list(b.parity.values())
-        parity = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or None
         latency = None if b.latency is None else f"{b.latency * 1000:.1f} ms"
-        rows.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, parity, b.error))
-    columns = ["backend", "role", "state", "answered in", "breaker", "views", "why"]
-    return Answer(
-        {"backends": backends}, [table(None, columns, rows, right=[3])], OK if all(b.up for b in backends) else NO
-    )
+        rows.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, b.error))
+    parts = [table(None, ["backend", "role", "state", "answered in", "breaker", "why"], rows, right=[3])]
+    if len(backends) > 1:
+        views = list(_by_view(backends))
+        parts.append(
+            table("Who may answer", ["view", "backend", "parity", "may", "writes not taken"], views, right=[4])
+        )
+    counted = [b for b in backends if b.hedged or any(b.shadow.values())]
+    if counted:
+        rows = [(b.name, *(b.shadow.get(c, 0) for c in _COMPARED), f"{b.hedged:.1%}") for b in counted]
+        parts.append(
+            table("Sampled reads, and reads asked beside", ["backend", *_COMPARED, "hedged"], rows, right=range(1, 5))
+        )
+    return Answer({"backends": backends}, parts, OK if all(b.up for b in backends) else NO)
+
+
+def _by_view(backends: Sequence[BackendHealth]) -> Iterator[tuple[Any, ...]]:
+    """Yield a line for each view and backend: what is known of its rows, and what it may therefore do (X-1)."""
+    from e2i_fs.failover.breaker import Liveness
+    from e2i_fs.failover.parity import Parity
+    from e2i_fs.failover.table import ROUTING, Verdict
+
+    for view in sorted({view for b in backends for view in (*b.parity, *b.missed)}):
+        for b in backends:
+            parity = b.parity.get(view)
+            verdict = Verdict.NEVER
+            if b.up and parity is not None:
+                verdict = ROUTING[Liveness(b.liveness), Parity(parity)]
+            yield view, b.name, parity, _MAY[verdict.value], b.missed.get(view, 0)

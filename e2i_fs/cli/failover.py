@@ -1,0 +1,213 @@
+"""``journal``, ``rebuild`` and ``diff``: what backends behind failover have missed, and whether they answer the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from e2i_fs.cli.answer import Answer
+from e2i_fs.cli.command import command
+from e2i_fs.cli.exits import NO, OK, UNAVAILABLE
+from e2i_fs.cli.session import Session
+from e2i_fs.cli.tables import cell, table
+from e2i_fs.errors import RequestError
+
+if TYPE_CHECKING:
+    from e2i_fs.failover.differences import Diff, Difference
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
+
+__all__ = ["add_to"]
+
+_PANEL = "Operations"
+Views = Annotated[
+    list[str] | None,
+    typer.Option("--view", "-v", help="Only this view; repeat for more. All unless given.", show_default=False),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app, "journal", example="e2i-fs journal --drain", panel=_PANEL)(journal)
+    command(app, "rebuild", example="e2i-fs rebuild standby --view hcp_engagement", panel=_PANEL)(rebuild)
+    command(app, "diff", example="e2i-fs diff primary standby --sample 1000", panel=_PANEL)(diff)
+
+
+def journal(
+    session: Session,
+    drain: Annotated[bool, typer.Option("--drain", help="Bring backends that are behind up to date first.")] = False,
+    backend: Annotated[str | None, typer.Option("--backend", help="Only this backend.", show_default=False)] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", min=0, help="Seconds to drain each backend; no limit unless given.", show_default=False
+        ),
+    ] = None,
+) -> Answer:
+    """What the journal of writes holds, and what each backend has yet to take from it.
+
+    With --drain it is replayed, and rows that were lost are made anew. Exits with 1 when something is left then.
+    """
+    if timeout is not None and not drain:
+        raise RequestError("--timeout is for --drain.")
+    with session.store() as store:
+        names = [b.name for b in store._config.backends]
+        if backend is not None and not drain:
+            store._backend_named(backend)
+        done = store.catch_up(backend, timeout=timeout) if drain else {}
+        state = store.journal()
+    shown = [name for name in names if backend in (None, name)]
+    document = {"journal": _only(state, shown), **({"drained": done} if drain else {})}
+    parts: list[Any] = (
+        [_holds(state)] if len(names) > 1 else ["One backend: it takes a write or refuses it, and there is no journal."]
+    )
+    if drain:
+        columns = ["backend", "replayed", "made anew", "left", "why"]
+        rows = [(d.backend, d.replayed, ", ".join(d.rebuilt) or None, d.left, d.error) for d in done.values()]
+        parts.append(table(None, columns, rows, right=[1, 3]))
+    behind = _behind(state, shown)
+    if behind:
+        columns = ["backend", "view", "writes not taken", "in quarantine: why"]
+        parts.append(table("Behind", columns, behind, right=[2]))
+    elif len(names) > 1:
+        parts.append("Every backend has every write." if backend is None else f"{backend} has every write.")
+    return Answer(document, parts, OK if all(d.done for d in done.values()) else NO)
+
+
+def _only(state: JournalState, names: list[str]) -> dict[str, Any]:
+    return {
+        "entries": state.entries,
+        "with_rows": state.kept,
+        "bytes": state.bytes,
+        "max_bytes": state.max_bytes,
+        "missed": {name: views for name, views in state.missed.items() if name in names},
+        "quarantined": {name: views for name, views in state.diverged.items() if name in names},
+        "given_up": state.given_up,
+    }
+
+
+def _holds(state: JournalState) -> str:
+    share = f" ({state.bytes / state.max_bytes:.0%})" if state.max_bytes else ""
+    gone = ", ".join(f"{view} up to number {seq}" for view, seq in sorted(state.given_up.items()))
+    return (
+        f"Writes known: {state.entries:,}, with their rows: {state.kept:,}, in {state.bytes:,} of at most {state.max_bytes:,} "
+        f"bytes{share}." + (f" Rows kept no longer: {gone}." if gone else "")
+    )
+
+
+def _behind(state: JournalState, names: list[str]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for name in names:
+        missed, why = state.missed.get(name, {}), state.diverged.get(name, {})
+        rows += [(name, view, missed.get(view, 0), why.get(view)) for view in sorted({*missed, *why})]
+    return rows
+
+
+def rebuild(
+    session: Session,
+    backend: Annotated[str, typer.Argument(help="The backend whose rows are made anew.")],
+    view: Views = None,
+    from_sources: Annotated[
+        bool,
+        typer.Option(
+            "--from-sources", help="Materialise again what is kept nowhere else; rows only pushed may be lost."
+        ),
+    ] = False,
+) -> Answer:
+    """Make the rows of a backend anew: from the journal, or as a copy of a backend that has every write.
+
+    Then what it missed is replayed, and it answers unmarked again. Exits with 1 when a view could not be made whole.
+    """
+    with session.store() as store, session.progress() as bars:
+        bars.add_task(f"Rebuilding {backend}", total=None)
+        done: CatchUp = store.rebuild(backend, view or None, from_sources=from_sources)
+        asked = list(dict.fromkeys(view)) if view else [v.name for v in store.list_feature_views()]
+        missed: Mapping[str, int] = store.journal().missed.get(backend, {})
+    rows = []
+    for name in asked:
+        whole = name in done.rebuilt and name not in done.quarantined and not missed.get(name)
+        rows.append(
+            (name, Text("whole", style="green") if whole else Text("NOT WHOLE", style="bold red"), missed.get(name, 0))
+        )
+    failed = [row[0] for row in rows if row[1].plain != "whole"]
+    parts: list[Any] = [table(f"Rows of {backend}", ["view", "state", "writes not taken"], rows, right=[2])]
+    if failed:
+        parts.append(Text(f"Why: {done.error}", style="red"))
+    document = {
+        "backend": backend,
+        "rebuilt": done.rebuilt,
+        "not_whole": failed,
+        "replayed": done.replayed,
+        "error": done.error,
+    }
+    return Answer(document, parts, NO if failed else OK)
+
+
+def diff(
+    session: Session,
+    primary: Annotated[str, typer.Argument(help="One backend of the configuration.")],
+    standby: Annotated[str, typer.Argument(help="The other.")],
+    sample: Annotated[int, typer.Option(min=1, help="Keys of each view at most.")] = 100,
+    seed: Annotated[int, typer.Option(help="Which keys are drawn; the same seed draws the same.")] = 0,
+    view: Views = None,
+) -> Answer:
+    """Ask two backends the same, online and from their history, and compare the answers. Nothing is changed.
+
+    Exits with 1 when they differ, with 3 when it cannot be said: nothing was compared, or something could not be.
+    """
+    with session.store() as store:
+        found: Diff = store.diff(primary, standby, view or None, sample=sample, seed=seed)
+    columns = [
+        "view",
+        "keys",
+        "compared",
+        "same",
+        "different",
+        f"not on {primary}",
+        f"not on {standby}",
+        "incomparable",
+    ]
+    rows = [
+        (
+            v.view,
+            v.keys,
+            v.compared,
+            v.matched,
+            v.mismatched,
+            *(v.missing.get(n, 0) for n in (primary, standby)),
+            v.incomparable,
+        )
+        for v in found.views
+    ]
+    said = "inconclusive" if not found.conclusive else "the same" if found.same else "DIFFERENT"
+    style = {"the same": "green", "DIFFERENT": "bold red"}.get(said, "yellow")
+    parts: list[Any] = [table(None, columns, rows, right=range(1, 8))]
+    if found.example is not None:
+        parts.append(_example(found.example))
+    parts += [f"{v.view}: {v.why}." for v in found.views if v.why]
+    parts.append(Text(f"{primary} and {standby}: {said}", style=style))
+    views = [
+        {"view": v.view, "keys": v.keys, **_counts(v), "why": v.why, "example": v.example} for v in found.views
+    ]  # fmt: skip
+    document = {
+        "backends": [primary, standby], "result": said.lower(), **_counts(found), "example": found.example, "views": views,
+    }  # fmt: skip
+    return Answer(document, parts, UNAVAILABLE if not found.conclusive else OK if found.same else NO)
+
+
+def _counts(found: Any) -> dict[str, Any]:
+    names = ("compared", "matched", "mismatched", "missing", "incomparable")
+    return {name: getattr(found, name) for name in names}
+
+
+def _example(found: Difference) -> Any:
+    """Return the two rows side by side, one column a line."""
+    columns = list(dict.fromkeys(name for row in found.has.values() for name in row or {}))
+    rows = [(name, *(cell(None if row is None else row.get(name)) for row in found.has.values())) for name in columns]
+    key = ", ".join(f"{name}={value!r}" for name, value in found.key.items())
+    title = f"Smallest difference: {found.view}, {found.where}, {key} at {found.at.isoformat()}"
+    heads = [name if row is not None else f"{name} (no row)" for name, row in found.has.items()]
+    return table(title, ["column", *heads], rows)
