@@ -115,5 +115,9 @@ ABLATIONS = (
         _rewriting((Failover._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")), _READS,
     ),
     _made("breakers ignored", "a backend is called though its breaker is open", "X-8", _rewriting((Failover._try, "if permit is None:", "if False:"))),
+    _made(
+        "attempts forgotten", "the error that nobody may answer leaves out who was passed over", "X-9",
+        _rewriting((Failover._try, "attempts.append(Attempt(member.name, str(member.breaker.state)))", "None")), _READS,
+    ),
     _made("strict ignored", "a strict read is answered degraded", "X-7", _rewriting((Failover._ask_all, "if question.strict:", "if False:"))),
 )  # fmt: skip
