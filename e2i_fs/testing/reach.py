@@ -62,11 +62,7 @@ def looked_over(harness: object) -> None:
     name, patience, deviations = type(harness).__name__, harness.patience, harness.deviations
     if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience > 0:
         raise HarnessError(f"{name}.patience is {patience!r}; give the seconds that any one call may take, e.g. 30.0.")
-    if (
-        isinstance(deviations, str)
-        or not isinstance(deviations, Sequence)
-        or not all(isinstance(one, Deviation) for one in deviations)
-    ):
+    if not isinstance(deviations, Sequence) or not all(isinstance(one, Deviation) for one in deviations):
         raise HarnessError(
             f"{name}.deviations is {deviations!r}; give a list of e2i_fs.testing.Deviation(test, kind, reason)."
         )

@@ -34,8 +34,13 @@ class MomentTests:
                 now = _us(sample, at)
                 sample.tell(f"write to {name} online with at_us of second {at}", *rows)
                 kit.backend.online_write(name, *sample.online_batch(*rows), at_us=now)
-                expected: list[float | None]
-                for seconds, expected in ((0, [-60, None]), (30, [-60, 30]), (59, [-60, 30]), (60, [60, 30])):
+                reads: list[tuple[int, list[int | None]]] = [
+                    (0, [-60, None]),
+                    (30, [-60, 30]),
+                    (59, [-60, 30]),
+                    (60, [60, 30]),
+                ]
+                for seconds, expected in reads:
                     says = f"Read with at_us of second {at + seconds}, by a clock at second 43200:"
                     wanted = [None if second is None else at + second for second in expected]
                     kit.is_(
