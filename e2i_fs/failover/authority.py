@@ -23,6 +23,7 @@ class Authority:
         self._ledger = ledger
         self._journal = journal
         self._remembered: Catalog | None = None
+        self._version: tuple[int, int] = (-1, -1)
 
     def of(self, member: Member, own: Catalog) -> Catalog:
         """Return it, when ``member`` says that its own catalogue is ``own``."""
@@ -34,11 +35,14 @@ class Authority:
 
     def last(self) -> Catalog | None:
         """Return what was last seen of a whole primary, None when there never was one."""
-        revision = self._ledger.note("catalog revision")
-        if revision is None:
-            return None
-        if self._remembered is None or self._remembered.revision != revision:
-            self._remembered = Catalog.from_json(self._ledger.note("catalog"))
+        version = self._ledger.records.version()
+        if version != self._version:
+            revision = self._ledger.note("catalog revision")
+            if revision is None:
+                return None
+            if self._remembered is None or self._remembered.revision != revision:
+                self._remembered = Catalog.from_json(self._ledger.note("catalog"))
+            self._version = version
         return self._remembered
 
     def remember(self, catalog: Catalog) -> None:
