@@ -27,10 +27,11 @@ class Authority:
 
     def of(self, member: Member, own: Catalog) -> Catalog:
         """Return it, when ``member`` says that its own catalogue is ``own``."""
-        if member.role == "primary" and (own.views or not self._ledger.note("catalog views")):
+        known = self._remembered if self._remembered is not None else self.last()
+        if member.role == "primary" and (known is None or all(view in own.views for view in known.views)):
             self.remember(own)
             return own
-        # A standby, or a primary that has lost everything: what was last seen of a whole primary counts.
+        # A standby, or a primary that lacks a view which nobody deleted here: what was last seen of a whole primary counts.
         return self.last() or own
 
     def last(self) -> Catalog | None:

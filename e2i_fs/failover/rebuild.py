@@ -91,11 +91,15 @@ class Rebuilder:
             if self._journal.standing(other.name, view).parity is not Parity.VERIFIED:
                 continue
             try:
-                if other.backend.capabilities.copyable:
+                if other.backend.capabilities.copyable and self._has_all(other, view):
                     return other
             except E2IError:
                 continue
         return None
+
+    def _has_all(self, other: Member, view: str) -> bool:
+        """Look whether it has lost rows too, which nobody may have noticed yet."""
+        return self._journal.reached(other.name, view) <= other.backend.position(view).sequence
 
     def _copy(self, peer: Member, view: str, backend: Backend) -> None:
         source = peer.backend
