@@ -153,24 +153,34 @@ class Backend(Protocol):
         """Add checked rows (the view's columns and dtypes) to history, once for each ``batch_id`` (W-2).
 
         Returns False when the batch was there already. Raises `InvalidBatchError` when it was there with
-        other content.
+        other content. Ids are compared exactly, and of two handles that add one batch at once one is told True. A table
+        without rows is a batch as any other; the core sends none.
         """
         ...
 
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
-        """Return for each key the greatest row (P-4) with ``event_us <= at_us``, or None; aligned with ``keys`` (O-5)."""
+        """Return for each key the greatest row (P-4) with ``event_us <= at_us``, or None; aligned with ``keys`` (O-5).
+
+        The moment is ``at_us``, never the backend's own clock (T-5). Without keys there are no answers.
+        """
         ...
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge rows into the online state by P-4's order (O-1), each row whole or not at all (O-7).
 
         A row later than ``at_us`` is kept beside the one that answers until then (O-2); `e2i_fs.online.merge`
-        does both. Returns how many keys changed.
+        does both, and keeps the rows that answered in the last two seconds before ``at_us``, for reads that began then. The
+        present moment is ``at_us``, never the backend's own clock (T-5). Reading, merging and writing are one step that no other
+        handle's write comes between. Returns how many keys changed; a call without keys changes none and returns 0.
         """
         ...
 
     def position(self, view: str) -> Position:
-        """Return how far the online state of ``view`` is, for freshness (F-1) and parity (X-4)."""
+        """Return how far the online state of ``view`` is, for freshness (F-1) and parity (X-4).
+
+        Every answer carries it (X-7), so it answers where ``online`` is not declared too: newest event time None, no rows, and
+        as sequence whatever is counted, 0 if nothing is.
+        """
         ...
 
     def ping(self, deadline: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.clock import Clock, to_us
+from e2i_fs.dtypes import DType, Timestamp
 from e2i_fs.errors import InvalidBatchError, UnsupportedError
 from e2i_fs.frozen import FrozenMap
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from e2i_fs.backend import Backend
     from e2i_fs.catalog import Catalog
+    from e2i_fs.definitions import FeatureView
     from e2i_fs.ops.ledger import Ledger
 
-__all__ = ["Entry", "Perform", "decode_rows", "encode_rows", "performer"]
+__all__ = ["Entry", "Perform", "decode_rows", "encode_rows", "performer", "widened"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -80,8 +82,6 @@ def _write(entry: Entry, backend: Backend, clock: Clock) -> bool:
 
 def _fitted(entry: Entry, own: Catalog) -> pa.Table:
     """Return the rows as the view is now, when that is another: fields added since are missing in them (R-4)."""
-    import pyarrow as pa
-
     from e2i_fs.values import arrow_type
 
     rows = entry.rows
@@ -89,16 +89,31 @@ def _fitted(entry: Entry, own: Catalog) -> pa.Table:
     if entry.details.get("replayed") and own.has(entry.view):
         view, join_keys = own.view(entry.view), own.join_keys(entry.view)
         types = {**dict(join_keys), **{f.name: f.dtype for f in view.schema}}
-        wanted = {name: arrow_type(dtype) for name, dtype in types.items()}
-        if all(rows.schema.field(n).type == t for n, t in wanted.items() if n in rows.column_names):
-            for f in view.schema:
-                if f.name not in rows.column_names:
-                    rows = rows.append_column(f.name, pa.nulls(len(rows), wanted[f.name]))
-            return rows
+        if all(rows.schema.field(n).type == arrow_type(t) for n, t in types.items() if n in rows.column_names):
+            return widened(rows, view, join_keys)
     raise InvalidBatchError(
         f"View {entry.view!r} is another here than the one that the batch was checked against: it was changed "
         "meanwhile. Nothing was written here; apply and write again."
     )
+
+
+def widened(rows: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]) -> pa.Table:
+    """Return rows that were written under an older definition with every column that the view has now (R-4).
+
+    The columns are in the view's order; what the rows lack is missing in them, and an older field is gone.
+    """
+    import pyarrow as pa
+
+    from e2i_fs.values import arrow_type
+
+    types = {**join_keys, view.event_column: Timestamp}
+    types |= {view.created_column: Timestamp} if view.created_column else {}
+    types |= {f.name: f.dtype for f in view.schema}
+    columns = {
+        name: rows.column(name) if name in rows.column_names else pa.nulls(len(rows), arrow_type(dtype))
+        for name, dtype in types.items()
+    }
+    return pa.table(columns)
 
 
 def _run(entry: Entry, name: str, backend: Backend, ledger: Ledger, clock: Clock) -> Any:

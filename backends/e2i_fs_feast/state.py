@@ -92,9 +92,9 @@ class State:
         )
 
     def lost(self, view: str, generation: int) -> None:
-        """Record that the rows are gone: the count of writes goes back, so that whoever knew it notices (X-4)."""
+        """Record that the rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4)."""
         self._open().execute(
-            "UPDATE position SET sequence = sequence - 2, rows = 0, newest_us = NULL WHERE view = ? AND generation = ?",
+            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL WHERE view = ? AND generation = ?",
             (view, generation),
         )
 

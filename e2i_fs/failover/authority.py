@@ -23,22 +23,27 @@ class Authority:
         self._ledger = ledger
         self._journal = journal
         self._remembered: Catalog | None = None
+        self._version: tuple[int, int] = (-1, -1)
 
     def of(self, member: Member, own: Catalog) -> Catalog:
         """Return it, when ``member`` says that its own catalogue is ``own``."""
-        if member.role == "primary" and (own.views or not self._ledger.note("catalog views")):
+        known = self._remembered if self._remembered is not None else self.last()
+        if member.role == "primary" and (known is None or all(view in own.views for view in known.views)):
             self.remember(own)
             return own
-        # A standby, or a primary that has lost everything: what was last seen of a whole primary counts.
+        # A standby, or a primary that lacks a view which nobody deleted here: what was last seen of a whole primary counts.
         return self.last() or own
 
     def last(self) -> Catalog | None:
         """Return what was last seen of a whole primary, None when there never was one."""
-        revision = self._ledger.note("catalog revision")
-        if revision is None:
-            return None
-        if self._remembered is None or self._remembered.revision != revision:
-            self._remembered = Catalog.from_json(self._ledger.note("catalog"))
+        version = self._ledger.records.version()
+        if version != self._version:
+            revision = self._ledger.note("catalog revision")
+            if revision is None:
+                return None
+            if self._remembered is None or self._remembered.revision != revision:
+                self._remembered = Catalog.from_json(self._ledger.note("catalog"))
+            self._version = version
         return self._remembered
 
     def remember(self, catalog: Catalog) -> None:

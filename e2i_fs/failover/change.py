@@ -43,7 +43,8 @@ class Changer:
             known = self._authority.of(primary, primary.backend.definitions())
 
             def changed(own: Catalog) -> Catalog:
-                return to(own if own.views else own.holding(known))  # a primary that lost everything gets it back
+                whole = all(view in own.views for view in known.views)
+                return to(own if whole else own.holding(known))  # a primary that lost views gets them back
 
             there = primary.backend.definitions().views
             for view in known.views:

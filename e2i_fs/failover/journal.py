@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, se
     PRIMARY KEY (backend, view, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantined (backend TEXT NOT NULL, view TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantines (backend TEXT NOT NULL, view TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS complete (view TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intended (view TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reached (backend TEXT NOT NULL, view TEXT NOT NULL, sequence INTEGER NOT NULL,
@@ -82,6 +84,7 @@ class Journal:
         self._missed: dict[tuple[str, str], tuple[tuple[int, str | None], ...]] = {}
         self._quarantined: dict[tuple[str, str], tuple[Fault, str]] = {}
         self._heads: dict[str, int] = {}
+        self._quarantines: dict[tuple[str, str], int] = {}
 
     # ---- writing (X-5) ------------------------------------------------------------------------------------
 
@@ -183,7 +186,8 @@ class Journal:
         position = rows[0][0] - 1 if rows else self._heads.get(view, 0)
         missed = sum(1 for _, writer in rows if writer is None or not self._records.busy(writer)) if rows else 0
         found = self._quarantined.get((backend, view))
-        return Standing(missed, None if found is None else found[1], position=position)
+        times = self._quarantines.get((backend, view), 0)
+        return Standing(missed, None if found is None else found[1], position=position, quarantines=times)
 
     def pending(self, backend: str, view: str) -> bool:
         """Return whether a write to ``view`` is missed by ``backend`` or still under way."""
@@ -291,7 +295,13 @@ class Journal:
         """Note that the rows of ``backend`` cannot be believed (X-10); return False if that was known."""
         with self._records.transaction() as db:
             row = (backend, view, fault, reason)
-            return db.execute("INSERT OR IGNORE INTO quarantined VALUES (?, ?, ?, ?)", row).rowcount > 0
+            new = db.execute("INSERT OR IGNORE INTO quarantined VALUES (?, ?, ?, ?)", row).rowcount > 0
+            if new:
+                db.execute(
+                    "INSERT INTO quarantines VALUES (?, ?, 1) ON CONFLICT (backend, view) DO UPDATE SET count = count + 1",
+                    (backend, view),
+                )
+            return new
 
     def rebuilt(self, backend: str, view: str, upto: int, reached: int) -> None:
         """End the quarantine of rows that were made anew and have every write up to ``upto``."""
@@ -355,6 +365,7 @@ class Journal:
                 self._heads = dict(self._records.query("SELECT view, seq FROM heads"))
                 rows = self._records.query("SELECT backend, view, kind, reason FROM quarantined")
                 self._quarantined = {(b, v): (k, r) for b, v, k, r in rows}
+                self._quarantines = {(b, v): n for b, v, n in self._records.query("SELECT * FROM quarantines")}
                 self._missed = {key: tuple(rows) for key, rows in missed.items()}
                 self._version = version
         return self._missed

@@ -25,13 +25,14 @@ class Parity(enum.StrEnum):
 class Standing:
     """The facts of one backend and view: writes missed, why it is in quarantine, and whether its definition is the expected one.
 
-    ``position`` is the sequence number up to which it has every write.
+    ``position`` is the sequence number up to which it has every write, ``quarantines`` how often it was in quarantine.
     """
 
     missed: int = 0
     diverged: str | None = None
     defined: bool = True
     position: int = 0
+    quarantines: int = 0
 
     @property
     def parity(self) -> Parity:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from e2i_fs.backend import Backend, Copyable
 from e2i_fs.catalog import Catalog
-from e2i_fs.entries import Entry, Perform
+from e2i_fs.entries import Entry, Perform, widened
 from e2i_fs.errors import E2IError
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.journal import Fault, Journal
@@ -91,17 +91,22 @@ class Rebuilder:
             if self._journal.standing(other.name, view).parity is not Parity.VERIFIED:
                 continue
             try:
-                if other.backend.capabilities.copyable:
+                if other.backend.capabilities.copyable and self._has_all(other, view):
                     return other
             except E2IError:
                 continue
         return None
 
+    def _has_all(self, other: Member, view: str) -> bool:
+        """Look whether it has lost rows too, which nobody may have noticed yet."""
+        return self._journal.reached(other.name, view) <= other.backend.position(view).sequence
+
     def _copy(self, peer: Member, view: str, backend: Backend) -> None:
         source = peer.backend
         assert isinstance(source, Copyable)
         if backend.capabilities.append:
+            own = backend.definitions()
             for batch_id, rows in source.batches(view):
-                backend.append(view, rows, batch_id=batch_id)
+                backend.append(view, widened(rows, own.view(view), own.join_keys(view)), batch_id=batch_id)
         for keys, rows_online, at_us in source.online_rows(view):
             backend.online_write(view, keys, rows_online, at_us=at_us)

@@ -278,7 +278,23 @@ class Failover:
             verdict = ROUTING[Liveness.CLOSED, standing.parity]
             if verdict is Verdict.NEVER or (verdict is Verdict.DEGRADED and not degraded):
                 raise _NotTheSame(f"{view}: {standing.reason}", usable=verdict is Verdict.DEGRADED)
-        return authority, query, question.answer(backend, authority, query), standings
+        value = question.answer(backend, authority, query)
+        if not degraded and not member.local:
+            self._check_still_whole(member, backend, standings)
+        return authority, query, value, standings
+
+    def _check_still_whole(self, member: Member, backend: Backend, standings: dict[str, Standing]) -> None:
+        """Refuse an answer during which a backend on a network may have lost its rows, and taken others since.
+
+        Its connections heal by themselves, so a store that was restarted empty may be found well by a reader while a
+        writer has just begun to fill it again. Its count of writes tells, or that it was in quarantine meanwhile.
+        """
+        for view, before in standings.items():
+            reached = self.journal.reached(member.name, view)
+            lost = bool(reached) and self.recovery.compare(member, view, reached, backend.position(view).sequence)
+            now = self.journal.standing(member.name, view)
+            if lost or now.diverged is not None or now.quarantines != before.quarantines:
+                raise _NotTheSame(f"{view}: {now.reason or 'its rows were made anew meanwhile'}", usable=False)
 
     def _standing(self, member: Member, view: str, own: Catalog, authority: Catalog) -> Standing:
         same = own is authority or (own.has(view) and own.fingerprint(view) == authority.fingerprint(view))

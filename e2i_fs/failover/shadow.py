@@ -98,11 +98,11 @@ class Shadow:
         elif same:
             self._count(other, "matched")
         else:
-            self._count(other, "mismatched")
             suspect = other if other.role != "primary" else served
             for view in views:
                 why = f"a sampled read differed from {(served if suspect is other else other).name!r}'s"
                 self._recovery.quarantine(suspect, view, "differs", why)
+            self._count(other, "mismatched")
 
     def _stand(self, served: Member, other: Member, views: list[str]) -> tuple[Any, ...] | None:
         """Return where both backends stand on the views; None when a write is missed or under way."""

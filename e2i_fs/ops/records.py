@@ -36,6 +36,7 @@ class Records:
         self._pid = -1
         self._changes = 0
         self._alive: FileLock | None = None
+        self._reading = threading.Lock()
         self._connect()
 
     def extend(self, schema: str) -> None:
@@ -54,6 +55,10 @@ class Records:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(self._schema)
+            # Readers have a connection of their own: they do not wait while a writer waits for the disk.
+            self._reader = self._db
+            if self.folder is not None:
+                self._reader = sqlite3.connect(target, timeout=30.0, isolation_level=None, check_same_thread=False)
             self.writer = uuid.uuid4().hex
             if self.folder is not None:
                 # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
@@ -90,11 +95,13 @@ class Records:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
-        with self.lock:
-            if os.getpid() != self._pid:
-                self._connect()
+        if os.getpid() != self._pid:
+            with self.lock:
+                if os.getpid() != self._pid:
+                    self._connect()
+        with self.lock if self._reader is self._db else self._reading:
             try:
-                return self._db.execute(sql, values).fetchall()
+                return self._reader.execute(sql, values).fetchall()
             except sqlite3.Error as error:
                 raise BackendUnavailableError(
                     f"The store's records in {self.folder} cannot be read: {error}."
@@ -121,6 +128,8 @@ class Records:
     def close(self) -> None:
         """Let go of the file."""
         with self.lock:
+            with self._reading:
+                self._reader.close()
             self._db.close()
             if self._alive is not None:
                 self._alive.release()

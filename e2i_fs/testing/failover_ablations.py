@@ -5,7 +5,7 @@ The first four are what one might build instead: no journal, no gate, a comparis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.replay import Recovery
 from e2i_fs.failover.router import Failover
 from e2i_fs.failover.writing import Writer
+from e2i_fs.testing.failover_story import KINDS
 from e2i_fs.testing.faults import Faulty
 from e2i_fs.testing.mutants.rewriting import rewritten
 
@@ -23,11 +24,15 @@ __all__ = ["ABLATIONS", "Ablation"]
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """What is taken out, the rules that it may be seen to break, and the patch, in force for the whole process."""
+    """What is taken out, the rules that it may be seen to break, and the patch, in force for the whole process.
+
+    ``kinds`` are those of the steps that matter to it: a story of these shows it soon.
+    """
 
     name: str
     says: str
     rules: frozenset[str]
+    kinds: tuple[str, ...]
     patch: Callable[[], AbstractContextManager[Any]]
 
 
@@ -63,8 +68,14 @@ def _newest_times() -> AbstractContextManager[Any]:
     return mock.patch.object(Failover, "_standing", standing)
 
 
-def _made(name: str, says: str, rules: str, patch: Callable[[], AbstractContextManager[Any]]) -> Ablation:
-    return Ablation(name, says, frozenset(rules.split()), patch)
+def _made(
+    name: str, says: str, rules: str, patch: Callable[[], AbstractContextManager[Any]], kinds: Sequence[str] = KINDS
+) -> Ablation:
+    return Ablation(name, says, frozenset(rules.split()), tuple(kinds), patch)
+
+
+_WRITES = ("read", "write", "push", "again", "materialize", "kill", "flake", "heal", "heal_all", "advance", "catch_up")
+_READS = ("read", "kill", "freeze", "slow", "heal", "heal_all", "advance")
 
 
 ABLATIONS = (
@@ -91,7 +102,7 @@ ABLATIONS = (
     ),
     _made(
         "writes out of turn", "a backend that has missed writes takes later ones at once, and counts as having all", "X-3 X-4 X-5",
-        _rewriting((Writer._is_behind, "return standing", "return False\n    return standing")),
+        _rewriting((Writer._is_behind, "return standing", "return False\n    return standing")), _WRITES,
     ),
     _made("no replay", "what was missed is never sent again", "X-5", _rewriting((Recovery._replay, "if missed.busy or", "if True or"))),
     _made(
@@ -101,8 +112,12 @@ ABLATIONS = (
     _made("losses not looked for", "a backend that lost its rows answers as before", "X-3 X-4 X-5", _rewriting((Recovery.look, "for view in views:", "for view in ():"))),
     _made(
         "a deadline for each", "each backend may use the whole deadline", "X-8",
-        _rewriting((Failover._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")),
+        _rewriting((Failover._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")), _READS,
     ),
     _made("breakers ignored", "a backend is called though its breaker is open", "X-8", _rewriting((Failover._try, "if permit is None:", "if False:"))),
+    _made(
+        "attempts forgotten", "the error that nobody may answer leaves out who was passed over", "X-9",
+        _rewriting((Failover._try, "attempts.append(Attempt(member.name, str(member.breaker.state)))", "None")), _READS,
+    ),
     _made("strict ignored", "a strict read is answered degraded", "X-7", _rewriting((Failover._ask_all, "if question.strict:", "if False:"))),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from e2i_fs.testing.draw import Draw
 
-__all__ = ["KEYS", "METHODS", "NAMES", "Step", "Story", "draw_story", "shortest"]
+__all__ = ["KEYS", "KINDS", "METHODS", "NAMES", "Step", "Story", "draw_story", "shortest"]
 
 NAMES = ("primary", "standby", "third")
 KEYS = ("a", "b")
@@ -71,12 +71,12 @@ _STEPS: dict[str, tuple[int, Callable[[Draw], tuple[Any, ...]]]] = {
     "again": (6, lambda d: (d.integer(0, 4),)),
     "materialize": (4, lambda d: (d.choice(("v", "v", "w")), d.choice((None, -25)), d.choice((None, -10)))),
     "kill": (8, lambda d: (_backend(d),)),
-    "freeze": (3, lambda d: (_backend(d),)),
+    "freeze": (5, lambda d: (_backend(d),)),
     "lag": (3, lambda d: (_backend(d),)),
     "delay": (3, lambda d: (_backend(d),)),
     "deliver": (3, lambda d: (_backend(d),)),
     "halve": (2, lambda d: (_backend(d),)),
-    "slow": (2, lambda d: (_backend(d), d.choice((0.03, 0.1, 0.2)))),
+    "slow": (4, lambda d: (_backend(d), d.choice((0.03, 0.1, 0.2)))),
     "flake": (8, lambda d: (_backend(d), d.choice(METHODS), d.choice(("away", "throttled", "deadline")), d.integer(1, 3))),
     "heal": (14, lambda d: (_backend(d),)),
     "heal_all": (4, lambda d: ()),
@@ -90,12 +90,13 @@ _STEPS: dict[str, tuple[int, Callable[[Draw], tuple[Any, ...]]]] = {
     "health": (3, lambda d: ()),
     "isolate": (1, lambda d: (_backend(d),)),
 }  # fmt: skip
+KINDS = tuple(_STEPS)
 _BAG = tuple(kind for kind, (weight, _) in _STEPS.items() for _ in range(weight))
 
 
-def draw_story(draw: Draw, steps: int = 30, *, without: Sequence[str] = ()) -> Story:
-    """Return a story of up to ``steps`` steps, without those of some kinds."""
-    bag = [kind for kind in _BAG if kind not in without]
+def draw_story(draw: Draw, steps: int = 30, *, kinds: Sequence[str] = KINDS) -> Story:
+    """Return a story of up to ``steps`` steps, of these kinds only."""
+    bag = [kind for kind in _BAG if kind in kinds]
 
     def step(inner: Draw) -> Step:
         kind = inner.choice(bag)

@@ -21,7 +21,6 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from e2i_fs.backend import Backend, Capabilities
-from e2i_fs.clock import from_us
 from e2i_fs.config import load_config
 from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import E2IError
@@ -29,7 +28,6 @@ from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.protocol import FeatureStore
 from e2i_fs.routing import Single
-from e2i_fs.sources import PushSource
 from e2i_fs.store import Store
 from e2i_fs.testing import strategies
 from e2i_fs.testing.clock import FakeClock
@@ -37,6 +35,7 @@ from e2i_fs.testing.compare import Difference, historical_difference, online_dif
 from e2i_fs.testing.diagnosis import diagnose
 from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_rows
 from e2i_fs.testing.findings import Finding, HarnessError, Inapplicable, Mismatch, Stuck
+from e2i_fs.testing.fitting import push_source, written_only
 from e2i_fs.testing.harness import Harness
 from e2i_fs.testing.inspector import Inspected, inspected
 from e2i_fs.testing.metamorphic import in_files
@@ -272,7 +271,7 @@ class Kit:
             world = in_files(world)
         if self.files:
             return world
-        world = _written_only(world, times="push" in can.sources)
+        world = written_only(world, times="push" in can.sources)
         if can.append:
             return world
         if history:
@@ -311,7 +310,7 @@ class Kit:
         views: Sequence[FeatureView] = definitions(world, self.folder / "sources", kind=files or "parquet")
         if not files:
             push = "push" in self.can.sources  # a view that is only written to has its time columns from a push source
-            views = [replace(view, source=_push_source(view) if push else None) for view in views]
+            views = [replace(view, source=push_source(view) if push else None) for view in views]
         if not self.can.online:
             views = [replace(view, online=False) for view in views]
         self.clock.set(world.now)
@@ -444,32 +443,6 @@ class Kit:
                 rule, "Another error than the contract's.", expected=names, got=f"{type(error).__name__}: {error}"
             ) from error
         raise Mismatch(rule, "No error where there must be one.", expected=names, got=got)
-
-
-def _push_source(view: FeatureView) -> PushSource:
-    return PushSource(
-        f"{view.name}_push", timestamp_field=view.event_column, created_timestamp_field=view.created_column
-    )
-
-
-def _written_only(world: World, *, times: bool) -> World:
-    """Return ``world`` without the rows that no batch may hold, and all others in batches.
-
-    Without ``times`` no time column but ``event_timestamp`` can be had.
-    """
-    late = from_us(2**52)
-    views = []
-    for view in world.views:
-        good = tuple(view.rows[n] for n in view.writable(late)) or ()
-        numbers = tuple(range(len(good)))
-        half = len(numbers) // 2
-        batches = tuple(b for b in (numbers[half:], numbers[:half]) if b)
-        view = replace(view, rows=good, parts=((),), batches=batches)
-        if not times:
-            rows = tuple(row._replace(created=None) for row in good)
-            view = replace(view, rows=rows, event_column="event_timestamp", created_column=None)
-        views.append(view)
-    return replace(world, views=tuple(views))
 
 
 def _mismatch(rule: str, world: World, request: Request, difference: Difference) -> Mismatch:

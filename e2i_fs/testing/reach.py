@@ -62,11 +62,7 @@ def looked_over(harness: object) -> None:
     name, patience, deviations = type(harness).__name__, harness.patience, harness.deviations
     if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience > 0:
         raise HarnessError(f"{name}.patience is {patience!r}; give the seconds that any one call may take, e.g. 30.0.")
-    if (
-        isinstance(deviations, str)
-        or not isinstance(deviations, Sequence)
-        or not all(isinstance(one, Deviation) for one in deviations)
-    ):
+    if not isinstance(deviations, Sequence) or not all(isinstance(one, Deviation) for one in deviations):
         raise HarnessError(
             f"{name}.deviations is {deviations!r}; give a list of e2i_fs.testing.Deviation(test, kind, reason)."
         )
@@ -75,10 +71,21 @@ def looked_over(harness: object) -> None:
     except Exception as error:
         raise HarnessError(f"{name}.clock raised {type(error).__name__}: {error}{place_of(error)}") from error
     if not isinstance(clock, FakeClock) or clock is not again:
+        what = "another object each time it is read" if clock is not again else _shown(clock)
         raise HarnessError(
-            f"{name}.clock must be one e2i_fs.testing.FakeClock, the same each time; it is {clock!r}, then {again!r}. Leave it as "
-            "Harness has it, or make it a cached_property."
+            f"{name}.clock is {what}; it must be one e2i_fs.testing.FakeClock. Leave it as Harness has it, or make it a "
+            "cached_property."
         )
+
+
+def _shown(value: object) -> str:
+    """Return a value as text without a place in memory."""
+    text = repr(value)
+    return f"a {type(value).__name__}" if " at 0x" in text else text
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 class Reach:
@@ -98,7 +105,7 @@ class Reach:
         if not isinstance(found, FeatureStore):
             methods = [m for m in _TELLING if callable(getattr(found, m, None))]
             if isinstance(found, type) or not methods:
-                raise HarnessError(f"{name} returned {found!r}, which is no store and no backend. {right}")
+                raise HarnessError(f"{name} returned {_shown(found)}, which is no store and no backend. {right}")
         if any(found is one for one in self._given):
             raise HarnessError(
                 f"{name} returned the same object twice. Two calls are two handles on the same data, and a store that was closed "
@@ -124,8 +131,8 @@ class Reach:
             return found.select(names).cast(pa.schema([wanted.field(n) for n in names]))
         except pa.ArrowException as error:
             raise HarnessError(
-                f"{name} returned columns that are not in the view's dtypes: {error} It returned {found.schema.field(0)} and so "
-                f"on; wanted are {', '.join(map(str, wanted))}."
+                f"{name} returned columns of other dtypes than the view's ({error}). It returned {_columns(found.schema)}; wanted is "
+                f"{_columns(wanted)}."
             ) from error
 
     def break_(self) -> None:

@@ -14,15 +14,18 @@ import pytest
 from hypothesis import strategies as st
 
 import e2i_fs as fs
-from e2i_fs.testing import Finding, Harness, HarnessError
+from e2i_fs.testing import FakeClock, Finding, Harness, HarnessError
 from e2i_fs.testing.diagnosis import diagnose
+from e2i_fs.testing.disk import Disk, Kept
 from e2i_fs.testing.draw import Seeded
 from e2i_fs.testing.findings import Mismatch
 from e2i_fs.testing.inspector import METHODS, inspected
 from e2i_fs.testing.kit import PROFILES, Kit
 from e2i_fs.testing.memory import MemoryBackend
 from e2i_fs.testing.model import Model, Refused
+from e2i_fs.testing.mutants.frame import KeptHarness
 from e2i_fs.testing.oracle import Row, answer
+from e2i_fs.testing.runner import examine, surveyed
 from e2i_fs.testing.show import shown
 from e2i_fs.testing.worlds import make_world
 from tests.kit import NOW, US, at
@@ -241,3 +244,156 @@ def test_seeded_choices_are_the_seeds_alone() -> None:
     assert [one.shuffled(range(9)), one.listed(lambda d: d.integer(0, 9), 2, 5)] == [
         two.shuffled(range(9)), two.listed(lambda d: d.integer(0, 9), 2, 5)
     ]  # fmt: skip
+
+
+# ---- the seam to the harness -------------------------------------------------------------------------------
+
+
+class Right(KeptHarness):
+    patience = 5.0
+
+
+class InitRaises(Right):
+    def __init__(self, path: Path) -> None:
+        raise ValueError("no address")
+
+
+class NoPatience(Right):
+    patience = 0.0
+
+
+class OddDeviations(Right):
+    deviations = [("test_x", "never", "It is so.")]  # type: ignore[list-item]
+
+
+class ClockOfItsOwnEachTime(Right):
+    @property
+    def clock(self) -> FakeClock:  # type: ignore[override]
+        return FakeClock()
+
+
+class OpensANumber(Right):
+    def open(self) -> Any:
+        return 5
+
+
+class OpensAClass(Right):
+    def open(self) -> Any:
+        return Kept
+
+
+class OpensOneTwice(Right):
+    def open(self) -> Any:
+        self.once = getattr(self, "once", None) or super().open()
+        return self.once
+
+
+class OpensOnce(Right):
+    opened = 0
+
+    def open(self) -> Any:
+        self.opened += 1
+        if self.opened > 1:
+            raise RuntimeError("locked by another")
+        return super().open()
+
+
+class OneStoreForAll(Right):
+    all = Disk()
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.disk = self.all
+        if not self.disk.catalog.views:
+            view = fs.FeatureView("left", entities=[fs.Entity("e")], schema=[fs.Field("x", fs.Int64)])
+            self.disk.catalog, _ = fs.Catalog().planned([view], "")
+
+
+class BreakHangs(Right):
+    patience = 0.2
+
+    def break_(self) -> None:
+        threading.Event().wait()
+
+
+class HealRaises(Right):
+    def heal(self) -> None:
+        raise RuntimeError("the server does not start")
+
+
+class ReadsAList(Right):
+    def raw_read(self, view: str) -> Any:
+        return super().raw_read(view).to_pylist()
+
+
+class ReadsTexts(Right):
+    def raw_read(self, view: str) -> Any:
+        table = super().raw_read(view)
+        return table.set_column(2, "x", pa.array(["one"] * len(table)))
+
+
+class WriteRaises(Right):
+    def raw_write(self, view: str, rows: pa.Table) -> None:
+        raise OSError("the disk is full")
+
+
+AWAY = "test_x2_a_broken_store_is_unavailable_and_not_empty"
+HELD = "test_w2_the_store_holds_exactly_what_was_appended"
+FOREIGN = "test_p1_rows_of_another_program_are_found"
+HANDLES = "test_r5_what_was_done_is_there_at_once_and_for_everybody"
+
+
+@pytest.mark.parametrize(
+    ("harness", "says"),
+    [
+        (InitRaises, "InitRaises could not be made: ValueError: no address (raised in test_kit_parts.py, line"),
+        (NoPatience, "NoPatience.patience is 0.0"),
+        (OddDeviations, "OddDeviations.deviations is"),
+        (ClockOfItsOwnEachTime, "ClockOfItsOwnEachTime.clock is another object each time"),
+    ],
+)
+def test_a_harness_that_cannot_be_used_is_told_what_to_do_before_any_test(harness: Any, says: str) -> None:
+    for look in (surveyed, lambda make: examine(make, only=[HELD])):
+        with pytest.raises(HarnessError) as caught:
+            look(harness)
+        assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("harness", "test", "says"),
+    [
+        (OpensANumber, HELD, "OpensANumber.open() returned 5, which is no store and no backend. Return a store"),
+        (OpensAClass, HELD, "which is no store and no backend"),
+        (OpensOneTwice, HANDLES, "OpensOneTwice.open() returned the same object twice."),
+        (OpensOnce, HANDLES, "OpensOnce.open() raised RuntimeError: locked by another (raised in test_kit_parts.py, line"),
+        (OneStoreForAll, HELD, "OneStoreForAll.open() gave a store that is not empty; it has the views left."),
+        (BreakHangs, AWAY, "BreakHangs.break_ did not come back within 0.2 s."),
+        (HealRaises, AWAY, "HealRaises.heal() raised RuntimeError: the server does not start (raised in"),
+        (ReadsAList, HELD, "ReadsAList.raw_read() returned list; it must be a pyarrow.Table"),
+        (ReadsTexts, HELD, "ReadsTexts.raw_read() returned columns of other dtypes than the view's"),
+        (WriteRaises, FOREIGN, "WriteRaises.raw_write() raised OSError: the disk is full (raised in"),
+    ],
+)  # fmt: skip
+def test_what_a_harness_does_wrong_is_its_own_and_no_finding_about_the_backend(
+    harness: Any, test: str, says: str
+) -> None:
+    (result,) = examine(harness, profile=PROFILES["quick"], only=[test])
+    assert result.outcome == "failed" and result.finding is not None
+    assert says in result.finding.says
+    assert "could not be examined" in result.finding.text() and "is broken" not in result.finding.text()
+
+
+def test_a_directed_test_shows_what_it_did(tmp_path: Path) -> None:
+    class Reversed(Kept):
+        def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
+            return not super().append(view, rows, batch_id=batch_id)
+
+    class Wrong(Right):
+        kind = Reversed
+
+    (result,) = examine(Wrong, profile=PROFILES["quick"], only=["test_w2_a_batch_written_twice_is_one_batch"])
+    assert result.finding is not None
+    assert result.finding.example.splitlines() == [
+        "1. apply the view sample: key k String, features x Int64",
+        "2. append to sample with batch_id 'a': k='n1' at 0 s x=1; k='n1' at 0 s x=1",
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.conformance.samples import Sample
@@ -46,7 +47,7 @@ class AmountTests:
 
 def _all_there(sample: Sample, count: int, *, online: bool = True) -> None:
     """Raise `Mismatch` with the first of ``count`` keys that does not answer."""
-    places = [("history", sample.history)] * sample.kit.can.append
+    places: list[tuple[str, Callable[..., Any]]] = [("history", sample.history)] * sample.kit.can.append
     places += [("online", sample.online)] * (online and sample.kit.can.online)
     for place, ask in places:
         wrong = [(n, got) for n, got in enumerate(ask(*range(count))) if got != sample.answer(n)]

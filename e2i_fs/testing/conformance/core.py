@@ -8,13 +8,16 @@ from e2i_fs.testing.conformance.amounts import AmountTests
 from e2i_fs.testing.conformance.batches import BatchTests
 from e2i_fs.testing.conformance.beside import AppendsBesideTests
 from e2i_fs.testing.conformance.capabilities import CapabilityTests
+from e2i_fs.testing.conformance.changing import ChangingTests
 from e2i_fs.testing.conformance.registering import RegisteringTests
 from e2i_fs.testing.conformance.writing import WritingTests
 
 __all__ = ["CoreTests"]
 
 
-class CoreTests(RegisteringTests, WritingTests, BatchTests, AppendsBesideTests, AmountTests, CapabilityTests):
+class CoreTests(
+    RegisteringTests, ChangingTests, WritingTests, BatchTests, AppendsBesideTests, AmountTests, CapabilityTests
+):
     """Tests of the group *core*."""
 
     group: ClassVar[str] = "core"

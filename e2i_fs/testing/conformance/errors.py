@@ -215,7 +215,7 @@ class ErrorsTests:
                 return
             with kit.outage():
                 began = time.perf_counter()
-                unavailable("X-2", "ping in an outage", lambda: backend.ping(deadline), *UNAVAILABLE)
+                unavailable("X-2", "ping in an outage (made by break_)", lambda: backend.ping(deadline), *UNAVAILABLE)
                 took = time.perf_counter() - began
             if took > deadline + 1:
                 raise Mismatch(

@@ -20,8 +20,10 @@ from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.directed import at, row, view_of, world_of
 from e2i_fs.testing.draw import Draw
 from e2i_fs.testing.files import entity_table
+from e2i_fs.testing.findings import Inapplicable
 from e2i_fs.testing.kit import Kit
 from e2i_fs.testing.metamorphic import Said, asked_anew, drawn, other_names, same
+from e2i_fs.testing.values import COMMON_KINDS
 from e2i_fs.testing.worlds import Request, World
 
 __all__ = ["EXACT", "ODD", "PAIRS", "TEXTS", "HistoricalTests", "exact_kinds"]
@@ -75,12 +77,16 @@ PAIRS = (
 def exact_kinds(kit: Kit) -> list[str]:
     """Return the names in `EXACT` of the dtypes that the backend declares, with all that is nested in them."""
     allowed = kit.can.feature_kinds
-    return [name for name, (dtype, _) in EXACT.items() if allowed is None or _kinds(dtype) <= allowed]
+    found = [name for name, (dtype, _) in EXACT.items() if allowed is None or _kinds(dtype) <= allowed]
+    if not found:
+        raise Inapplicable("the backend declares no dtype whose values can be tried one by one")
+    return found
 
 
 def _kinds(dtype: d.DType) -> set[str]:
+    """Return the kind of a dtype, and those that lie in it but for the commonest, which every array and struct may hold."""
     inner = [dtype.element] if dtype.element is not None else [t for _, t in dtype.fields]
-    return {dtype.kind}.union(*map(_kinds, inner))
+    return {dtype.kind}.union(*(_kinds(t) - set(COMMON_KINDS[:6]) for t in inner))
 
 
 class HistoricalTests:

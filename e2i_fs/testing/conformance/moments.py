@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from e2i_fs.backend import Key, OnlineRow
 from e2i_fs.online import GRACE_US
@@ -34,9 +34,18 @@ class MomentTests:
                 now = _us(sample, at)
                 sample.tell(f"write to {name} online with at_us of second {at}", *rows)
                 kit.backend.online_write(name, *sample.online_batch(*rows), at_us=now)
-                for seconds, expected in ((0, [1, None]), (30, [1, 3]), (59, [1, 3]), (60, [2, 3])):
+                reads: list[tuple[int, list[int | None]]] = [
+                    (0, [-60, None]),
+                    (30, [-60, 30]),
+                    (59, [-60, 30]),
+                    (60, [60, 30]),
+                ]
+                for seconds, expected in reads:
                     says = f"Read with at_us of second {at + seconds}, by a clock at second 43200:"
-                    kit.is_("O-2", says, _read(kit, sample, now + seconds * _SECOND), expected)
+                    wanted = [None if second is None else at + second for second in expected]
+                    kit.is_(
+                        "O-2", f"{says} the seconds of the rows", _read(kit, sample, now + seconds * _SECOND), wanted
+                    )
 
     @proves("O-2")
     def test_o2_a_read_that_began_before_a_write_finds_the_row_of_its_moment(self, kit: Kit) -> None:
@@ -46,13 +55,16 @@ class MomentTests:
             sample = Sample(kit)
             sample.apply()
             now = _us(sample, 43_200)
-            rows = [(1, 43_100.0, 1), (1, 43_199.0, 2), (1, 43_200.0, 3), (2, 43_200.0, 4)]
+            older, old, new = 43_100.0, 43_199.0, 43_200.0
+            rows = [(1, older, 1), (1, old, 2), (1, new, 3), (2, new, 4)]
             for row in rows:
                 sample.tell("write to sample online with at_us of second 43200", row)
                 kit.backend.online_write(sample.name, *sample.online_batch(row), at_us=now)
-            reads = ((0, [3, 4]), (1, [2, None]), (_SECOND, [2, None]), (_SECOND + 1, [1, None]), (GRACE_US, [1, None]))
+            reads: list[tuple[int, list[float | None]]] = [
+                (0, [new, new]), (1, [old, None]), (_SECOND, [old, None]), (_SECOND + 1, [older, None]), (GRACE_US, [older, None])
+            ]  # fmt: skip
             for back, expected in reads:
-                says = f"Read of {back} microseconds before the last write:"
+                says = f"Read of {back} microseconds before the last write: the seconds of the rows"
                 kit.is_("O-2", says, _read(kit, sample, now - back), expected)
 
     @proves("O-1", "O-5", "W-2")
@@ -86,9 +98,8 @@ def _write(kit: Kit, sample: Sample, keys: list[Key], rows: list[OnlineRow]) -> 
     return kit.backend.online_write(sample.name, keys, rows, at_us=_us(sample, 43_200))
 
 
-def _read(kit: Kit, sample: Sample, at_us: int, keys: list[Key] | None = None) -> list[Any]:
-    """Return the number of the row that answers each key (1 and 2 unless given), None where none does."""
+def _read(kit: Kit, sample: Sample, at_us: int, keys: list[Key] | None = None) -> list[float | None]:
+    """Return the second of the row that answers each key (1 and 2 unless given), None where none does."""
     asked = sample.online_batch((1, 0, 1), (2, 0, 1))[0] if keys is None else keys
     found = kit.backend.online_read(sample.name, asked, at_us=at_us)
-    values = {repr(dict(sample.online_batch((1, 0, n))[1][0].values)): n for n in range(9)}
-    return [None if row is None else values.get(repr(dict(row.values)), row) for row in found]
+    return [None if row is None else (row.event_us - _us(sample, 0)) / _SECOND for row in found]

@@ -94,7 +94,7 @@ class Sample:
 
     def __init__(self, kit: Kit, name: str = "sample", *, value_type: DType | None = None) -> None:
         can = kit.can
-        keys = [t for t in (d.String, *_TYPES) if t.kind in d.KEY_KINDS - {"bool"}]
+        keys = [t for t in dict.fromkeys((d.String, *_TYPES)) if t.kind in d.KEY_KINDS - {"bool"}]
         keys = [t for t in keys if can.key_kinds is None or t.kind in can.key_kinds]
         self.value_types = [t for t in _TYPES if can.feature_kinds is None or t.kind in can.feature_kinds]
         if not keys or not self.value_types:
