@@ -193,7 +193,8 @@ class _Pair:
         journal = self._router.journal
         if any(journal.pending(member.name, view) for member in self._members):
             return None
-        return tuple(journal.standing(member.name, view).position for member in self._members)
+        found = [journal.standing(member.name, view) for member in self._members]
+        return tuple(number for standing in found for number in (standing.position, standing.quarantines))
 
     def _called(self, member: Member, work: Callable[[Backend], T], *, history: bool = False) -> T:
         """Call one backend, and tell its breaker how that ended; whatever goes wrong makes it incomparable."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from e2i_fs.config import BreakerConfig, FailoverConfig, _Common
+from e2i_fs.config import BreakerConfig, FailoverConfig, HedgeConfig, JournalConfig, RetriesConfig, _Common
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -33,14 +34,26 @@ def _told(default: object) -> str:
         ("The whole store", _Common, {"backend", "backends", "failover"}),
         ("failover", FailoverConfig, set()),
         ("failover: breaker", BreakerConfig, set()),
+        ("failover: journal", JournalConfig, set()),
+        ("failover: retries", RetriesConfig, set()),
+        ("failover: hedge", HedgeConfig, set()),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, model, more) -> None:
     documented = _section(title)
     assert set(documented) == set(model.model_fields) | more
     for key, field in model.model_fields.items():
-        if field.default is not PydanticUndefined and not isinstance(field.default, BreakerConfig):
-            assert documented[key] == _told(field.default), key
+        if isinstance(field.default, BaseModel):
+            assert documented[key] == "see below", key
+        else:
+            default = None if field.default is PydanticUndefined else field.default
+            assert documented[key] == _told(default), key
+
+
+def test_every_part_of_the_failover_configuration_has_a_section() -> None:
+    for key, field in FailoverConfig.model_fields.items():
+        if isinstance(field.default, BaseModel) or "Config" in str(field.annotation):
+            assert f"## failover: {key}\n" in PAGE
 
 
 def test_the_options_of_each_backend_are_documented() -> None:

@@ -11,6 +11,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.catalog import Catalog
 from e2i_fs.failover.breaker import Liveness
+from e2i_fs.failover.table import ROUTING
 from e2i_fs.testing import FakeClock
 from tests.breakable import OPENED, BreakablePlugin
 from tests.docs.pages import ROOT
@@ -35,6 +36,11 @@ def _cells() -> dict[tuple[str, str], str]:
 def test_the_table_has_every_cell() -> None:
     assert set(_cells()) == {(str(liveness), parity) for liveness in Liveness for parity in PARITIES}
     assert set(_cells().values()) == {"answers", "degraded", "never"}
+
+
+@pytest.mark.rule("X-1")
+def test_the_table_is_the_one_that_the_code_reads() -> None:
+    assert _cells() == {(str(liveness), str(parity)): str(verdict) for (liveness, parity), verdict in ROUTING.items()}
 
 
 @pytest.mark.rule("X-1", "X-7", "X-9")
