@@ -69,7 +69,6 @@ def child(folder: Path, first: int) -> None:
             print("done", number, kind, flush=True)
             if number % 10 == 9:
                 store.materialize(None, START + timedelta(seconds=number))
-                print("run", number, "materialize", flush=True)
             if number % 25 == 24:
                 store.catch_up()
             number += 1
@@ -80,27 +79,25 @@ def run(*, runs: int, seed: int, folder: Path) -> dict[str, Any]:
     rng = random.Random(seed)
     sent: dict[int, str] = {}
     done: dict[int, str] = {}
-    upto = -1
     began = time.monotonic()
     for _ in range(runs):
         first = max(sent, default=-1) + 1
         command = [sys.executable, "-m", "benchmarks.kills", "--child", str(folder), str(first)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        timer: threading.Timer | None = None
-        early = rng.random() < 0.25
-        for line in process.stdout:
-            what, number, kind = line.split()
-            {"sent": sent, "done": done, "run": {}}[what][int(number)] = kind
-            upto = int(number) if what == "run" else upto
-            if timer is None and (what == "done" or early):  # it is at work: killed at a moment from here on
-                timer = threading.Timer(rng.uniform(0, 0.8), process.kill)
-                timer.start()
-        process.wait()
-        error = process.stderr.read()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            timer: threading.Timer | None = None
+            early = rng.random() < 0.25
+            for line in process.stdout:
+                what, number, kind = line.split()
+                {"sent": sent, "done": done}[what][int(number)] = kind
+                if timer is None and (what == "done" or early):  # it is at work: killed at a moment from here on
+                    timer = threading.Timer(rng.uniform(0, 0.8), process.kill)
+                    timer.start()
+            error = process.stderr.read()
         if process.returncode != -9:
             raise SystemExit(f"A child ended by itself with {process.returncode}:\n{error}")
+    upto = max((n for n in sent if n % 10 == 9), default=-1)
     return _looked_at(folder, sent, done, upto) | {"runs": runs, "seconds": round(time.monotonic() - began, 1)}
 
 

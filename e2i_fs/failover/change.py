@@ -86,7 +86,9 @@ class Changer:
         change_catalog(standby.backend, lambda kept: kept.holding(wanted))
 
     def _holds_rows(self, view: str) -> bool:
-        """Return whether the primary has rows of a view that do not lie in the view's own source."""
+        """Return whether there are rows of a view that do not lie in its own source: the primary's, or written ones."""
+        if self._journal.head(view):
+            return True
         backend = self._members[0].backend
         definition = backend.definitions().view(view)
         parts = backend.scan(view, [f.name for f in definition.schema])

@@ -115,7 +115,7 @@ def draw_story(draw: Draw, steps: int = 30, *, kinds: Sequence[str] = KINDS) -> 
 def shortest(story: Story, shows: Callable[[Story], bool], *, tries: int = 2_000) -> Story:
     """Return a story with as few steps as possible for which ``shows`` is true, as it is for ``story``."""
     for simple in ({"backends": 2}, {"ttl": None}, {"local": 0}, {"failures": 5}, {"successes": 3}):
-        candidate = replace(story, **simple)  # type: ignore[arg-type]
+        candidate = replace(story, **simple)
         if candidate != story and shows(candidate):
             story = candidate
     size = max(1, len(story.steps) // 2)
