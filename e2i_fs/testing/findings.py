@@ -49,10 +49,18 @@ class Finding(AssertionError):
         ]
         for name, value in (("smallest example", self.example), ("expected", self.expected), ("got", self.got)):
             if value:
-                parts += [f"  {name}:", textwrap.indent(value[:_MOST], "    ")]
+                parts += [f"  {name}:", textwrap.indent(_cut(value), "    ")]
         if self.replay:
             parts.append(f"  replay: {self.replay}")
         return "\n".join(parts)
+
+
+def _cut(text: str) -> str:
+    """Return as many whole lines of ``text`` as a reader wants, and a mark where there are more."""
+    if len(text) <= _MOST:
+        return text
+    whole = text[:_MOST].rpartition("\n")[0]
+    return f"{whole}\n..." if whole else f"{text[:_MOST]} ..."
 
 
 class HarnessError(Exception):

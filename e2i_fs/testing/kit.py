@@ -94,6 +94,7 @@ class Kit:
         self._names = itertools.count()
         self._reach = Reach(harness)
         self._began = False
+        self._placed_as: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -289,6 +290,7 @@ class Kit:
     def placed(self, world: World) -> Iterator[World]:
         """Put ``world`` into the store under names of its own, and take it out again."""
         named = renamed(world, f"_{next(self._names)}")
+        self._placed_as = {after.name: before.name for before, after in zip(world.views, named.views, strict=True)}
         try:
             self.place(named)
             yield named
@@ -413,14 +415,19 @@ class Kit:
             raise self.finding(rule, f"{kind}{type(error).__name__}: {error}") from error
 
     def finding(self, rule: str, says: str, expected: Any = None, got: Any = None) -> Finding:
-        """Return the `Finding` of what is being tried."""
+        """Return the `Finding` of what is being tried, in which views have the names that they have in the example."""
         return Finding(
-            rule, self.test, says,
+            rule, self.test, self._as_in_example(says),
             example="" if self.example is None else shown(self.example),
-            expected="" if expected is None else _text(expected),
-            got="" if got is None and expected is None else _text(got),
+            expected="" if expected is None else self._as_in_example(_text(expected)),
+            got="" if got is None and expected is None else self._as_in_example(_text(got)),
             replay=self.replay or f"e2i-fs certify NAME --only {self.test} --seed {self.seed} --profile {self.profile.name}",
         )  # fmt: skip
+
+    def _as_in_example(self, text: str) -> str:
+        for placed, own in self._placed_as.items():
+            text = re.sub(rf"(?<!\w){re.escape(placed)}(?=__|\W|$)", own.replace("\\", r"\\"), text)
+        return text
 
     # ---- small words for tests of one fixed example -------------------------------------------------------
 
@@ -430,19 +437,27 @@ class Kit:
             raise Mismatch(rule, says, expected=expected, got=got)
 
     def raises(
-        self, rule: str, kinds: type[BaseException] | tuple[type[BaseException], ...], job: Callable[[], Any]
-    ) -> Any:
-        """Return the error of ``kinds`` that ``job`` raises; raise `Mismatch` if it raises none or another."""
+        self, rule: str, kinds: type[BaseException] | tuple[type[BaseException], ...], job: Callable[[], Any],
+        doing: str = "",
+    ) -> Any:  # fmt: skip
+        """Return the error of ``kinds`` that ``job`` raises; raise `Mismatch` if it raises none or another.
+
+        ``doing`` says in a few words what ``job`` does, for the reader of the finding.
+        """
         names = " or ".join(k.__name__ for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        what = f": {doing}" if doing else ""
         try:
             got = job()
         except kinds as error:
             return error
         except E2IError as error:
             raise Mismatch(
-                rule, "Another error than the contract's.", expected=names, got=f"{type(error).__name__}: {error}"
+                rule,
+                f"Another error than the contract's{what}.",
+                expected=names,
+                got=f"{type(error).__name__}: {error}",
             ) from error
-        raise Mismatch(rule, "No error where there must be one.", expected=names, got=got)
+        raise Mismatch(rule, f"No error where there must be one{what}.", expected=names, got=f"no error, but {got!r}")
 
 
 def _mismatch(rule: str, world: World, request: Request, difference: Difference) -> Mismatch:
@@ -463,10 +478,14 @@ def _mismatch(rule: str, world: World, request: Request, difference: Difference)
 
 
 def _said(difference: Difference, when: str = "") -> str:
-    about = " ".join(part for part in (when, difference.about) if part)
+    about = " ".join(_sentence(part) for part in (when, difference.about) if part)
     where = f"{difference.view}:{difference.feature}" if difference.view else "the result"
     row = "" if difference.row is None else f", row {difference.row}"
     return f"{where}{row} is not what the contract says. {about}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ":")) else ".")
 
 
 def _text(value: Any) -> str:

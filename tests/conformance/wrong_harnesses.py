@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +58,8 @@ class _Faulty(Harness):
 
     def open(self) -> Any:
         backend = MemoryBackend("memory", self.clock)
-        found = SimpleNamespace(**{m: getattr(backend, m) for m in METHODS}, capabilities=backend.capabilities)
+        can = replace(backend.capabilities, copyable=False)
+        found = SimpleNamespace(**{m: getattr(backend, m) for m in METHODS}, capabilities=can)
         self.spoil(found)
         return found
 

@@ -397,3 +397,44 @@ def test_a_directed_test_shows_what_it_did(tmp_path: Path) -> None:
         "1. apply the view sample: key k String, features x Int64",
         "2. append to sample with batch_id 'a': k='n1' at 0 s x=1; k='n1' at 0 s x=1",
     ]
+
+
+class OnlineTooEarly(Kept):
+    def online_read(self, view: str, keys: Any, *, at_us: int) -> Any:
+        return super().online_read(view, keys, at_us=at_us + 1)
+
+
+class WhollyTrusting(Kept):
+    def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
+        return batch_id not in self._views[view].batches and super().append(view, rows, batch_id=batch_id)
+
+
+def found_in(backend: type[Kept], test: str) -> Finding:
+    class Wrong(Right):
+        kind = backend
+
+    (result,) = examine(Wrong, profile=PROFILES["quick"], only=[test])
+    assert result.finding is not None
+    return result.finding
+
+
+def test_a_finding_names_a_view_as_its_example_does_and_is_made_of_whole_sentences() -> None:
+    finding = found_in(OnlineTooEarly, "test_o2_the_future_is_not_served_online")
+    assert finding.example.startswith("view v: ")
+    assert finding.says == (
+        "v:x, row 2 is not what the contract says. After write, at 2024-03-10 12:00:00+00:00. "
+        "The source row is of 2024-03-10 00:02:00+00:00."
+    )
+
+
+def test_an_error_that_is_missing_is_told_with_what_was_done() -> None:
+    finding = found_in(WhollyTrusting, "test_w2_an_id_used_for_other_rows_is_refused")
+    assert "A used batch_id" in finding.says or finding.says.startswith("No error where there must be one: other rows")
+
+
+def test_a_long_example_ends_with_a_whole_line_and_a_mark_that_there_is_more() -> None:
+    lines = [f"row {number} of many" for number in range(500)]
+    text = Finding("P-1", "test_x", "It is long.", example="\n".join(lines)).text().splitlines()
+    assert text[-1] == "    ..."
+    assert [line.strip() for line in text[3:-1]] == lines[: len(text) - 4]
+    assert Finding("P-1", "test_x", "It is long.", got="x" * 5000).text().endswith("xxx ...")

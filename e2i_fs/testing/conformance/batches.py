@@ -91,13 +91,23 @@ class BatchTests:
                 except InvalidBatchError:
                     continue
                 raise Mismatch("W-2", f"A used batch_id with {what}.", expected="InvalidBatchError", got=done)
-            kit.raises("W-2", InvalidBatchError, lambda: sample.write((2, 60, 2), key="a"))
+            kit.raises(
+                "W-2",
+                InvalidBatchError,
+                lambda: sample.write((2, 60, 2), key="a"),
+                "other rows are written with the key of a batch that is there",
+            )
             wide, last = Sample(kit, "wide"), Field("y", sample.value_types[-1])
             wide.apply(last)
             table = wide.table((1, 0, 1), more=[last])
             kit.backend.append("wide", table, batch_id="a")
             other = table.set_column(3, "y", pa.nulls(1, table.schema.field("y").type))
-            kit.raises("W-2", InvalidBatchError, lambda: kit.backend.append("wide", other, batch_id="a"))
+            kit.raises(
+                "W-2",
+                InvalidBatchError,
+                lambda: kit.backend.append("wide", other, batch_id="a"),
+                "a batch that differs in its last column is appended with the batch_id of another",
+            )
             kit.is_("W-2", "History after refusals:", sample.rows(), 1)
             sample.expect("W-2", "A refused batch was written.", 1, 2, expected=[sample.answer(1), ABSENT])
 
@@ -129,11 +139,16 @@ class BatchTests:
             for n, rows in enumerate(batches):
                 sample.append(*rows, batch_id=f"b{n}")
                 sample.append(*rows, batch_id=f"b{n}")
-            kit.raises("W-2", InvalidBatchError, lambda: sample.append((9, 0, 9), batch_id="b0"))
+            kit.raises(
+                "W-2",
+                InvalidBatchError,
+                lambda: sample.append((9, 0, 9), batch_id="b0"),
+                "other rows are appended with the batch_id of a batch that is there",
+            )
             wanted = sample.table(*(row for rows in batches for row in rows))
             got = kit.raw_read("sample", wanted.schema)
             lacking = [name for name in wanted.column_names if name not in got.column_names]
-            kit.is_("W-2", "Columns that are not in what raw_read gave:", lacking, [])
+            kit.is_("W-2", "Columns of the view that the table of the harness's raw_read() lacks:", lacking, [])
             kit.is_("W-2", "The rows that lie in the store, and how often:", _counted(got), _counted(wanted))
 
 

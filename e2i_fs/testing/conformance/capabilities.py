@@ -101,7 +101,7 @@ class CapabilityTests:
                 "online_write": lambda: backend.online_write("sample", keys, rows, at_us=rows[0].event_us),
             }
             for method in ([] if can.append else ["append"]) + ([] if can.online else ["online_read", "online_write"]):
-                error = kit.raises("G-3", UnsupportedError, calls[method])
+                error = kit.raises("G-3", UnsupportedError, calls[method], f"{method} is called, which is not declared")
                 exactly("G-3", UnsupportedError, error, f"{method} is not declared.")
             if not can.online:
                 stands = backend.position("sample")
@@ -128,7 +128,9 @@ class CapabilityTests:
 
 def _refused(kit: Kit, view: FeatureView, what: str) -> None:
     """Raise `Mismatch` unless applying ``view`` raises exactly `UnsupportedError` and registers nothing."""
-    error = kit.raises("G-3", UnsupportedError, lambda: kit.store.apply([view]))
+    error = kit.raises(
+        "G-3", UnsupportedError, lambda: kit.store.apply([view]), f"a view is applied with {what}, not declared"
+    )
     exactly("G-3", UnsupportedError, error, f"{what} is not declared.")
     known = [found.name for found in kit.store.list_feature_views()]
     kit.is_("G-3", f"A view with {what} was registered.", view.name in known, False)

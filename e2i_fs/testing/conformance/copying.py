@@ -142,7 +142,8 @@ def _ids(sample: Sample, backend: MemoryBackend) -> None:
     """Raise unless a batch that is written again is known in the copy by its id, and another under that id refused."""
     kit = sample.kit
     view, join_keys = backend.definitions().view(sample.name), backend.definitions().join_keys(sample.name)
-    for batch_id, rows in {"a": [(1, 0, 1), (2, 0, 2)], "b/1": [(1, 60, 3), (3, 60, None)]}.items():
+    written: dict[str, list[Said]] = {"a": [(1, 0, 1), (2, 0, 2)], "b/1": [(1, 60, 3), (3, 60, None)]}
+    for batch_id, rows in written.items():
         again = widened(sample.table(*rows), view, join_keys)
         kit.is_(
             "W-2",
@@ -151,4 +152,9 @@ def _ids(sample: Sample, backend: MemoryBackend) -> None:
             False,
         )
     others = widened(sample.table((1, 0, 7)), view, join_keys)
-    kit.raises("W-2", InvalidBatchError, lambda: backend.append(sample.name, others, batch_id="a"))
+    kit.raises(
+        "W-2",
+        InvalidBatchError,
+        lambda: backend.append(sample.name, others, batch_id="a"),
+        "other rows are appended to the copy with the batch_id 'a'",
+    )

@@ -85,7 +85,12 @@ class ErrorsTests:
             closed.close()
             for method, call in every_call(closed, sample).items():
                 unavailable("G-4", f"{method} after close", call, BackendUnavailableError)
-            kit.raises("G-4", BackendUnavailableError, lambda: sample.history(1, store=handle))
+            kit.raises(
+                "G-4",
+                BackendUnavailableError,
+                lambda: sample.history(1, store=handle),
+                "a closed store is asked for history",
+            )
             sample.expect("G-4", "Closing one handle closed another.", 1, expected=[sample.answer(1)])
 
     @proves("G-4")
@@ -108,7 +113,9 @@ class ErrorsTests:
                         path.unlink()
                     else:
                         path.write_bytes(left)
-                    error = kit.raises("G-4", BackendError, partial(sample.history, 1))
+                    error = kit.raises(
+                        "G-4", BackendError, partial(sample.history, 1), f"a {kind} source that is {damage} is read"
+                    )
                     if str(path) not in str(error):
                         raise Mismatch(
                             "G-4", f"A {kind} file is {damage}.", expected=f"an error naming {path}", got=str(error)

@@ -219,7 +219,9 @@ class HistoricalTests:
             kit.is_(
                 "P-12", "A label so named comes after the features.", got, [("zeta", 1), ("alpha", 3), ("outcome", 2)]
             )
-            kit.raises("P-12", LabelRequestedError, lambda: ask([f"{view}:outcome"], []))
+            kit.raises(
+                "P-12", LabelRequestedError, lambda: ask([f"{view}:outcome"], []), "a label is asked for as a feature"
+            )
 
     @proves("P-9", "P-6")
     def test_p9_other_names_give_the_same_answers(self, kit: Kit) -> None:

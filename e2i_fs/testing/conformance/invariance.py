@@ -132,12 +132,22 @@ class InvarianceTests:
             exact = table.column("event_timestamp").cast(pa.timestamp("ns", "UTC"))
             place = table.column_names.index("event_timestamp")
             frame = table.set_column(place, "event_timestamp", pc.add(exact, fine))
-            kit.raises("T-2", InvalidTimestampError, lambda: kit.ask(placed, request, frame))
+            kit.raises(
+                "T-2",
+                InvalidTimestampError,
+                lambda: kit.ask(placed, request, frame),
+                "entity times finer than a microsecond are asked at",
+            )
             if kit.can.append:
                 batch = rows_table(view, [view.rows[0]], time_type=pa.timestamp("ns", "UTC"))
                 place = batch.column_names.index(view.event_column)
                 batch = batch.set_column(place, view.event_column, pc.add(batch.column(view.event_column), fine))
-                kit.raises("T-2", InvalidBatchError, lambda: kit.store.write(view.name, batch, to="offline"))
+                kit.raises(
+                    "T-2",
+                    InvalidBatchError,
+                    lambda: kit.store.write(view.name, batch, to="offline"),
+                    "an event time finer than a microsecond is written",
+                )
             kit.check_historical("T-2", placed, request)
         if "parquet" in kit.can.sources:
             self._fine_source(kit, world)

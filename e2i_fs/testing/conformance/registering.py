@@ -139,7 +139,12 @@ class RegisteringTests:
                 narrow = replace(narrow, schema=[Field("x", sample.value_types[1])])
             store.apply([wide])
             store.write("sample", sample.table((1, 0, 1), more=[more]), to=sample.target, idempotency_key="batch")
-            kit.raises("R-4", BreakingChangeError, lambda: store.apply([narrow]))
+            kit.raises(
+                "R-4",
+                BreakingChangeError,
+                lambda: store.apply([narrow]),
+                "a breaking change of the fields is applied without consent",
+            )
             kit.is_("R-4", "A refused change was made.", store.get_feature_view("sample"), wide)
             sample.expect("R-4", "A refused change lost rows.", 1, expected=[sample.answer(1)])
             kit.is_("R-4", "The plan:", store.apply([narrow], allow_breaking=True).updated, ("view sample",))
@@ -158,7 +163,12 @@ class RegisteringTests:
         sample.apply()
         sample.write((1, 0, 1), key="batch")
         sample.key_type = sample.key_types[1]
-        kit.raises("R-4", BreakingChangeError, lambda: kit.store.apply([sample.view()]))
+        kit.raises(
+            "R-4",
+            BreakingChangeError,
+            lambda: kit.store.apply([sample.view()]),
+            "a join key of another dtype is applied without consent",
+        )
         sample.tell(f"apply keyed again with key k {sample.key_type!r}, allow_breaking=True")
         kit.store.apply([sample.view()], allow_breaking=True)
         says = "The join key has another dtype: online rows that count."

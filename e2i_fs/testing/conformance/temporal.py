@@ -162,7 +162,8 @@ class TemporalTests(UnseenTests, InvarianceTests):
             view = placed.views[0]
             batch = rows_table(view, [rows[2], rows[1]])
             for to in [*(["offline"] if kit.can.append else []), *(["online"] if kit.can.online else [])]:
-                kit.raises("O-4", InvalidBatchError, lambda to=to: kit.store.write(view.name, batch, to=to))  # type: ignore[misc]
+                ahead = f"a row a microsecond more than 60 s ahead of the clock is written to={to!r}"
+                kit.raises("O-4", InvalidBatchError, lambda to=to: kit.store.write(view.name, batch, to=to), ahead)  # type: ignore[misc]
             kit.clock.advance(timedelta(days=1))
             kit.check_historical("O-4", placed, next(placed.requests()))
             if kit.can.online:

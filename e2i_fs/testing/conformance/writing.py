@@ -73,7 +73,12 @@ class WritingTests:
                 table = table.set_column(number, name, pa.array(values, table.schema.field(name).type))
             table = table.append_column("odd", pa.array([1, 2, 3, 4]))
             counted = kit.backend.inner = Breakable(kit.backend.inner)
-            error = kit.raises("W-1", InvalidBatchError, lambda: kit.store.write("sample", table))
+            error = kit.raises(
+                "W-1",
+                InvalidBatchError,
+                lambda: kit.store.write("sample", table),
+                "a batch with holes in it is written",
+            )
             asked = sorted({"append", "online_write"} & set(counted.calls))
             kit.backend.inner = counted.inner
             for wanted in (
