@@ -20,7 +20,16 @@ from e2i_fs.cli.demo.repository import feature_repo
 pytest.importorskip("sklearn", reason="the demo trains a model: pip install e2i-fs[demo]")
 pytest.importorskip("matplotlib", reason="the demo draws plots: pip install e2i-fs[demo]")
 
-PHASES = ["both up", "primary away", "after a write", "primary back", "standby away too", "healed"]
+PHASES = [
+    "both up",
+    "primary away",
+    "after a write",
+    "primary back",
+    "standby away too",
+    "healed",
+    "away once more",
+    "back by itself",
+]
 
 
 def demo(out: Path, *words: str) -> tuple[int, Any, str]:
@@ -41,7 +50,7 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     assert code == 0, (told, err)
     assert told["all_hold"] is True
     assert all(claim["holds"] for claim in told["claims"])
-    assert len(told["claims"]) == 16
+    assert len(told["claims"]) == 17
 
     asked = told["requests"]
     assert list(dict.fromkeys(r["phase"] for r in asked)) == PHASES
@@ -53,8 +62,12 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
         "primary back": {("standby", False)},
         "standby away too": {("primary", True)},
         "healed": {("primary", False)},
+        "away once more": {("standby", False)},
+        "back by itself": who["back by itself"],
     }
     assert all(r["right"] for r in asked if not r["degraded"])
+    assert [r["served_by"] for r in asked[-6:]] == ["primary"] * 6, "it came back by itself"
+    assert not any(r["degraded"] for r in asked if r["phase"] == "back by itself")
     first_away = next(r for r in asked if r["phase"] == "primary away")
     assert "BackendUnavailableError" in first_away["why"], "the fault is a real one"
 
@@ -63,7 +76,7 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     assert all(r["changed"] > 0 for r in told["proof"]["naive"])
 
     page = Path(told["report"]).read_text()
-    assert "16 of 16" in page
+    assert "17 of 17" in page
     assert page.count("<svg") == 4
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "")), "it needs no other file"
 

@@ -193,8 +193,10 @@ def _config(out: Path, primary: Primary | None) -> dict[str, Any]:
         "project": "e2i",
         "state": str((out / "state").resolve()),
         "backends": [{"name": "primary", **primary.start()}, {"name": "standby", **standby}],
-        # Short times, so that the story is; the defaults are for production.
+        # Short times, so that the story is, and nothing by itself, so that each step can be seen; the defaults are
+        # for production.
         "failover": {
+            "background": False,
             "deadline": 2.0,
             "shadow_rate": 0.0,
             "breaker": {"failures": 3, "open_for": 0.5, "jitter": 0.0, "successes": 1},

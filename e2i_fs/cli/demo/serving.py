@@ -20,7 +20,6 @@ __all__ = ["Request", "Service", "outage"]
 PACE = 0.02
 """Seconds between two requests."""
 VIEW = "hcp_conversion_features"
-BATCH = "demo-while-the-primary-was-away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Service:
         self.rows = list(rows)
         self.requests: list[Request] = []
         self.truth: dict[str, list[Any]] = {}
-        self.written_at: datetime | None = None
         self._predict = predict
         self._began = time.perf_counter()
 
@@ -102,7 +100,10 @@ def outage(
     claims: Claims,
     progress: Callable[[str], None],
 ) -> None:
-    """Serve through the whole story: both up, primary away, a write, primary back, standby away too, all healed."""
+    """Serve through the whole story: both up, primary away, a write, primary back, standby away too, all healed.
+
+    In ``config`` ``failover.background`` is off, so that each step can be seen; at the end the same by itself.
+    """
     progress("both up")
     up = service.ask(store, "both up", 12)
     claims.check(
@@ -138,7 +139,9 @@ def outage(
         primary.bring_back()
     _back(service, store, claims, progress)
     _standby_away(service, config, clock, claims, progress)
-    _healed(service, store, clock, claims, progress)
+    _healed(service, store, claims, progress)
+    _by_itself(service, primary, config, clock, claims, progress)
+    _none_wrong(service, claims)
 
 
 def _back(service: Service, store: Any, claims: Claims, progress: Callable[[str], None]) -> None:
@@ -196,18 +199,54 @@ def _standby_away(
         away.rename(folder)
 
 
-def _healed(
-    service: Service, store: Any, clock: Callable[[], datetime], claims: Claims, progress: Callable[[str], None]
-) -> None:
-    """The same write again, under its key, brings the primary up to date; then it serves again."""
-    progress("the write again, under the same key")
-    receipt = _write(store, service, clock())
+def _healed(service: Service, store: Any, claims: Claims, progress: Callable[[str], None]) -> None:
+    """What the primary missed was kept; replayed in order it is up to date (X-4), and serves again."""
+    progress("the missed write is replayed")
+    done = store.catch_up("primary")["primary"]
     last = service.ask(store, "healed", 12)
     claims.check(
-        "Written again under the same key, the primary has it too, and serves again, right and unmarked",
-        "primary" in receipt.applied and all(r.served_by == "primary" and r.right and not r.degraded for r in last),
-        _counted(last),
+        "The missed write is replayed from the journal, and the primary serves again, right and unmarked",
+        done.done and done.replayed == 1 and all(r.served_by == "primary" and _fine(r) for r in last),
+        f"{done.replayed} replayed; {_counted(last)}",
     )
+
+
+def _by_itself(
+    service: Service,
+    primary: Primary,
+    config: Mapping[str, Any],
+    clock: Callable[[], datetime],
+    claims: Claims,
+    progress: Callable[[str], None],
+) -> None:
+    """The same again with the defaults: nobody asks for the replay, a thread of the store does it."""
+    progress("once more, and this time nobody lends a hand")
+    failover = {key: value for key, value in config["failover"].items() if key != "background"}
+    with fs.connect({**config, "failover": failover}, clock=clock) as agent:
+        primary.take_away()
+        try:
+            service.ask(agent, "away once more", 5)
+            receipt = _write(agent, service, clock(), 1)
+            service.ask(agent, "away once more", 5)
+        finally:
+            primary.bring_back()
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if service.ask(agent, "back by itself", 1)[-1].served_by == "primary":
+                service.ask(agent, "back by itself", 5)
+                break
+    asked = [r for r in service.requests if r.phase in ("away once more", "back by itself")]
+    claims.check(
+        "Left to itself the primary comes back with what it missed: no request fails, is wrong or is marked",
+        "primary" in receipt.missed
+        and all(_fine(r) for r in asked)
+        and all(r.served_by == "standby" for r in asked if r.phase == "away once more")
+        and all(r.served_by == "primary" for r in asked[-6:]),
+        _counted(asked),
+    )
+
+
+def _none_wrong(service: Service, claims: Claims) -> None:
     unmarked = [r for r in service.requests if not r.degraded]
     wrong = [r for r in unmarked if not r.right]
     claims.check(
@@ -217,17 +256,20 @@ def _healed(
     )
 
 
-def _write(store: Any, service: Service, now: datetime) -> Any:
-    """Write one new row for the first pair, always the same row, and make it the truth."""
+def _fine(request: Request) -> bool:
+    return request.right and not request.degraded
+
+
+def _write(store: Any, service: Service, now: datetime, n: int = 0) -> Any:
+    """Write the ``n``-th new row for the first pair, and make it the truth."""
     view = store.get_feature_view(VIEW)
     row: dict[str, Any] = dict(service.rows[0])
     for i, field in enumerate(view.schema):
-        row[field.name] = 40 + i if field.dtype == fs.Int64 else 0.5 + i / 64
-    service.written_at = service.written_at or now
-    row |= {view.event_column: service.written_at, view.created_column: service.written_at}
+        row[field.name] = 40 + i + n if field.dtype == fs.Int64 else 0.5 + (i + n) / 64
+    row |= {view.event_column: now, view.created_column: now}
     for field in view.schema:
         service.truth[field.name][0] = row[field.name]
-    return store.write(VIEW, [row], idempotency_key=BATCH)
+    return store.write(VIEW, [row], idempotency_key=f"demo-while-the-primary-was-away-{n}")
 
 
 def _counted(requests: Sequence[Request]) -> str:
