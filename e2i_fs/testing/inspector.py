@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.backend import (
     ArrowRows,
     Backend,
     Capabilities,
+    Copyable,
     Key,
     Knowledge,
     NativePointInTime,
@@ -41,10 +42,11 @@ def inspected(backend: object, patience: float) -> Inspected:
         )
     if can.point_in_time and not isinstance(backend, NativePointInTime):
         lacking.append("point_in_time")
+    if can.copyable and not isinstance(backend, Copyable):
+        lacking += ["batches", "online_rows"]
     if lacking:
         raise Mismatch("G-3", f"{type(backend).__name__} lacks the methods {', '.join(lacking)}.")
-    kind = InspectedNative if can.point_in_time else Inspected
-    return kind(backend, patience)  # type: ignore[arg-type]
+    return _KINDS[can.point_in_time, can.copyable](backend, patience)  # type: ignore[arg-type]
 
 
 class _Worker:
@@ -105,6 +107,8 @@ class Inspected:
 
         def job() -> Any:
             found = getattr(self.inner, method)(*args, **more)
+            if method in _STREAMED and isinstance(found, Iterable):
+                return list(found)
             if method != "scan" or not isinstance(found, Sequence):
                 return found
             return [  # streams are read here, where a hang can be left behind
@@ -231,6 +235,49 @@ class InspectedNative(Inspected):
         wanted = f"a table of {len(entities)} rows with the columns {['e', *features]}"
         self._form(ok, "P-6", "point_in_time", wanted, found)
         return found
+
+
+class InspectedCopyable(Inspected):
+    """A backend that can give away all it was written, watched."""
+
+    def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
+        """See `Copyable`."""
+        found = self._call("batches", view)
+        wanted = "pairs of a batch_id (text) and a pyarrow.Table"
+        self._form(isinstance(found, list), "G-3", "batches", wanted, found)
+        for pair in found:
+            ok = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and _is_table(pair[1])
+            self._form(ok, "G-3", "batches", wanted, pair)
+        return iter(found)
+
+    def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
+        """See `Copyable`."""
+        found = self._call("online_rows", view)
+        wanted = "pieces (keys, as many OnlineRows, at_us)"
+        self._form(isinstance(found, list), "G-3", "online_rows", wanted, found)
+        for piece in found:
+            ok = isinstance(piece, tuple) and len(piece) == 3 and _is_int(piece[2]) and len(piece[0]) == len(piece[1])
+            self._form(ok and all(isinstance(row, OnlineRow) for row in piece[1]), "G-3", "online_rows", wanted, piece)
+        return iter(found)
+
+
+class InspectedNativeCopyable(InspectedNative, InspectedCopyable):
+    """A backend that can do both, watched."""
+
+
+_KINDS: dict[tuple[bool, bool], type[Inspected]] = {
+    (False, False): Inspected, (True, False): InspectedNative, (False, True): InspectedCopyable,
+    (True, True): InspectedNativeCopyable,
+}  # fmt: skip
+"""What watches a backend, by whether it declares point_in_time and copyable."""
+
+_STREAMED = ("batches", "online_rows")
+
+
+def _is_table(value: object) -> bool:
+    import pyarrow as pa
+
+    return isinstance(value, pa.Table)
 
 
 def _is_int(value: object) -> bool:

@@ -9,6 +9,7 @@ from e2i_fs.testing.conformance.batches import BatchTests
 from e2i_fs.testing.conformance.beside import AppendsBesideTests
 from e2i_fs.testing.conformance.capabilities import CapabilityTests
 from e2i_fs.testing.conformance.changing import ChangingTests
+from e2i_fs.testing.conformance.copying import CopyingTests
 from e2i_fs.testing.conformance.registering import RegisteringTests
 from e2i_fs.testing.conformance.writing import WritingTests
 
@@ -16,7 +17,14 @@ __all__ = ["CoreTests"]
 
 
 class CoreTests(
-    RegisteringTests, ChangingTests, WritingTests, BatchTests, AppendsBesideTests, AmountTests, CapabilityTests
+    RegisteringTests,
+    ChangingTests,
+    WritingTests,
+    BatchTests,
+    AppendsBesideTests,
+    AmountTests,
+    CapabilityTests,
+    CopyingTests,
 ):
     """Tests of the group *core*."""
 
