@@ -1,6 +1,7 @@
 """Write mutants.md: every deliberately wrong backend, the test that it fails, and the smallest example that shows it.
 
 python docs/mutants_table.py             examine them all, which takes some minutes, and write the page
+python docs/mutants_table.py --missing   examine only those that the page does not have as they are now
 python docs/mutants_table.py --check     exit with 1 when the page is not of the mutants that there are
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "mutants.md"
 WORKERS = 2
-PATIENCE = 15.0
+PATIENCE = 5.0
 
 HEAD = """\
 # Wrong backends
@@ -57,11 +58,26 @@ def shown(number: int) -> tuple[bool, str]:
     return True, f"### {mutant.name}\n\n{mutant.says}\n\n```text\n{text}\n```\n"
 
 
-def page() -> str:
-    """Return the page, made anew."""
+def kept() -> dict[int, str]:
+    """Return the sections of the page as it is, of mutants that have not changed since, by their numbers."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {
+        number: f"### {mutant.name}{sections[mutant.name].rstrip()}\n"
+        for number, mutant in enumerate(_mutants())
+        if mutant.name in sections and row(number) in text and "```text" in sections[mutant.name]
+    }
+
+
+def page(*, missing: bool) -> str:
+    """Return the page, made anew, or only what it is missing."""
     numbers = range(len(_mutants()))
+    there = kept() if missing else {}
+    todo = [number for number in numbers if number not in there]
     with ProcessPoolExecutor(WORKERS) as pool:  # one process for each worker: a mutant changes the whole process
-        sections = list(pool.map(shown, numbers))
+        found = dict(zip(todo, pool.map(shown, todo), strict=True))
+    sections = [found[n] if n in found else (True, there[n]) for n in numbers]
     killed = sum(good for good, _ in sections)
     head = HEAD.format(killed=killed, all=len(sections))
     return (
@@ -98,7 +114,7 @@ def main(arguments: list[str]) -> int:
         found = problems()
         print("\n".join([*found, "python docs/mutants_table.py"] if found else []))
         return 1 if found else 0
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(missing=arguments == ["--missing"]), encoding="utf-8")
     return 1 if problems() else 0
 
 
