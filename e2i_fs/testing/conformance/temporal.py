@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from e2i_fs.testing.conformance.unseen import UnseenTests
 from e2i_fs.testing.directed import NOW, US, at, row, view_of, world_of
 from e2i_fs.testing.files import batch_table, rows_table
 from e2i_fs.testing.kit import Kit
-from e2i_fs.testing.worlds import Request, World
+from e2i_fs.testing.oracle import Row
+from e2i_fs.testing.worlds import Request, ViewWorld, World
 
 __all__ = ["TemporalTests"]
 
@@ -53,10 +55,12 @@ class TemporalTests(UnseenTests, InvarianceTests):
 
     @proves("P-1")
     def test_p1_a_row_answers_from_its_own_microsecond_on(self, kit: Kit) -> None:
-        """Just before its event time, at it, and just after; the one after it is a microsecond later."""
+        """Just before its event time, at it, and just after, each also as the greatest time asked; in files and in batches."""
         rows = [row("a", at(10), 1), row("a", at(10) + US, 2), row("b", at(10) - 2 * US, 3), row("b", at(10) + US, 4)]
-        asked = [(key, at(10) + n * US) for key in "ab" for n in (-3, -2, -1, 0, 1, 2)]
-        checked(kit, "P-1", world_of(view_of(rows), asked))
+        for view in _wherever(kit, rows):
+            for last in (-1, 0, 1, 2):
+                asked = [(key, at(10) + n * US) for key in "ab" for n in range(-3, last + 1)]
+                checked(kit, "P-1", world_of(view, asked))
 
     @proves("P-2", "P-4")
     def test_p2_a_row_answers_to_the_last_microsecond_of_its_ttl(self, kit: Kit) -> None:
@@ -68,7 +72,8 @@ class TemporalTests(UnseenTests, InvarianceTests):
                 row("b", start, 3, created=start), row("c", start - 2 * US, 4), row("c", start - US, None),
             ]  # fmt: skip
             asked = [(key, start + ttl + n * US) for key in "abc" for n in (-2, -1, 0, 1)]
-            checked(kit, "P-2", world_of(view_of(rows, ttl=ttl, created=True), asked))
+            for view in _wherever(kit, rows, ttl=ttl, created=True):
+                checked(kit, "P-2", world_of(view, asked))
 
     @proves("P-3")
     def test_p3_a_row_is_known_from_its_created_microsecond_on(self, kit: Kit) -> None:
@@ -79,8 +84,9 @@ class TemporalTests(UnseenTests, InvarianceTests):
         rows += [row("late only", at(5), 3, created=at(10) + US), row("unknown only", at(5), 4)]
         keys = [*created, "late only", "unknown only"]
         asked = [(key, at(10) + n * US) for key in keys for n in (-1, 0, 1)] + [(key, at(700)) for key in keys]
-        for as_of in (at(10), at(10) - US, at(10) + US):
-            checked(kit, "P-3", world_of(view_of(rows, created=True), asked, as_of=as_of), every=True)
+        for view in _wherever(kit, rows, created=True):
+            for as_of in (at(10), at(10) - US, at(10) + US):
+                checked(kit, "P-3", world_of(view, asked, as_of=as_of), every=True)
 
     @proves("P-4", "T-4")
     def test_p4_ties_fall_to_the_later_created_then_to_the_greater_values(self, kit: Kit) -> None:
@@ -161,3 +167,10 @@ class TemporalTests(UnseenTests, InvarianceTests):
             kit.check_historical("O-4", placed, next(placed.requests()))
             if kit.can.online:
                 kit.check_online("O-4", placed, view, [])
+
+
+def _wherever(kit: Kit, rows: Sequence[Row], **about: Any) -> Iterator[ViewWorld]:
+    """Yield the view of these rows in one file and, where rows can be appended, in one batch."""
+    yield view_of(rows, **about)
+    if kit.can.append:
+        yield view_of(rows, batches=[range(len(rows))], **about)

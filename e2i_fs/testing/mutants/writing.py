@@ -25,6 +25,7 @@ _TWICE = "test_w2_a_batch_written_twice_is_one_batch"
 _OTHER_ROWS = "test_w2_an_id_used_for_other_rows_is_refused"
 _EXACTLY = "test_w2_the_store_holds_exactly_what_was_appended"
 _ORACLE = "test_p1_the_answer_is_the_greatest_row_up_to_its_time"
+_EDGE = "test_p1_a_row_answers_from_its_own_microsecond_on"
 _TIES = "test_p4_ties_fall_to_the_later_created_then_to_the_greater_values"
 _BACK = "test_r1_definitions_come_back_exactly"
 _STALE = "test_r1_a_stale_revision_changes_nothing"
@@ -157,6 +158,22 @@ class ScanUntilExclusive(_Scan):
             return table
         events = _us(table.column(self._catalog.view(view).event_column))
         return table.filter(pc.fill_null(pc.less(events, until_us), False))
+
+
+@WRITING.backend("P-1", "The hint `until_us` is taken as `<` for appended rows alone.", killed_by=_EDGE)
+class AppendedRowsUntilExclusive(Kept):
+    def scan(
+        self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
+    ) -> Sequence[ScanPart]:
+        parts = super().scan(view, columns, keys=keys, until_us=until_us)
+        if until_us is None:
+            return parts
+        event = self._catalog.view(view).event_column
+        tables = [(part, part.reader.read_all()) if isinstance(part, ArrowRows) else (part, None) for part in parts]
+        return [
+            part if table is None else ArrowRows(table.filter(pc.less(_us(table.column(event)), until_us)).to_reader())
+            for part, table in tables
+        ]
 
 
 @WRITING.backend("P-4", "A scan gives the newest row of each key alone.", killed_by=_ORACLE)
