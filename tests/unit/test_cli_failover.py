@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,10 +16,13 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.backend import OnlineRow
 from e2i_fs.cli.app import app
+from e2i_fs.cli.session import Session
+from e2i_fs.cli.watch import health
 from e2i_fs.clock import to_us
 from e2i_fs.plugins import Plugins
 from tests.kit import at, batch, view
 from tests.unit.test_cli import Command, cli  # noqa: F401 - a fixture
+from tests.unit.test_rules_failover import connect
 
 VIEW = "hcp_stats"
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
@@ -248,6 +256,28 @@ def test_a_backend_that_is_down_does_not_answer(project: Path, cli: Command) -> 
     assert lines[1] == [VIEW, "standby", "—", "does", "not", "answer", "1"]
     inconclusive = cli("diff", "primary", "standby")
     assert inconclusive.code == 3
+
+
+@pytest.mark.rule("X-10")
+def test_health_shows_what_was_compared_where_a_process_has_compared_something(tmp_path: Path, clock) -> None:
+    """The command has only just begun; its answer is also for a service that asks its own store."""
+    pair = connect(tmp_path, clock, shadow_rate=1)
+    with pair.store as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+        store.materialize(None, at(720))
+        pair.online()
+        until = time.monotonic() + 30
+        while not store.health()[1].shadow.get("matched") and time.monotonic() < until:
+            threading.Event().wait(0.01)
+
+        class Own(Session):
+            @contextmanager
+            def store(self) -> Iterator[Any]:
+                yield store
+
+        answer = health(Own(None, None, json=False))
+    assert answer.document["backends"][1].shadow["matched"] == 1
+    assert [table.title for table in answer.shown] == [None, "Who may answer", "Sampled reads, and reads asked beside"]
 
 
 def test_the_page_says_what_each_exit_code_of_these_commands_means() -> None:

@@ -289,6 +289,19 @@ def test_a_sample_is_the_same_keys_each_time_and_on_both_sides(tmp_path, clock) 
         assert diff(pair, sample=5000).mismatched == 1000
 
 
+@pytest.mark.rule("X-4", "X-10")
+def test_keys_are_drawn_from_all_pieces_that_a_backend_gives_away(tmp_path, clock, monkeypatch) -> None:
+    monkeypatch.setattr("e2i_fs_duckdb.online._PIECE", 2)
+    pair = connect(tmp_path, clock, "duckdb")
+    with pair.store:
+        pair.store.apply([view(tmp_path, [])])
+        pair.store.write(VIEW, batch(*((f"k{n}", at(n), n) for n in range(7))), to="online")
+        pieces = list(pair.primary.online_rows(VIEW))
+        assert [len(rows) for _, rows, _ in pieces] == [2, 2, 2, 1]
+        assert (diff(pair).views[0].keys, diff(pair).ok) == (7, True)
+        assert diff(pair, sample=5).views[0].keys == 5
+
+
 @pytest.mark.rule("X-10", "P-7")
 def test_keys_of_several_columns_and_kinds_are_drawn_by_their_values(tmp_path, clock) -> None:
     keys = {"origin": fs.String, "stop": fs.Int64, "day": fs.Date, "since": fs.Timestamp}

@@ -148,6 +148,18 @@ def test_a_backend_without_a_method_or_with_odd_capabilities_is_named() -> None:
         inspected(type("None", (), dict.fromkeys(METHODS, print) | {"capabilities": None})(), 1)
     with pytest.raises(Mismatch, match="point_in_time"):
         inspected(type("Native", (MemoryBackend,), {"capabilities": fs.Capabilities(point_in_time=True)})("m", None), 1)  # type: ignore[arg-type]
+    with pytest.raises(Mismatch, match="batches, online_rows"):
+        lacking = {m: lambda self: None for m in METHODS} | {"capabilities": fs.Capabilities(copyable=True)}
+        inspected(type("Closed", (), lacking)(), 1)
+
+
+@pytest.mark.rule("G-3")
+@pytest.mark.parametrize("given", [("batches", [("a",)]), ("batches", None), ("online_rows", [([("a",)], [], 0)])])
+def test_what_a_copyable_backend_gives_away_has_a_form(given: tuple[str, Any]) -> None:
+    method, answer = given
+    watched = inspected(type("Odd", (MemoryBackend,), {method: lambda self, view: answer})("m", FakeClock()), 1)
+    with pytest.raises(Mismatch, match=method):
+        list(getattr(watched, method)("hcp_stats"))
 
 
 class _Short(MemoryBackend):

@@ -142,15 +142,11 @@ def _ids(sample: Sample, backend: MemoryBackend) -> None:
     """Raise unless a batch that is written again is known in the copy by its id, and another under that id refused."""
     kit = sample.kit
     view, join_keys = backend.definitions().view(sample.name), backend.definitions().join_keys(sample.name)
-    written: dict[str, list[Said]] = {"a": [(1, 0, 1), (2, 0, 2)], "b/1": [(1, 60, 3), (3, 60, None)]}
-    for batch_id, rows in written.items():
+    batches: dict[str, list[Said]] = {"a": [(1, 0, 1), (2, 0, 2)], "b/1": [(1, 60, 3), (3, 60, None)]}
+    for batch_id, rows in batches.items():
         again = widened(sample.table(*rows), view, join_keys)
-        kit.is_(
-            "W-2",
-            f"The batch {batch_id!r} again, in the copy:",
-            backend.append(sample.name, again, batch_id=batch_id),
-            False,
-        )
+        done = backend.append(sample.name, again, batch_id=batch_id)
+        kit.is_("W-2", f"The batch {batch_id!r} again, in the copy:", done, False)
     others = widened(sample.table((1, 0, 7)), view, join_keys)
     kit.raises(
         "W-2",

@@ -5,6 +5,7 @@ Each names the test that must fail on it. docs/mutants.md is the table, tests/co
 
 from __future__ import annotations
 
+from e2i_fs.testing.mutants.copying import COPYING
 from e2i_fs.testing.mutants.core import CORE
 from e2i_fs.testing.mutants.exact import EXACT
 from e2i_fs.testing.mutants.frame import FAST, Mutant, examine
@@ -16,5 +17,5 @@ from e2i_fs.testing.mutants.writing import WRITING
 __all__ = ["FAST", "MUTANTS", "Mutant", "examine"]
 
 MUTANTS: tuple[Mutant, ...] = (
-    *TEMPORAL.all, *ONLINE.all, *WRITING.all, *EXACT.all, *HANDLES.all, *CORE.all,
+    *TEMPORAL.all, *ONLINE.all, *WRITING.all, *EXACT.all, *HANDLES.all, *COPYING.all, *CORE.all,
 )  # fmt: skip
