@@ -70,7 +70,7 @@ class Hedge:
         return member.wait(future, None if limit is None else max(0.0, limit - self._config.after)), None
 
     def asked_beside(self, member: Member) -> None:
-        """Count a read for which this backend answered beside one that was slow."""
+        """Count a read for which this backend is asked beside one that is slow, whether it answers or not."""
         with self._lock:
             self._twice[member.name] = self._twice.get(member.name, 0) + 1
 

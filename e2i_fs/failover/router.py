@@ -244,14 +244,15 @@ class Failover:
         """Ask the backends after ``slow`` for an unmarked answer, while it is still at it (X-3)."""
         asked.may_hedge = False
         asked.attempts.append(Attempt(slow.name, "slow", self._clock.monotonic() - asked.started))
+        assert self._hedge is not None
         for other in self._after(slow):
+            if other.breaker.state is not Liveness.CLOSED:
+                continue
+            self._hedge.asked_beside(other)
             try:
-                answer = self._try(other, asked, degraded_because=None)
+                return self._try(other, asked, degraded_because=None)
             except (_NotTheSame, *UNAVAILABLE):
                 continue
-            assert self._hedge is not None
-            self._hedge.asked_beside(other)
-            return answer
         raise NoEligibleBackendError("Nobody else may answer.", asked.attempts, 0.0)
 
     def _after(self, member: Member) -> list[Member]:

@@ -29,7 +29,7 @@ class Records:
     """
 
     def __init__(self, folder: str | None, schema: str) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder).absolute()
         self.lock = threading.RLock()
         self.writer = ""
         self._schema = schema
@@ -50,7 +50,7 @@ class Records:
         try:
             if self.folder is not None:
                 (self.folder / "writers").mkdir(parents=True, exist_ok=True)
-            target = ":memory:" if self.folder is None else str(self.folder / "ledger.sqlite")
+            target = self._path = ":memory:" if self.folder is None else str(self.folder / "ledger.sqlite")
             self._db = sqlite3.connect(target, timeout=30.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -64,6 +64,7 @@ class Records:
                 # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
                 self._alive = FileLock(self.folder / "writers" / self.writer)
                 self._alive.acquire(timeout=0)
+            self._file = self._state()
         except (OSError, sqlite3.Error) as error:
             raise BackendUnavailableError(
                 f"The store's records in {self.folder} cannot be opened: {error}. Make the folder writable, or name "
@@ -72,20 +73,42 @@ class Records:
         self._pid = os.getpid()
         self._changes += 1
 
+    def _state(self) -> tuple[int, int] | None:
+        """Return which file lies at the path; None in memory."""
+        if self.folder is None:
+            return None
+        found = os.stat(self._path)
+        return found.st_dev, found.st_ino
+
+    def _check_there(self) -> None:
+        """Raise when the file was moved or removed: what is noted in it then, other processes would never see."""
+        try:
+            there = self._state() == self._file
+        except OSError:
+            there = False
+        if not there:
+            raise BackendUnavailableError(
+                f"The store's records in {self.folder} were moved or removed while the store was open. Put the folder "
+                "back, or close the store; if it is lost, rebuild every backend but one, since what they missed is no "
+                "longer known."
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the file for writing while the block runs; all of it is kept, or none."""
         with self.lock:
             if os.getpid() != self._pid:
                 self._connect()
+            self._check_there()
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._db
+                    self._db.execute("COMMIT")
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:  # a full disk may have ended it already
+                        self._db.execute("ROLLBACK")
                     raise
-                self._db.execute("COMMIT")
                 self._changes += 1
             except sqlite3.Error as error:
                 raise BackendUnavailableError(
@@ -109,6 +132,7 @@ class Records:
 
     def version(self) -> tuple[int, int]:
         """Return something that is another whenever any process has changed the file."""
+        self._check_there()
         return self.query("PRAGMA data_version")[0][0], self._changes
 
     def busy(self, writer: str) -> bool:

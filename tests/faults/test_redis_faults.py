@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -204,68 +203,3 @@ def test_a_process_killed_anywhere_loses_no_acknowledged_write(tmp_path: Path) -
     numbers = kills.run(runs=8, seed=7, folder=tmp_path)
     assert (numbers["lost"], numbers["made_up"], numbers["differing"]) == ([], [], []), numbers
     assert numbers["acknowledged"] > 8 and all(numbers["caught_up"].values())
-
-
-@pytest.mark.rule("X-5", "X-8")
-def test_a_full_disk_refuses_a_write_whole_and_keeps_what_was_there(tmp_path: Path) -> None:
-    mount = tmp_path / "small"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small tmpfs: {done.stderr.decode().strip()}")
-    try:
-        backends = [
-            {"name": "primary", "backend": "duckdb", "path": str(mount / "primary"), "online_size": 8_000_000},
-            {"name": "standby", "backend": "duckdb", "path": str(tmp_path / "standby")},
-        ]
-        config = {
-            "backends": backends,
-            "state": str(tmp_path / "state"),
-            "failover": {"shadow_rate": 0, "background": False},
-        }
-        with fs.connect(config) as store:
-            store.apply([VIEW])
-            store.write("v", rows(1))
-            (mount / "filler").write_bytes(b"")
-            with suppress(OSError), (mount / "filler").open("wb") as filler:
-                while True:
-                    filler.write(b"\0" * 65_536)
-                    filler.flush()
-            receipt = store.write("v", rows(*range(2, 2_000)))
-            assert "standby" in receipt.applied
-            assert read(store, 1, 1_500)[0] == [1, 1_500]
-            (mount / "filler").unlink()
-            assert store.catch_up("primary")["primary"].done
-            assert read(store, 1, 1_500) == ([1, 1_500], "primary", False)
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False)
-
-
-@pytest.mark.rule("X-5")
-def test_records_that_cannot_be_written_refuse_a_write_before_any_backend_has_it(tmp_path: Path) -> None:
-    mount = tmp_path / "state"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small tmpfs: {done.stderr.decode().strip()}")
-    try:
-        backends = [{"name": n, "backend": "duckdb", "path": str(tmp_path / n)} for n in ("primary", "standby")]
-        with fs.connect({"backends": backends, "state": str(mount / "s"), "failover": {"shadow_rate": 0}}) as store:
-            store.apply([VIEW])
-            store.write("v", rows(1))
-            with suppress(OSError), (mount / "filler").open("wb") as filler:
-                while True:
-                    filler.write(b"\0" * 65_536)
-                    filler.flush()
-            with pytest.raises(fs.BackendUnavailableError, match="records in .* cannot be written"):
-                store.write("v", rows(*range(2, 60_000)))
-            assert read(store, 1, 2)[0] == [1, None]
-            (mount / "filler").unlink()
-            assert store.write("v", rows(2)).applied == ("primary", "standby")
-            assert read(store, 1, 2) == ([1, 2], "primary", False)
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False)

@@ -82,6 +82,8 @@ def test_a_hedged_read_never_gets_the_answer_of_a_backend_that_is_behind(slow) -
     primary.go.clear()
     threading.Timer(0.2, primary.go.set).start()
     assert served(pair) == ([2], "primary", False)
+    hedged = {h.name: h.hedged for h in pair.store.health()}
+    assert hedged["standby"] == 1.0, "it was asked, though its answer was of no use: that is load too"
 
 
 @pytest.mark.rule("X-8")
