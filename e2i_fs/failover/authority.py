@@ -25,18 +25,18 @@ class Authority:
         self._remembered: Catalog | None = None
         self._version: tuple[int, int] = (-1, -1)
 
-    def of(self, member: Member, own: Catalog) -> Catalog:
+    def of(self, member: Member, own: Catalog, version: tuple[int, int] | None = None) -> Catalog:
         """Return it, when ``member`` says that its own catalogue is ``own``."""
-        known = self._remembered if self._remembered is not None else self.last()
+        known = self._remembered if self._remembered is not None else self.last(version)
         if member.role == "primary" and (known is None or all(view in own.views for view in known.views)):
             self.remember(own)
             return own
         # A standby, or a primary that lacks a view which nobody deleted here: what was last seen of a whole primary counts.
-        return self.last() or own
+        return self.last(version) or own
 
-    def last(self) -> Catalog | None:
-        """Return what was last seen of a whole primary, None when there never was one."""
-        version = self._ledger.records.version()
+    def last(self, version: tuple[int, int] | None = None) -> Catalog | None:
+        """Return what was last seen of a whole primary, None when there never was one; ``version`` is the records'."""
+        version = self._ledger.records.version() if version is None else version
         if version != self._version:
             revision = self._ledger.note("catalog revision")
             if revision is None:

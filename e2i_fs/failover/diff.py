@@ -191,7 +191,7 @@ class _Pair:
     def _stand(self, view: str) -> tuple[int, ...] | None:
         """Return where both backends stand on the view; None when a write is missed or under way."""
         journal = self._router.journal
-        if any(journal.pending(member.name, view) for member in self._members):
+        if any(journal.facts().pending(member.name, view) for member in self._members):
             return None
         found = [journal.standing(member.name, view) for member in self._members]
         return tuple(number for standing in found for number in (standing.position, standing.quarantines))

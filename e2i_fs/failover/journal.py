@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from e2i_fs.entries import Entry, decode_rows, encode_rows
 from e2i_fs.errors import InvalidBatchError
+from e2i_fs.failover.facts import Behind, Facts, Fault
 from e2i_fs.failover.parity import Standing
 from e2i_fs.ops.records import Records
 
@@ -27,6 +28,15 @@ CREATE INDEX IF NOT EXISTS entries_kept ON entries (seq) WHERE payload IS NOT NU
 CREATE TABLE IF NOT EXISTS heads (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, seq INTEGER NOT NULL, writer TEXT,
     PRIMARY KEY (backend, view, seq)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS missed_left ON missed (backend, view, seq) WHERE writer IS NULL;
+CREATE INDEX IF NOT EXISTS missed_under_way ON missed (seq) WHERE writer IS NOT NULL;
+CREATE TABLE IF NOT EXISTS behind (backend TEXT NOT NULL, view TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (backend, view)) WITHOUT ROWID;
+INSERT OR IGNORE INTO behind SELECT backend, view, count(*) FROM missed GROUP BY backend, view;
+CREATE TRIGGER IF NOT EXISTS one_more AFTER INSERT ON missed BEGIN
+    INSERT INTO behind VALUES (NEW.backend, NEW.view, 1) ON CONFLICT (backend, view) DO UPDATE SET count = count + 1; END;
+CREATE TRIGGER IF NOT EXISTS one_less AFTER DELETE ON missed BEGIN
+    UPDATE behind SET count = count - 1 WHERE backend = OLD.backend AND view = OLD.view; END;
 CREATE TABLE IF NOT EXISTS quarantined (backend TEXT NOT NULL, view TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantines (backend TEXT NOT NULL, view TEXT NOT NULL, count INTEGER NOT NULL,
@@ -40,11 +50,6 @@ CREATE TABLE IF NOT EXISTS size (one INTEGER PRIMARY KEY CHECK (one = 0), bytes 
 INSERT OR IGNORE INTO size VALUES (0, 0);
 """
 _KEPT_KEYS = 10_000  # how far back a retried write is still known by its key
-_EMPTY: tuple[tuple[int, str | None], ...] = ()
-
-
-Fault = Literal["lost", "late", "differs"]
-"""Why rows cannot be believed: they went, there never were all of them, or they are others than they should be."""
 
 
 class Missed(NamedTuple):
@@ -80,11 +85,7 @@ class Journal:
         self._records = records
         self._max_bytes = max_bytes
         records.extend(_SCHEMA)
-        self._version: tuple[int, int] = (-1, -1)
-        self._missed: dict[tuple[str, str], tuple[tuple[int, str | None], ...]] = {}
-        self._quarantined: dict[tuple[str, str], tuple[Fault, str]] = {}
-        self._heads: dict[str, int] = {}
-        self._quarantines: dict[tuple[str, str], int] = {}
+        self._facts = Facts((-1, -1), records.busy)
 
     # ---- writing (X-5) ------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Journal:
 
     def end(self, view: str, seq: int) -> None:
         """Say that nobody is busy with the write any more: who has not taken it has missed it."""
-        if any(seq == number for (_, name), rows in self._refreshed().items() if name == view for number, _ in rows):
+        if self._records.query("SELECT 1 FROM missed WHERE seq = ? AND writer IS NOT NULL", (seq,)):
             with self._records.transaction() as db:
                 db.execute("UPDATE missed SET writer = NULL WHERE view = ? AND seq = ?", (view, seq))
 
@@ -180,38 +181,51 @@ class Journal:
 
     # ---- what is behind (X-4) -----------------------------------------------------------------------------
 
+    def facts(self) -> Facts:
+        """Return what is known now; the small tables are read again if any process changed them since."""
+        version = self._records.version()
+        if version != self._facts.version:
+            with self._records.lock:
+                self._facts = self._read(version)
+        return self._facts
+
+    def _read(self, version: tuple[int, int]) -> Facts:
+        query = self._records.query
+        under_way: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        for backend, view, seq, writer in query(
+            "SELECT backend, view, seq, writer FROM missed WHERE writer IS NOT NULL ORDER BY seq"
+        ):
+            under_way.setdefault((backend, view), []).append((seq, writer))
+        behind = query(
+            "SELECT b.backend, b.view, b.count, (SELECT min(seq) FROM missed m WHERE m.backend = b.backend AND m.view = b.view), "
+            "(SELECT min(seq) FROM missed m WHERE m.backend = b.backend AND m.view = b.view AND m.writer IS NULL) "
+            "FROM behind b WHERE b.count > 0"
+        )
+        faults = query("SELECT backend, view, kind, reason FROM quarantined")
+        return Facts(
+            version,
+            self._records.busy,
+            {(b, v): Behind(n, first, left, tuple(under_way.get((b, v), ()))) for b, v, n, first, left in behind},
+            dict(query("SELECT view, seq FROM heads")),
+            {(b, v): (kind, reason) for b, v, kind, reason in faults},
+            {(b, v): n for b, v, n in query("SELECT * FROM quarantines")},
+        )
+
     def standing(self, backend: str, view: str) -> Standing:
-        """Return the facts of one backend and view; writes under way by processes that live are not missed."""
-        rows = self._refreshed().get((backend, view), _EMPTY)
-        position = rows[0][0] - 1 if rows else self._heads.get(view, 0)
-        missed = sum(1 for _, writer in rows if writer is None or not self._records.busy(writer)) if rows else 0
-        found = self._quarantined.get((backend, view))
-        times = self._quarantines.get((backend, view), 0)
-        return Standing(missed, None if found is None else found[1], position=position, quarantines=times)
-
-    def pending(self, backend: str, view: str) -> bool:
-        """Return whether a write to ``view`` is missed by ``backend`` or still under way."""
-        return bool(self._refreshed().get((backend, view)))
-
-    def behind(self, backend: str) -> dict[str, int]:
-        """Return how many writes ``backend`` has missed, by view; views without any are left out."""
-        views = [view for name, view in self._refreshed() if name == backend]
-        return {view: missed for view in views if (missed := self.standing(backend, view).missed)}
+        """Return the facts of one backend and view as they are now."""
+        return self.facts().standing(backend, view)
 
     def quarantined(self, backend: str) -> dict[str, tuple[Fault, str]]:
         """Return what is wrong with the rows of ``backend`` and why that is known, by view."""
-        self._refreshed()
-        return {view: found for (name, view), found in self._quarantined.items() if name == backend}
+        return self.facts().faults(backend)
 
     def written(self) -> list[str]:
         """Return the views that were ever written to."""
-        self._refreshed()
-        return sorted(self._heads)
+        return sorted(self.facts().heads)
 
     def head(self, view: str) -> int:
         """Return the number of the last write to ``view``."""
-        self._refreshed()
-        return self._heads.get(view, 0)
+        return self.facts().heads.get(view, 0)
 
     def missed(self, backend: str, view: str | None = None) -> Iterator[Missed]:
         """Yield what ``backend`` has not taken, in order; the rows of one at a time are in memory."""
@@ -223,17 +237,8 @@ class Journal:
 
     def still_missed(self, backend: str, missed: Missed) -> bool:
         """Return whether nobody has struck it off since."""
-        return any(seq == missed.seq for seq, _ in self._refreshed().get((backend, missed.view), _EMPTY))
-
-    def older_busy(self, backend: str, view: str, seq: int) -> bool:
-        """Return whether an earlier write to the view, which ``backend`` has not taken, is still under way."""
-        rows = self._refreshed().get((backend, view), _EMPTY)
-        return any(w is not None and self._records.busy(w) for number, w in rows if number < seq)
-
-    def missed_before(self, backend: str, view: str, seq: int) -> bool:
-        """Return whether ``backend`` has missed a write to the view before number ``seq``."""
-        rows = self._refreshed().get((backend, view), _EMPTY)
-        return any(number < seq and (w is None or not self._records.busy(w)) for number, w in rows)
+        where = "backend = ? AND view = ? AND seq = ?"
+        return bool(self._records.query(f"SELECT 1 FROM missed WHERE {where}", (backend, missed.view, missed.seq)))
 
     def entry(self, seq: int) -> Entry | None:
         """Return one write, None when it or its rows were given up."""
@@ -326,14 +331,14 @@ class Journal:
 
     def state(self) -> JournalState:
         """Return what is there, for a person to see."""
-        self._refreshed()
+        facts = self.facts()
         sql = "SELECT count(*), count(*) FILTER (payload IS NOT NULL), total(bytes) FROM entries"
         entries, kept, size = self._records.query(sql.replace("FILTER (", "FILTER (WHERE "))[0]
         missed: dict[str, dict[str, int]] = {}
-        for name, view in self._missed:
-            missed.setdefault(name, {})[view] = len(self._missed[name, view])
+        for (name, view), rows in facts.behind.items():
+            missed.setdefault(name, {})[view] = rows.number
         diverged: dict[str, dict[str, str]] = {}
-        for (name, view), (_, why) in self._quarantined.items():
+        for (name, view), (_, why) in facts.quarantined.items():
             diverged.setdefault(name, {})[view] = why
         given_up = dict(self._records.query("SELECT view, seq FROM given_up"))
         return JournalState(entries, kept, int(size), self._max_bytes, missed, diverged, given_up)
@@ -351,21 +356,3 @@ class Journal:
         (size,) = db.execute(f"SELECT total(bytes) FROM entries WHERE {where}", values).fetchone()
         db.execute(f"DELETE FROM entries WHERE {where}", values)
         db.execute("UPDATE size SET bytes = bytes - ?", (int(size),))
-
-    def _refreshed(self) -> dict[tuple[str, str], tuple[tuple[int, str | None], ...]]:
-        """Read the small tables again if any process changed them since."""
-        version = self._records.version()
-        if version != self._version:
-            with self._records.lock:
-                missed: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
-                for backend, view, seq, writer in self._records.query(
-                    "SELECT backend, view, seq, writer FROM missed ORDER BY seq"
-                ):
-                    missed.setdefault((backend, view), []).append((seq, writer))
-                self._heads = dict(self._records.query("SELECT view, seq FROM heads"))
-                rows = self._records.query("SELECT backend, view, kind, reason FROM quarantined")
-                self._quarantined = {(b, v): (k, r) for b, v, k, r in rows}
-                self._quarantines = {(b, v): n for b, v, n in self._records.query("SELECT * FROM quarantines")}
-                self._missed = {key: tuple(rows) for key, rows in missed.items()}
-                self._version = version
-        return self._missed

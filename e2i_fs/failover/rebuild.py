@@ -9,7 +9,8 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.entries import Entry, Perform, widened
 from e2i_fs.errors import E2IError
 from e2i_fs.failover.breaker import Liveness
-from e2i_fs.failover.journal import Fault, Journal
+from e2i_fs.failover.facts import Fault
+from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.parity import Parity
 from e2i_fs.routing import change_catalog

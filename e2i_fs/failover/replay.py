@@ -21,7 +21,9 @@ from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Perform
 from e2i_fs.errors import BackendUnavailableError, E2IError, ThrottledError
-from e2i_fs.failover.journal import Fault, Journal, Missed
+from e2i_fs.failover.breaker import Liveness
+from e2i_fs.failover.facts import Fault
+from e2i_fs.failover.journal import Journal, Missed
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.pool import DaemonPool
 from e2i_fs.failover.rebuild import Rebuilder
@@ -81,14 +83,20 @@ class Recovery:
 
     # ---- seeing that something is to be done --------------------------------------------------------------
 
-    def look(self, member: Member, backend: Backend, views: Iterable[str]) -> None:
-        """Look, once after it was opened or was down, whether the backend still has what it once took."""
+    def look(self, member: Member, backend: Backend, views: Iterable[str]) -> bool:
+        """Look, once after it was opened or was down, whether the backend still has what it once took.
+
+        Returns whether there was a view not yet looked at.
+        """
+        looked = False
         for view in views:
             if view not in member.looked_at:
                 reached = self._journal.reached(member.name, view)  # read first: the backend's own count only grows
                 if reached:
                     self.compare(member, view, reached, backend.position(view).sequence)
                 member.looked_at.add(view)
+                looked = True
+        return looked
 
     def look_safely(self, member: Member, backend: Backend, views: Iterable[str]) -> None:
         """Look at those of ``views`` that the backend knows: one that it has lost altogether is found by its definitions."""
@@ -99,7 +107,8 @@ class Recovery:
         """Quarantine a backend whose own count of writes went back; return whether it did."""
         if now >= reached:
             return False
-        self.quarantine(member, view, "lost", f"it had taken {reached} writes and has {now}: its rows were lost")
+        has = f" and has {now}" if now >= 0 else ""  # below zero: the backend itself has seen that it was emptied
+        self.quarantine(member, view, "lost", f"it had taken {reached} writes{has}: its rows were lost")
         return True
 
     def quarantine(self, member: Member, view: str, fault: Fault, why: str) -> None:
@@ -113,6 +122,8 @@ class Recovery:
         """Have it brought up to date in the background, if there is something to do and nobody is at it. Never waits."""
         if not self._config.background or member.name in self._nudged or self._locks[member.name].locked():
             return
+        if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
+            return  # nothing can be done before it is called again
         self._nudged.add(member.name)
         try:
             self._pool.submit(partial(self._in_background, member))
@@ -193,7 +204,7 @@ class Recovery:
         return replace(after, rebuilt=tuple(done), error=after.error and (error or after.error))
 
     def _report(self, member: Member, replayed: int, rebuilt: list[str], error: str | None) -> CatchUp:
-        left = sum(self._journal.behind(member.name).values())
+        left = sum(self._journal.facts().missed(member.name).values())
         quarantined = tuple(sorted(self._journal.quarantined(member.name)))
         if error is None and (left or quarantined):
             reasons = self._journal.quarantined(member.name)
@@ -240,7 +251,7 @@ class Recovery:
             )
             return 0
         entry = missed.entry
-        if journal.older_busy(name, view, missed.seq):
+        if journal.facts().older_busy(name, view, missed.seq):
             return 0  # in order: a write before it is still under way
 
         def work(backend: Backend) -> int:

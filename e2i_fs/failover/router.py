@@ -22,6 +22,7 @@ from e2i_fs.failover.authority import Authority
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.change import Changer
+from e2i_fs.failover.facts import Facts
 from e2i_fs.failover.hedge import Hedge
 from e2i_fs.failover.journal import Journal, JournalState
 from e2i_fs.failover.member import UNAVAILABLE, Member
@@ -50,6 +51,20 @@ class _NotTheSame(Exception):
         self.reason = reason
         self.usable = usable
         super().__init__(reason)
+
+
+def _refusal(view: str, standing: Standing, *, degraded: bool) -> _NotTheSame | None:
+    """Return why a backend that is up may not answer for ``view``, None if it may."""
+    verdict = ROUTING[Liveness.CLOSED, standing.parity]
+    if verdict is Verdict.ANSWERS or (verdict is Verdict.DEGRADED and degraded):
+        return None
+    return _NotTheSame(f"{view}: {standing.reason}", usable=verdict is Verdict.DEGRADED)
+
+
+def _standing(known: Standing, view: str, own: Catalog, authority: Catalog) -> Standing:
+    """Return what is known of a backend with the definitions ``own``."""
+    same = own is authority or (own.has(view) and own.fingerprint(view) == authority.fingerprint(view))
+    return known if same else known.redefined(same=False)
 
 
 class Failover:
@@ -193,10 +208,16 @@ class Failover:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
+        facts = self.journal.facts()
+        if degraded_because is None and (known := self._known(member, asked, facts)) is not None:
+            member.breaker.release(permit)
+            attempts.append(Attempt(member.name, "not the same", 0.0, known.reason))
+            self.recovery.nudge(member)
+            raise known
         left = None if asked.limit is None else self._share(member, asked.limit - (begun - asked.started))
 
         def work(backend: Backend) -> tuple[Catalog, Any, Any, dict[str, Standing]]:
-            return self._answer(member, backend, question, degraded=degraded_because is not None)
+            return self._answer(member, backend, asked, facts, degraded=degraded_because is not None)
 
         try:
             if self._hedge is not None and asked.may_hedge and self._hedge.applies(member, self._after(member)):
@@ -215,7 +236,7 @@ class Failover:
             )
             raise
         except _NotTheSame as refused:
-            member.breaker.success(permit)
+            member.breaker.release(permit)  # it may have been found out by its definitions alone, which lie elsewhere
             attempts.append(Attempt(member.name, "not the same", self._clock.monotonic() - begun, refused.reason))
             self.recovery.nudge(member)
             raise
@@ -262,23 +283,43 @@ class Failover:
         """Return how much of the time left ``member`` may take: later ones that may wait on a network get as much."""
         return left / (1 + sum(not other.local for other in self._after(member)))
 
+    def _known(self, member: Member, asked: _Asked, facts: Facts) -> _NotTheSame | None:
+        """Return why ``member`` would not answer the same, where the journal alone tells: then no call is spent on it."""
+        if not facts.against(member.name):
+            return None
+        authority = self._authority.last(facts.version)
+        if authority is None:
+            return None
+        try:
+            query = asked.prepared(authority)
+        except E2IError:
+            return None  # the caller's mistake, or definitions that were changed since: the backend's own will tell
+        for view in asked.question.views(query):
+            refused = _refusal(view, facts.standing(member.name, view), degraded=False)
+            if refused is not None:
+                return refused
+        return None
+
     def _answer(
-        self, member: Member, backend: Backend, question: Question[Q, T], *, degraded: bool
-    ) -> tuple[Catalog, Q, T, dict[str, Standing]]:
+        self, member: Member, backend: Backend, asked: _Asked, facts: Facts, *, degraded: bool
+    ) -> tuple[Catalog, Any, Any, dict[str, Standing]]:
         """Check that ``backend`` would answer the same, then let it answer. Runs within the deadline."""
+        question = asked.question
         if question.kind == "historical":
             self._check_level(member, backend)
         own = backend.definitions()
-        authority = self._authority.of(member, own)
-        query = question.prepare(authority)
+        authority = self._authority.of(member, own, facts.version)
+        query = asked.prepared(authority)
         views = list(question.views(query))
-        if not degraded:
-            self.recovery.look(member, backend, [v for v in views if v in authority.views and own.has(v)])
-        standings = {view: self._standing(member, view, own, authority) for view in views}
+        if not degraded and self.recovery.look(
+            member, backend, [v for v in views if v in authority.views and own.has(v)]
+        ):
+            facts = self.journal.facts()
+        standings = {view: _standing(facts.standing(member.name, view), view, own, authority) for view in views}
         for view, standing in standings.items():
-            verdict = ROUTING[Liveness.CLOSED, standing.parity]
-            if verdict is Verdict.NEVER or (verdict is Verdict.DEGRADED and not degraded):
-                raise _NotTheSame(f"{view}: {standing.reason}", usable=verdict is Verdict.DEGRADED)
+            refused = _refusal(view, standing, degraded=degraded)
+            if refused is not None:
+                raise refused
         value = question.answer(backend, authority, query)
         if not degraded and not member.local:
             self._check_still_whole(member, backend, standings)
@@ -296,11 +337,6 @@ class Failover:
             now = self.journal.standing(member.name, view)
             if lost or now.diverged is not None or now.quarantines != before.quarantines:
                 raise _NotTheSame(f"{view}: {now.reason or 'its rows were made anew meanwhile'}", usable=False)
-
-    def _standing(self, member: Member, view: str, own: Catalog, authority: Catalog) -> Standing:
-        same = own is authority or (own.has(view) and own.fingerprint(view) == authority.fingerprint(view))
-        standing = self.journal.standing(member.name, view)
-        return standing if same else standing.redefined(same=False)
 
     def catalog(self) -> Catalog:
         """Return the primary's definitions, or what was last seen of them when it is down."""
@@ -396,6 +432,7 @@ class Failover:
         """Ask each backend whether it is up; a dead one costs at most ``deadline`` seconds."""
         found = []
         for member in self._members:
+            name = member.name
             try:
                 latency = member.call(lambda backend: backend.ping(deadline), deadline)
                 own = member.call(lambda backend: backend.definitions(), deadline)
@@ -403,14 +440,15 @@ class Failover:
                 known = [view for view in authority.views if own.has(view)]
                 member.call(lambda backend, views=known: self.recovery.look(member, backend, views), deadline)  # type: ignore[misc] # noqa: B023
                 up, error = True, None
-                parity = {v: str(self._standing(member, v, own, authority).parity) for v in authority.views}
+                facts = self.journal.facts()
+                parity = {v: str(_standing(facts.standing(name, v), v, own, authority).parity) for v in authority.views}
             except E2IError as problem:
                 latency, up, error, parity = None, False, f"{type(problem).__name__}: {problem}", {}
-            shadow, missed = self._shadow.counts(member.name), self.journal.behind(member.name)
+            shadow, missed = self._shadow.counts(name), self.journal.facts().missed(name)
             state = str(member.breaker.state)
             found.append(
                 BackendHealth(
-                    member.name, member.role, up, latency, error, state, parity, shadow, missed, self._hedged(member)
+                    name, member.role, up, latency, error, state, parity, shadow, missed, self._hedged(member)
                 )
             )
         return found
@@ -435,7 +473,7 @@ class Failover:
 class _Asked:
     """One read under way: its question, the time it may take, and what was tried."""
 
-    __slots__ = ("attempts", "errors", "limit", "may_hedge", "question", "retried", "started")
+    __slots__ = ("_prepared", "attempts", "errors", "limit", "may_hedge", "question", "retried", "started")
 
     def __init__(self, question: Question[Any, Any], limit: float | None, started: float) -> None:
         self.question = question
@@ -445,6 +483,14 @@ class _Asked:
         self.errors: list[E2IError] = []
         self.retried = False
         self.may_hedge = question.kind == "online"
+        self._prepared: tuple[Catalog, Any] | None = None
+
+    def prepared(self, catalog: Catalog) -> Any:
+        """Return the question resolved against ``catalog``; raises the caller's mistakes."""
+        known = self._prepared
+        if known is None or known[0] is not catalog:
+            self._prepared = known = (catalog, self.question.prepare(catalog))
+        return known[1]
 
     def left(self, clock: Clock) -> float:
         """Return the seconds left; plenty when there is no limit."""

@@ -109,7 +109,7 @@ class Shadow:
         stand: list[int] = []
         for member in (served, other):
             for view in views:
-                if self._journal.pending(member.name, view):
+                if self._journal.facts().pending(member.name, view):
                     return None
                 stand.append(self._journal.standing(member.name, view).position)
         return tuple(stand)

@@ -16,6 +16,7 @@ from e2i_fs.errors import (
     RunOverlapError,
     UnsupportedError,
 )
+from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.parity import Parity
@@ -115,7 +116,9 @@ class Writer:
             if not first:  # somebody has the write: this one gets it in its turn
                 self._recovery.nudge(member)
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
-            # Nobody has it yet. What this one has missed is done first, if that can be done in time.
+            # Nobody has it yet. What this one has missed is done first, if it is called at all and that can be done in time.
+            if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
+                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
             self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0, rebuild=None)
             if self._is_behind(member, entry.view, seq):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
@@ -159,5 +162,7 @@ class Writer:
             )
 
     def _is_behind(self, member: Member, view: str, seq: int) -> bool:
-        standing = self._journal.standing(member.name, view)
-        return standing.parity is Parity.DIVERGED or self._journal.missed_before(member.name, view, seq)
+        facts = self._journal.facts()
+        return facts.standing(member.name, view).parity is Parity.DIVERGED or facts.missed_before(
+            member.name, view, seq
+        )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from e2i_fs.failover.facts import Facts
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.replay import Recovery
-from e2i_fs.failover.router import Failover
+from e2i_fs.failover.router import Failover, _refusal
 from e2i_fs.failover.writing import Writer
 from e2i_fs.testing.failover_story import KINDS
 from e2i_fs.testing.faults import Faulty
@@ -49,23 +50,33 @@ def _rewriting(*parts: tuple[Callable[..., Any], str, str]) -> Callable[[], Abst
     return patched
 
 
-def _newest_times() -> AbstractContextManager[Any]:
+@contextmanager
+def _newest_times() -> Iterator[None]:
     """A backend that has missed writes is held to be whole when its newest event time is that of the others."""
-    right = Failover._standing
+    standing, ask = Facts.standing, Failover.ask
+    asked: list[Failover] = []
 
-    def standing(self: Failover, member: Any, view: str, *more: Any) -> Any:
-        found = right(self, member, view, *more)
-        if not found.missed:
+    def answered(self: Failover, question: Any) -> Any:
+        asked.append(self)
+        try:
+            return ask(self, question)
+        finally:
+            asked.pop()
+
+    def known(self: Facts, backend: str, view: str) -> Any:
+        found = standing(self, backend, view)
+        if not found.missed or not asked:
             return found
-        opened = {m.name: m._backend.inner for m in self._members if isinstance(m._backend, Faulty)}
+        opened = {m.name: m._backend.inner for m in asked[-1]._members if isinstance(m._backend, Faulty)}
         newest = {
-            name: backend.position(view).newest_event_us
-            for name, backend in opened.items()
-            if view in backend.definitions().views
+            name: inner.position(view).newest_event_us
+            for name, inner in opened.items()
+            if view in inner.definitions().views
         }
-        return replace(found, missed=0) if set(newest.values()) == {newest.get(member.name)} else found
+        return replace(found, missed=0) if set(newest.values()) == {newest.get(backend)} else found
 
-    return mock.patch.object(Failover, "_standing", standing)
+    with mock.patch.object(Facts, "standing", known), mock.patch.object(Failover, "ask", answered):
+        yield
 
 
 def _made(
@@ -85,7 +96,7 @@ ABLATIONS = (
     ),
     _made(
         "no gate", "whoever is up answers unmarked, whatever it has missed", "X-3",
-        _rewriting((Failover._answer, " or (verdict is Verdict.DEGRADED and not degraded)", "")),
+        _rewriting((_refusal, "(verdict is Verdict.DEGRADED and degraded)", "verdict is Verdict.DEGRADED")),
     ),
     _made(
         "newest-timestamp gate", "a backend that missed writes answers unmarked once newest event times are equal", "X-3 X-5", _newest_times
@@ -102,7 +113,7 @@ ABLATIONS = (
     ),
     _made(
         "writes out of turn", "a backend that has missed writes takes later ones at once, and counts as having all", "X-3 X-4 X-5",
-        _rewriting((Writer._is_behind, "return standing", "return False\n    return standing")), _WRITES,
+        _rewriting((Writer._is_behind, "return facts.standing", "return False\n    return facts.standing")), _WRITES,
     ),
     _made("no replay", "what was missed is never sent again", "X-5", _rewriting((Recovery._replay, "if missed.busy or", "if True or"))),
     _made(
