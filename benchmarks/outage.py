@@ -231,10 +231,14 @@ def _numbers(
     outside = [s for at, s, _ in seen.answers if not any(b - 0.1 <= at < e + 0.1 for _, b, e in outages)]
     opened = [s for at, s, by in seen.answers if by == "standby" and any(b + 2.0 <= at < e for _, b, e in outages)]
     back = []
-    for _, _, end in outages:
+    faults: dict[str, dict[str, list[float]]] = {}
+    for fault, begin, end in outages:
+        of = faults.setdefault(fault, {"during": [], "back": []})
+        of["during"] += [s for at, s, _ in seen.answers if begin <= at < end]
         first = next((at for at, _, by in seen.answers if at > end and by == "primary"), None)
         if first is not None:
             back.append(first - end)
+            of["back"].append(first - end)
     kinds = Counter(type(event).__name__ for event in events)
     return {
         "seconds": round(took, 1), "requests": len(seen.answers) + len(seen.failed),
@@ -242,9 +246,13 @@ def _numbers(
         "failed": len(seen.failed), "failures": seen.failed[:3],
         "wrong_unmarked": len(seen.wrong), "wrong": seen.wrong[:3], "degraded": seen.degraded,
         "writes": seen.writes, "writes_refused_and_repeated": seen.refused_writes,
+        "by_fault": {
+            fault: {"outages": len(of["back"]), "ms": _ms(of["during"]), "seconds_to_fail_back": [round(s, 2) for s in of["back"]]}
+            for fault, of in faults.items()
+        },
         "outages": dict(Counter(name for name, _, _ in outages)),
         "ms_healthy": _ms(outside), "ms_during_outages": _ms(during), "ms_after_opening": _ms(opened), "ms_standby_alone": _ms(alone),
-        "p50_after_opening_against_alone": round(statistics.median(opened) / statistics.median(alone), 2) if opened else None,
+        "after_opening_against_alone": _ratios(_ms(opened), _ms(alone)),
         "fail_backs": len(back), "seconds_to_fail_back": round(max(back), 2) if back else None,
         "most_threads": seen.threads, "events": dict(kinds), "caught_up": caught_up, "wrong_in_the_end": final,
     }  # fmt: skip
@@ -256,6 +264,12 @@ def _ms(seconds: list[float]) -> dict[str, float] | None:
     cuts = statistics.quantiles(seconds, n=1000)
     found = {"p50": cuts[499], "p99": cuts[989], "p99.9": cuts[998], "max": max(seconds)}
     return {name: round(value * 1000, 2) for name, value in found.items()} | {"n": len(seconds)}
+
+
+def _ratios(one: dict[str, float] | None, other: dict[str, float] | None) -> dict[str, float] | None:
+    if one is None or other is None:
+        return None
+    return {name: round(one[name] / other[name], 2) for name in ("p50", "p99")}
 
 
 class _Listener:
