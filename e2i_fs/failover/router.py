@@ -152,8 +152,9 @@ class Failover:
         question = asked.question
         behind: list[tuple[Member, str]] = []
         for member in self._members:
+            facts = self.journal.facts()  # raises when the records are away, which is no backend's fault
             try:
-                return self._try(member, asked, degraded_because=None)
+                return self._try(member, asked, facts, degraded_because=None)
             except _NotTheSame as refused:
                 if refused.usable:
                     behind.append((member, refused.reason))
@@ -165,8 +166,9 @@ class Failover:
                     f"Only a degraded answer is to be had, from {member.name!r}: {reason}. "
                     f"{listed(asked.attempts)} Ask without strict=True to get it, marked."
                 )
+            facts = self.journal.facts()
             try:
-                return self._try(member, asked, degraded_because=reason)
+                return self._try(member, asked, facts, degraded_because=reason)
             except (*UNAVAILABLE, _NotTheSame):
                 continue
         return None
@@ -200,7 +202,7 @@ class Failover:
                 usable=False,
             )
 
-    def _try(self, member: Member, asked: _Asked, *, degraded_because: str | None) -> Answered[Any, Any]:
+    def _try(self, member: Member, asked: _Asked, facts: Facts, *, degraded_because: str | None) -> Answered[Any, Any]:
         """Ask one backend. Whatever happens is added to the attempts and told to the breaker."""
         attempts, question = asked.attempts, asked.question
         permit = member.breaker.allow()
@@ -208,7 +210,6 @@ class Failover:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
-        facts = self.journal.facts()
         if degraded_because is None and (known := self._known(member, asked, facts)) is not None:
             member.breaker.release(permit)
             attempts.append(Attempt(member.name, "not the same", 0.0, known.reason))
@@ -271,7 +272,7 @@ class Failover:
                 continue
             self._hedge.asked_beside(other)
             try:
-                return self._try(other, asked, degraded_because=None)
+                return self._try(other, asked, self.journal.facts(), degraded_because=None)
             except (_NotTheSame, *UNAVAILABLE):
                 continue
         raise NoEligibleBackendError("Nobody else may answer.", asked.attempts, 0.0)

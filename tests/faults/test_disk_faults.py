@@ -168,10 +168,9 @@ def test_records_that_were_moved_away_take_no_write_and_give_no_unmarked_answer(
         state.rename(tmp_path / "away")
         with pytest.raises(fs.BackendUnavailableError, match="moved or removed"):
             store.write("v", rows(2))
-        with pytest.raises(fs.NoEligibleBackendError, match="moved or removed"):
-            read(store, 1)
+        for _ in range(7):  # it is held against no backend
+            with pytest.raises(fs.BackendUnavailableError, match="moved or removed"):
+                read(store, 1)
         (tmp_path / "away").rename(state)
-        store.release("primary")
-        store.release("standby")
         assert store.write("v", rows(2)).applied == ("primary", "standby")
         assert read(store, 1, 2) == ([1, 2], "primary", False)
