@@ -89,7 +89,10 @@ def run(*, runs: int, seed: int, folder: Path) -> dict[str, Any]:
             timer: threading.Timer | None = None
             early = rng.random() < 0.25
             for line in process.stdout:
-                what, number, kind = line.split()
+                try:
+                    what, number, kind = line.split()
+                except ValueError:
+                    raise SystemExit(f"A child said {line!r}, which is no report of a write.") from None
                 {"sent": sent, "done": done}[what][int(number)] = kind
                 if timer is None and (what == "done" or early):  # it is at work: killed at a moment from here on
                     timer = threading.Timer(rng.uniform(0, 0.8), process.kill)

@@ -1,9 +1,11 @@
 """Load under outages: Feast on a real Redis before DuckDB, while Redis is killed, frozen and restarted empty.
 
-    python -m benchmarks.outage [--seconds 180] [--readers 3]
+    python -m benchmarks.outage [--seconds 180] [--readers 3] [--rate 300]
 
 Readers in a closed loop look up keys that a writer keeps writing; every unmarked answer is checked against what was
-acknowledged before the question and what was sent before the answer. Prints one JSON document.
+acknowledged before the question and what was sent before the answer. They ask ``rate`` times a second between them, as
+agents that think in between do; with ``--rate 0`` as fast as they can, which tells how much may be had, for the times are
+then those of threads that wait for each other. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -76,8 +78,9 @@ class Truth:
         return (least is None or value >= least) and most is not None and value <= most
 
 
-def run(*, seconds: float, readers: int, redis: RedisServer, folder: str) -> dict[str, Any]:
+def run(*, seconds: float, readers: int, redis: RedisServer, folder: str, rate: float = 300.0) -> dict[str, Any]:
     """Run the load and return the numbers."""
+    pause = readers / rate if rate else 0.0
     online = {"type": "redis", "connection_string": redis.address}
     backends = [
         {"name": "primary", "backend": "feast", "path": f"{folder}/feast", "online_store": online},
@@ -90,13 +93,13 @@ def run(*, seconds: float, readers: int, redis: RedisServer, folder: str) -> dic
         "breaker": {"open_for": 1.0, "longest": 2.0},
     }
     events: list[Any] = []
-    alone = _standby_alone(folder, readers, min(15.0, seconds / 6))
+    alone = _standby_alone(folder, readers, pause, min(15.0, seconds / 6))
     with fs.connect({"backends": backends, "failover": failover}, plugins=[_Listener(events)]) as store:
         store.apply([VIEW])
         truth, seen, stop = Truth(), Seen(), threading.Event()
         for key in KEYS:
             _write(store, truth, seen, key, 0)
-        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n)) for n in range(readers)]
+        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n, pause)) for n in range(readers)]
         threads.append(threading.Thread(target=_keep_writing, args=(store, truth, seen, stop)))
         began = time.monotonic()
         for thread in threads:
@@ -108,7 +111,7 @@ def run(*, seconds: float, readers: int, redis: RedisServer, folder: str) -> dic
         took = time.monotonic() - began
         done = store.catch_up(timeout=60)
         final = _final(store, truth)
-    alone += _standby_alone(folder, readers, min(15.0, seconds / 6))
+    alone += _standby_alone(folder, readers, pause, min(15.0, seconds / 6))
     return _numbers(seen, outages, alone, took, events, {name: d.done for name, d in done.items()}, final)
 
 
@@ -137,9 +140,10 @@ def _keep_writing(store: Any, truth: Truth, seen: Seen, stop: threading.Event) -
             _write(store, truth, seen, key, value)
 
 
-def _read(store: Any, truth: Truth, seen: Seen, stop: threading.Event, number: int) -> None:
+def _read(store: Any, truth: Truth, seen: Seen, stop: threading.Event, number: int, pause: float) -> None:
     turn = number
-    while not stop.is_set():
+    asked = time.monotonic()
+    while not stop.wait(max(0.0, asked + pause - time.monotonic())):
         turn += 7
         keys = [KEYS[(turn + n) % len(KEYS)] for n in range(5)]
         asked = time.monotonic()
@@ -193,14 +197,14 @@ def _wait(seconds: float, seen: Seen) -> None:
         threading.Event().wait(min(0.1, left))
 
 
-def _standby_alone(folder: str, readers: int, seconds: float) -> list[float]:
+def _standby_alone(folder: str, readers: int, pause: float, seconds: float) -> list[float]:
     """Return the seconds that reads take under the same load from a DuckDB store that has nothing before it."""
     with fs.connect({"backend": "duckdb", "path": tempfile.mkdtemp(dir=folder)}) as store:
         store.apply([VIEW])
         truth, seen, stop = Truth(), Seen(), threading.Event()
         for key in KEYS:
             _write(store, truth, seen, key, 0)
-        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n)) for n in range(readers)]
+        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n, pause)) for n in range(readers)]
         threads.append(threading.Thread(target=_keep_writing, args=(store, truth, seen, stop)))
         for thread in threads:
             thread.start()
@@ -287,9 +291,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--readers", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=300.0, help="requests a second, of all readers; 0: no pause")
     given = parser.parse_args()
     with running_redis() as redis, tempfile.TemporaryDirectory() as folder:
-        numbers = run(seconds=given.seconds, readers=given.readers, redis=redis, folder=folder)
+        numbers = run(seconds=given.seconds, readers=given.readers, redis=redis, folder=folder, rate=given.rate)
     print(json.dumps(numbers, indent=1))
     return 1 if numbers["failed"] or numbers["wrong_unmarked"] or any(numbers["wrong_in_the_end"].values()) else 0
 
