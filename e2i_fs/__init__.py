@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         RequestError,
         RunOverlapError,
         SchemaMismatchError,
+        StalePlanError,
         ThrottledError,
         UnknownBackendError,
         UnknownFeatureError,
@@ -95,7 +96,7 @@ _HOMES = {
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
         "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
-        "SchemaMismatchError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+        "SchemaMismatchError StalePlanError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
     ),
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
@@ -185,6 +186,7 @@ __all__ = [
     "RunOverlapError",
     "SQLSource",
     "SchemaMismatchError",
+    "StalePlanError",
     "String",
     "Struct",
     "ThrottledError",

@@ -3,7 +3,7 @@
 ::
 
     E2IError
-    ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
+    ├ DefinitionError ── SchemaMismatchError, BreakingChangeError, StalePlanError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
     │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
@@ -53,6 +53,7 @@ __all__ = [
     "RequestError",
     "RunOverlapError",
     "SchemaMismatchError",
+    "StalePlanError",
     "ThrottledError",
     "UnknownBackendError",
     "UnknownFeatureError",
@@ -75,6 +76,10 @@ class SchemaMismatchError(DefinitionError):
 
 class BreakingChangeError(DefinitionError):
     """A change that would break readers, applied without ``allow_breaking=True`` (R-4)."""
+
+
+class StalePlanError(DefinitionError):
+    """What is registered is no longer what the plan was made against; nothing was applied (R-1)."""
 
 
 class RequestError(E2IError, ValueError):

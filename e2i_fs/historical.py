@@ -87,6 +87,12 @@ class Retrieved:
     codes: Mapping[str, pa.ChunkedArray]
     events: Mapping[str, pa.ChunkedArray]
 
+    @property
+    def newest_event(self) -> int | None:
+        """The newest event time in the answer, in microseconds; None if there is none."""
+        newest = [pc.max(column).as_py() for column in self.events.values()]
+        return max((e for e in newest if e is not None), default=None)
+
 
 def retrieve(
     backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge
