@@ -22,6 +22,7 @@ backend (X-2). A driver's own error is always the ``__cause__`` (G-4).
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ __all__ = [
     "UnknownFeatureError",
     "UnsupportedError",
     "did_you_mean",
+    "suggested",
 ]
 
 
@@ -207,3 +209,16 @@ def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
         return ""
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f" Known: {', '.join(repr(prefix + n) for n in names[:8])}{more}."
+
+
+_SUGGESTED = re.compile(r" (?:Did you mean|Known:) ((?:'[^']*'(?: or |, )?)+)")
+
+
+def suggested(message: str) -> list[str]:
+    """Return the names that `did_you_mean` gave to a message, for those who read errors by program.
+
+    >>> suggested("Unknown view 'hpc'." + did_you_mean("hpc", ["hcp", "visits"]))
+    ['hcp']
+    """
+    found = _SUGGESTED.findall(message)
+    return re.findall(r"'([^']*)'", found[-1]) if found else []
