@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from e2i_fs.agents.mcp.refusals import ForbiddenSourceError
 from e2i_fs.catalog import Catalog
-from e2i_fs.sources import CSVSource, ParquetSource, PushSource, Source, SQLSource
+from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source
 
 __all__ = ["SourceRules"]
 
@@ -41,7 +41,14 @@ class SourceRules:
 
     def _registered(self, catalog: Catalog, source: Source, stored: Source) -> bool:
         """Return whether a view has this very source: of two files of one relative path, only the one from here."""
-        anywhere = isinstance(stored, SQLSource)
+        match stored:
+            case ParquetSource() | CSVSource():
+                paths = stored.paths
+            case DuckDBSource():
+                paths = (stored.path,)
+            case _:
+                paths = ()
+        anywhere = all(map(os.path.isabs, paths))
         return any(
             view.source == source and (anywhere or catalog.bases.get(name) == self.base)
             for name, view in catalog.views.items()
