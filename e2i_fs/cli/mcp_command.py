@@ -26,7 +26,13 @@ def mcp(
     session: Session,
     http: Annotated[
         int | None,
-        typer.Option("--http", help="Serve HTTP on this port (0: a free one) instead of stdio.", show_default=False),
+        typer.Option(
+            "--http",
+            min=0,
+            max=65535,
+            help="Serve HTTP on this port (0: a free one) instead of stdio.",
+            show_default=False,
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on. There is no authentication: keep it to this machine.")
@@ -45,6 +51,7 @@ def mcp(
     max_rows: Annotated[int, typer.Option(help="Entity rows that a call may ask about.")] = 1_000,
     max_cells: Annotated[int, typer.Option(help="Values that a call may get.")] = 100_000,
     max_seconds: Annotated[float, typer.Option(help="Seconds that a call may take.")] = 30.0,
+    threads: Annotated[int, typer.Option(help="Calls that work at a time.")] = 8,
 ) -> Answer:
     """Serve the store to agents that speak MCP, read-only unless told otherwise: stdio for one, HTTP for several.
 
@@ -63,17 +70,18 @@ def mcp(
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    budget = Budget(max_rows, max_cells, max_seconds)
+    budget = Budget(max_rows, max_cells, max_seconds, threads)
     rules = SourceRules(tuple(allow_sources or ()), str(session.config_path.resolve().parent))
     with serving.stdout_for_the_protocol():
         store = connect(session.config_path)
-    desk = Desk(store, budget, allow_register, rules)
-    if http is None:
-        serving.serve_stdio(desk)
-    else:
-        if host not in serving.LOOPBACK:
-            session.stderr.print(f"Whoever can reach {host} may ask: there is no authentication.")
-        serving.serve_http(desk, host, http, _announce)
+    with store:
+        desk = Desk(store, budget, allow_register, rules)
+        if http is None:
+            serving.serve_stdio(desk)
+        else:
+            if host not in serving.LOOPBACK:
+                session.stderr.print(f"Whoever can reach {host} may ask: there is no authentication.")
+            serving.serve_http(desk, host, http, _announce)
     return Answer(None)
 
 

@@ -59,7 +59,7 @@ def serve_http(desk: Desk, host: str, port: int, announce: Callable[[str], None]
     """
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(f"{host}, port {port} cannot be listened on: {error}. Name another.") from error
 
     async def serve(server: Server[Any], stop: anyio.Event) -> None:
