@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,9 @@ def test_names_count_for_more_than_descriptions_and_these_for_more_than_tags() -
     )  # a name asked for whole is first
 
 
-@pytest.mark.parametrize("text", ["TRX_COUNT", "trx count", "trxcount", "trx_cnt", "Trx-Count", "coun trx", "tr_count"])
+@pytest.mark.parametrize(
+    "text", ["TRX_COUNT", "trx count", "trxcount", "trx_cnt", "trxcnt", "Trx-Count", "coun trx", "tr_count"]
+)
 def test_case_underscores_beginnings_and_near_misses_find_the_feature_first(text: str) -> None:
     assert refs(text)[0] == "visits:trx_count"
 
@@ -252,6 +256,28 @@ def test_a_plan_can_be_held_to_what_it_was_made_against(tmp_path: Path) -> None:
         assert [v.name for v in store.list_feature_views()] == ["one"]
         store.apply([second], expected=store.catalog().revision)
         assert [v.name for v in other.list_feature_views()] == ["one", "two"]
+
+
+@pytest.mark.rule("R-1")
+def test_of_plans_made_against_the_same_one_alone_is_carried_out_however_close_they_come(tmp_path: Path) -> None:
+    config = {"backend": "duckdb", "path": str(tmp_path)}
+    with fs.connect(config) as one, fs.connect(config) as two, ThreadPoolExecutor(2) as pool:
+        one.apply([fs.Entity("e")])
+        for round_ in range(10):
+            expected, together = one.catalog().revision, threading.Barrier(2)
+
+            def apply(store: Any, name: str, expected: str = expected, together: Any = together) -> bool:
+                view = fs.FeatureView(name, entities=["e"], schema=[fs.Field("x", fs.Int64)])
+                together.wait()
+                try:
+                    store.apply([view], expected=expected)
+                except fs.StalePlanError:
+                    return False
+                return True
+
+            done = [pool.submit(apply, store, f"v{round_}_{i}") for i, store in enumerate((one, two))]
+            assert sorted(d.result() for d in done) == [False, True]
+        assert len(one.list_feature_views()) == 10
 
 
 def test_the_command_shows_what_is_found_and_the_nearest_words_when_nothing_is(
