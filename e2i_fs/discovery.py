@@ -11,7 +11,7 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import Field
 from e2i_fs.dtypes import DType, dtype_named
 from e2i_fs.errors import BackendError, FailoverError, RequestError, did_you_mean
-from e2i_fs.matching import Wanted, closest, words
+from e2i_fs.matching import Wanted, closest, parts, words
 from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus, worst
 
 __all__ = ["FoundFeature", "nearest_words", "search"]
@@ -105,8 +105,8 @@ def nearest_words(catalog: Catalog, *asked: str | None) -> list[str]:
     >>> nearest_words(Catalog().planned([view], "")[0], "wekly visitors")
     ['weekly', 'visits']
     """
-    known = {word for f in _all(catalog) for _, said in _told(catalog, f) for word in said}
-    near = [n for text in asked for word in words(text or "") for n in closest(word, known, cutoff=0.55)]
+    known = {word for f in _all(catalog) for _, texts in _said(catalog, f) for text in texts for word in parts(text)}
+    near = [n for text in asked for word in parts(text or "") for n in closest(word, known, cutoff=0.55)]
     return list(dict.fromkeys(near))
 
 
@@ -157,9 +157,13 @@ def _inputs(catalog: Catalog, on_demand: str) -> list[str]:
 
 def _told(catalog: Catalog, f: FoundFeature) -> list[tuple[float, frozenset[str]]]:
     """Return the words that speak of a feature, with what a word counts for where it stands."""
+    return [(weight, frozenset(w for text in texts for w in words(text))) for weight, texts in _said(catalog, f)]
+
+
+def _said(catalog: Catalog, f: FoundFeature) -> list[tuple[float, Iterable[str]]]:
     view = catalog.views.get(f.view) or catalog.on_demand[f.view]
     keys = [*f.entities, *(key for key, _ in f.join_keys)]
-    said = [
+    return [
         (_NAME, [f.feature]),
         (_VIEW, [f.view]),
         (_ABOUT, [f.description]),
@@ -169,7 +173,6 @@ def _told(catalog: Catalog, f: FoundFeature) -> list[tuple[float, frozenset[str]
         (_OWNER, [f.owner]),
         (_SERVICE, f.services),
     ]
-    return [(weight, frozenset(word for text in texts for word in words(text))) for weight, texts in said]
 
 
 def _use_cases(catalog: Catalog, f: FoundFeature) -> Iterable[str | None]:

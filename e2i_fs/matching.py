@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Wanted", "closest", "words"]
+__all__ = ["Wanted", "closest", "parts", "words"]
 
 _WORD = re.compile(r"[^\W_]+")
 _EXACT, _BEGINNING, _NEAR = 1.0, 0.7, 0.4
@@ -14,17 +14,23 @@ _CUTOFF = 0.75
 _WHOLE = 10.0
 
 
-def words(text: str) -> list[str]:
+def parts(text: str) -> list[str]:
     """Return the words of a text or a name, in small letters, split at underscores and whatever is no letter or digit.
 
-    A name of several words is also one word, for those who write it so.
+    >>> parts("Weekly trx_count")
+    ['weekly', 'trx', 'count']
+    """
+    return _WORD.findall(text.casefold())
+
+
+def words(text: str) -> list[str]:
+    """Return the `parts` of a text, and of a name of several parts also the whole, for those who write it as one.
 
     >>> words("trx_count")
     ['trx', 'count', 'trxcount']
     """
-    folded = text.casefold()
-    parts = _WORD.findall(folded)
-    return [*parts, "".join(parts)] if len(parts) > 1 and not re.search(r"\s", folded) else parts
+    found = parts(text)
+    return [*found, "".join(found)] if len(found) > 1 and not re.search(r"\s", text) else found
 
 
 def closest(word: str, known: Iterable[str], *, cutoff: float = _CUTOFF) -> list[str]:
@@ -37,7 +43,7 @@ class Wanted:
 
     def __init__(self, text: str, known: set[str]) -> None:
         self.text = text.strip().casefold()
-        self.words = list(dict.fromkeys(_WORD.findall(self.text)))
+        self.words = list(dict.fromkeys(parts(self.text)))
         self._stands_for = [_candidates(word, known) for word in self.words]
 
     def score(self, told: Sequence[tuple[float, frozenset[str]]], names: Sequence[str]) -> float:
