@@ -174,7 +174,11 @@ class FailoverError(E2IError):
 
 
 class NoEligibleBackendError(FailoverError):
-    """No backend may answer (X-9). ``attempts`` has what was tried, ``retry_after`` seconds."""
+    """No backend may answer (X-9), or none took a write. ``attempts`` has what was tried.
+
+    ``retry_after`` is in how many seconds a backend may be called again, 0 when one may at once; None when time does not
+    help, since every backend is isolated.
+    """
 
     def __init__(self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None) -> None:
         self.attempts = tuple(attempts)

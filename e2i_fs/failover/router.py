@@ -29,7 +29,7 @@ from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.parity import Standing
 from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.failover.replay import CatchUp, Recovery
-from e2i_fs.failover.said import listed, when
+from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.failover.table import ROUTING, Verdict
 from e2i_fs.failover.writing import Writer
@@ -139,7 +139,7 @@ class Failover:
                 return found
             if not self._may_retry(asked):
                 break
-        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        retry = retry_after(m.breaker for m in self._members)
         raise NoEligibleBackendError(
             f"No backend may answer. {listed(asked.attempts)} {when(retry)}", asked.attempts, retry
         )
@@ -358,7 +358,7 @@ class Failover:
                 raise
             member.breaker.release(permit)
             return self._authority.of(member, own)
-        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        retry = retry_after(m.breaker for m in self._members)
         raise NoEligibleBackendError(
             f"No backend can say what is registered; nothing was done. {listed(attempts)} {when(retry)}",
             attempts,

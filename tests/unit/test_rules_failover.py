@@ -486,6 +486,23 @@ def test_when_nobody_may_answer_the_error_names_every_attempt_and_when_to_retry(
     assert caught.value.retry_after > 0 and "open" in str(caught.value)
 
 
+@pytest.mark.rule("X-9")
+def test_an_isolated_backend_is_nobody_to_try_again(pair) -> None:
+    """Only those that come back by themselves say when; if there are none, what is to be done is said instead."""
+    primary, standby = (m.breaker for m in pair.store._router._members)
+    primary.isolate()
+    LIVENESS["open"](standby)
+    for call in (pair.online, lambda: pair.store.write("hcp_stats", batch(("a", at(2), 2))), pair.store.list_entities):
+        with pytest.raises(fs.NoEligibleBackendError, match=r"Try again in \d\.\d s\.") as caught:
+            call()
+        assert caught.value.retry_after == standby.retry_after() > 0
+    standby.isolate()
+    for call in (pair.online, lambda: pair.store.write("hcp_stats", batch(("a", at(2), 2))), pair.store.list_entities):
+        with pytest.raises(fs.NoEligibleBackendError, match="release") as caught:
+            call()
+        assert caught.value.retry_after is None and "at once" not in str(caught.value)
+
+
 def _counted(store, backend: str) -> dict[str, int]:
     """Return the shadow's counts once a comparison is counted; it runs beside the reads."""
     deadline = time.monotonic() + 20
