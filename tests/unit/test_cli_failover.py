@@ -208,6 +208,15 @@ def test_diff_ends_with_zero_one_or_three(project: Path, cli: Command) -> None: 
     assert "hcp_stats: standby: it may have missed 1 write(s)" in shown and "inconclusive" in shown
 
 
+def test_the_table_of_diff_is_whole_in_a_pipe_however_long_the_names(project: Path, cli: Command) -> None:  # noqa: F811
+    written = (project / "e2i_fs.yaml").read_text()
+    long = "standby_in_the_other_region_that_is_far_away"
+    (project / "e2i_fs.yaml").write_text(written.replace("name: standby", f"name: {long}"))
+    told = cli("diff", "primary", long)
+    assert "…" not in told.out
+    assert all(word in told.out for word in ("compared", "not on primary", f"not on {long}", "incomparable"))
+
+
 @pytest.mark.rule("X-10")
 def test_diff_shows_a_row_that_one_side_lacks(project: Path, cli: Command) -> None:  # noqa: F811
     rows = pa.table(batch(("c", at(5), 5)))
