@@ -26,7 +26,7 @@ from e2i_fs.failover.facts import Facts
 from e2i_fs.failover.hedge import Hedge
 from e2i_fs.failover.journal import Journal, JournalState
 from e2i_fs.failover.member import UNAVAILABLE, Member
-from e2i_fs.failover.parity import Standing
+from e2i_fs.failover.parity import Parity, Standing
 from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.failover.replay import CatchUp, Recovery
 from e2i_fs.failover.said import listed, retry_after, when
@@ -444,7 +444,8 @@ class Failover:
                 facts = self.journal.facts()
                 parity = {v: str(_standing(facts.standing(name, v), v, own, authority).parity) for v in authority.views}
             except E2IError as problem:
-                latency, up, error, parity = None, False, f"{type(problem).__name__}: {problem}", {}
+                latency, up, error = None, False, f"{type(problem).__name__}: {problem}"
+                parity = self._last_known(name)
             shadow, missed = self._shadow.counts(name), self.journal.facts().missed(name)
             state = str(member.breaker.state)
             found.append(
@@ -453,6 +454,12 @@ class Failover:
                 )
             )
         return found
+
+    def _last_known(self, name: str) -> dict[str, str]:
+        """Return what the journal holds against a backend that is down; nobody knows now how its other views are defined."""
+        authority, facts = self._authority.last(), self.journal.facts()
+        found = {} if authority is None else {view: facts.standing(name, view).parity for view in authority.views}
+        return {v: str(Parity.UNVERIFIED if parity is Parity.VERIFIED else parity) for v, parity in found.items()}
 
     def _hedged(self, member: Member) -> float:
         return 0.0 if self._hedge is None else self._hedge.share(member)
