@@ -58,6 +58,7 @@ __all__ = [
     "UnknownFeatureError",
     "UnsupportedError",
     "did_you_mean",
+    "unstopped",
 ]
 
 
@@ -188,6 +189,15 @@ class NoEligibleBackendError(FailoverError):
 
 class DegradedAnswerError(FailoverError):
     """``strict=True`` and the only answer to be had is a degraded one (X-7)."""
+
+
+def unstopped(text: object) -> str:
+    """Return the text of an error, or of whatever it is, without its full stop, for a sentence that goes on.
+
+    >>> unstopped(OSError("It is gone."))
+    'It is gone'
+    """
+    return str(text).rstrip().removesuffix(".")
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:

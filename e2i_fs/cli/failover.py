@@ -13,7 +13,7 @@ from e2i_fs.cli.command import command
 from e2i_fs.cli.exits import NO, OK, UNAVAILABLE
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import cell, table
-from e2i_fs.errors import RequestError
+from e2i_fs.errors import RequestError, unstopped
 
 if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff, Difference
@@ -208,7 +208,7 @@ def diff(
     parts: list[Any] = [table(None, columns, rows, right=range(1, 8))]
     if found.example is not None:
         parts.append(_example(found.example))
-    parts += [f"{v.view}: {v.why}." for v in found.views if v.why]
+    parts += [f"{v.view}: {unstopped(v.why)}." for v in found.views if v.why]
     parts.append(Text(f"{primary} and {standby}: {said}", style=style))
     views = [
         {"view": v.view, "keys": v.keys, **_counts(v), "why": v.why, "example": v.example} for v in found.views

@@ -17,7 +17,13 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Entry, Perform, performer
-from e2i_fs.errors import BackendUnavailableError, DegradedAnswerError, E2IError, NoEligibleBackendError
+from e2i_fs.errors import (
+    BackendUnavailableError,
+    DegradedAnswerError,
+    E2IError,
+    NoEligibleBackendError,
+    unstopped,
+)
 from e2i_fs.failover.authority import Authority
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.budget import Budget
@@ -163,7 +169,7 @@ class Failover:
         for member, reason in behind:
             if question.strict:
                 raise DegradedAnswerError(
-                    f"Only a degraded answer is to be had, from {member.name!r}: {reason}. "
+                    f"Only a degraded answer is to be had, from {member.name!r}: {unstopped(reason)}. "
                     f"{listed(asked.attempts)} Ask without strict=True to get it, marked."
                 )
             facts = self.journal.facts()

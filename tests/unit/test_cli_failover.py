@@ -264,6 +264,22 @@ def test_diff_shows_a_row_that_one_side_lacks(project: Path, cli: Command) -> No
     assert "standby (no row)" in told.out
 
 
+def test_a_sentence_ends_with_one_full_stop(project: Path, cli: Command) -> None:  # noqa: F811
+    """What a driver says may end with one of its own."""
+    (project / "stores" / "standby").rename(project / "stores" / "away")
+    (project / "stores" / "standby").write_text("not a folder")
+    told = cli("diff", "primary", "standby")
+    assert told.code == 3 and "standby: BackendUnavailableError" in told.out
+    assert ".." not in told.out
+    quarantine("write 3 could not be replayed: the disk is full.")
+    (project / "stores" / "primary").rename(project / "stores" / "gone")
+    (project / "stores" / "standby").unlink()
+    (project / "stores" / "away").rename(project / "stores" / "standby")
+    (project / "stores" / "primary").write_text("not a folder")
+    strict = cli("online", "--feature", f"{VIEW}:trx_count", "-e", "hcp_id=a", "--strict")
+    assert strict.code == 3 and "the disk is full. Tried" in strict.err
+
+
 def test_diff_refuses_what_makes_no_sense(project: Path, cli: Command) -> None:  # noqa: F811
     assert cli("diff", "primary", "stanby").code == 2
     assert cli("diff", "primary").code == 2

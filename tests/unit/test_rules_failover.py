@@ -424,7 +424,9 @@ def test_a_hung_backend_costs_at_most_the_deadline_and_a_dead_one_nothing(tmp_pa
     clock = SystemClock()
     hanging = _Hanging(MemoryBackend("primary", clock))
     standby = MemoryBackend("standby", clock)
-    config = FailoverConfig(deadline=0.3, shadow_rate=0, breaker=BreakerConfig(failures=3, open_for=1_000))
+    config = FailoverConfig(
+        deadline=0.3, shadow_rate=0, breaker=BreakerConfig(failures=3, open_for=1_000, longest=1_000)
+    )
     ledger = Ledger(None)
     router = Failover(
         {"primary": lambda: hanging, "standby": lambda: standby}, config, ledger, clock, lambda event: None
