@@ -418,6 +418,10 @@ class Failover:
         """Call this backend no more, until `release`."""
         self._member(name).breaker.isolate()
 
+    def observe(self, name: str) -> None:
+        """Call this backend whatever happens, until `release`."""
+        self._member(name).breaker.observe()
+
     def release(self, name: str) -> None:
         """Call this backend again, as if it had never failed."""
         self._member(name).breaker.reset()

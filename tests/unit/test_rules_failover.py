@@ -82,6 +82,26 @@ PARITY = {
 }
 
 
+@pytest.mark.rule("X-1")
+def test_a_backend_that_is_observed_is_called_whatever_happens_until_it_is_released(pair) -> None:
+    pair.store.observe("primary")
+    pair.primary.break_()
+    for _ in range(9):
+        assert pair.online().provenance.attempts[0].outcome == "failed"
+    assert pair.store.health()[0].liveness == "observe-only"
+    pair.store.release("primary")
+    for _ in range(9):
+        pair.online()
+    assert pair.store.health()[0].liveness == "open"
+    with pytest.raises(fs.RequestError, match="Did you mean 'primary'"):
+        pair.store.observe("primry")
+
+
+def test_an_only_backend_may_be_observed_for_it_is_always_called(store) -> None:
+    store.observe(store.health()[0].name)
+    assert store.health()[0].liveness == "closed"
+
+
 def _forget_definitions(backend) -> None:
     from e2i_fs.catalog import Catalog
 
