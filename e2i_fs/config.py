@@ -178,10 +178,6 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     if shared is not None:
         raise ConfigError(f"{where}: two backends are in one folder, {shared}; give each a folder of its own.")
     given = raw.get("failover")
-    if given is not None and len(backends) == 1:
-        raise ConfigError(
-            f"{where}: failover needs several backends, and there is one; list another, or remove failover."
-        )
     failover = _model(FailoverConfig, {} if given is None else given, f"{where}, failover")
     return Config(
         base=base,

@@ -74,7 +74,7 @@ def journal(
         **({"drained": done} if drain else {}),
     }
     parts: list[Any] = (
-        [_holds(state)] if len(names) > 1 else ["One backend: it takes a write or refuses it, and there is no journal."]
+        [_holds(state)] if state.max_bytes else ["One backend: it takes a write or refuses it, and there is no journal."]
     )
     if drain:
         columns = ["backend", "replayed", "made anew", "left", "why"]
@@ -149,7 +149,7 @@ def rebuild(
         missed: Mapping[str, int] = store.journal().missed.get(backend, {})
     rows = []
     for name in asked:
-        whole = name in done.rebuilt and name not in done.quarantined and not missed.get(name)
+        whole = name in done.rebuilt and name not in done.diverged and not missed.get(name)
         rows.append(
             (name, Text("whole", style="green") if whole else Text("NOT WHOLE", style="bold red"), missed.get(name, 0))
         )

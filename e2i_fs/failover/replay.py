@@ -43,7 +43,7 @@ _PATIENCE = 2.0  # seconds that closing waits for the write under way
 class CatchUp:
     """What became of bringing one backend up to date.
 
-    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``quarantined`` views
+    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views 
     not to be believed. ``error`` says what stopped it, None when nothing is left.
     """
 
@@ -51,13 +51,13 @@ class CatchUp:
     replayed: int
     rebuilt: tuple[str, ...]
     left: int
-    quarantined: tuple[str, ...]
+    diverged: tuple[str, ...]
     error: str | None = None
 
     @property
     def done(self) -> bool:
         """True when the backend has everything."""
-        return not self.left and not self.quarantined
+        return not self.left and not self.diverged
 
 
 class _StoppedError(Exception):

@@ -153,8 +153,7 @@ def test_what_a_variable_gives_may_be_a_number_as_text(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"backends": TWO[:1], "failover": {"deadline": 1}}, "failover needs several backends, and there is one"),
-        ({"backends": TWO[:1], "failover": {}}, "list another, or remove failover"),
+        ({"backend": "duckdb", "path": "x", "failover": {}}, "failover needs several backends; list them under"),
         ({"backends": TWO, "state": "stores/one"}, "in the folder of backend 'one', and would be lost with it"),
         ({"backends": TWO, "state": "stores/other/deep/state"}, "in the folder of backend 'other'"),
         ({"backends": TWO, "state": ""}, "configuration: state is empty"),
@@ -173,6 +172,7 @@ def test_the_records_may_lie_beside_a_folder_and_in_the_one_backend_s_own(tmp_pa
     from e2i_fs.config import load_config
 
     assert load_config({"backends": TWO, "state": "stores/one_state", "failover": None}).state
+    assert load_config({"backends": TWO[:1], "failover": {"deadline": 1}}).failover.deadline == 1
     assert load_config({"backend": "duckdb", "path": "stores/one", "state": "stores/one/state"}).state
 
 
