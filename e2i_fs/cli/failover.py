@@ -74,7 +74,9 @@ def journal(
         **({"drained": done} if drain else {}),
     }
     parts: list[Any] = (
-        [_holds(state)] if state.max_bytes else ["One backend: it takes a write or refuses it, and there is no journal."]
+        [_holds(state)]
+        if state.max_bytes
+        else ["One backend: it takes a write or refuses it, and there is no journal."]
     )
     if drain:
         columns = ["backend", "replayed", "made anew", "left", "why"]

@@ -43,7 +43,7 @@ _PATIENCE = 2.0  # seconds that closing waits for the write under way
 class CatchUp:
     """What became of bringing one backend up to date.
 
-    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views 
+    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views
     not to be believed. ``error`` says what stopped it, None when nothing is left.
     """
 
