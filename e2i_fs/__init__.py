@@ -72,6 +72,9 @@ if TYPE_CHECKING:
         UnknownFeatureError,
         UnsupportedError,
     )
+    from e2i_fs.failover.differences import Diff
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
     from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
     from e2i_fs.opening import connect
     from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from e2i_fs.plugins import BackendSpec, hookimpl, hookspec
     from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
+    from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
     from e2i_fs.telemetry.events import Event
     from e2i_fs.writing import WriteReceipt
@@ -98,6 +102,9 @@ _HOMES = {
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
         "SchemaMismatchError StalePlanError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
     ),
+    "failover.differences": "Diff",
+    "failover.journal": "JournalState",
+    "failover.replay": "CatchUp",
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
     "ops.freshness": "FreshnessReport FreshnessStatus",
@@ -106,6 +113,7 @@ _HOMES = {
     "plugins": "BackendSpec hookimpl hookspec",
     "protocol": "AsyncFeatureStore FeatureStore",
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
+    "routing": "BackendHealth",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
     "telemetry.events": "Event",
     "writing": "WriteReceipt",
@@ -122,6 +130,7 @@ __all__ = [
     "Backend",
     "BackendDataError",
     "BackendError",
+    "BackendHealth",
     "BackendSpec",
     "BackendUnavailableError",
     "Bool",
@@ -130,6 +139,7 @@ __all__ = [
     "CSVSource",
     "Capabilities",
     "Catalog",
+    "CatchUp",
     "Clock",
     "ConfigError",
     "DType",
@@ -138,6 +148,7 @@ __all__ = [
     "Decimal",
     "DefinitionError",
     "DegradedAnswerError",
+    "Diff",
     "DuckDBSource",
     "DuplicateBackendError",
     "E2IError",
@@ -161,6 +172,7 @@ __all__ = [
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
+    "JournalState",
     "Json",
     "KeyTypeWarning",
     "Knowledge",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +27,14 @@ from e2i_fs.routing import BackendHealth
 from e2i_fs.sources import PushSource
 from e2i_fs.store import Store
 from e2i_fs.writing import Target, WriteReceipt
+
+if TYPE_CHECKING:
+    from e2i_fs.failover.differences import Diff
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.statistics import FeatureStatistics
 
 __all__ = ["AsyncStore", "connect_async"]
 
@@ -175,23 +183,25 @@ class AsyncStore:
 
     async def materialize(
         self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
-    ) -> Any:
+    ) -> MaterializationReport:
         """See `Store.materialize`."""
         return await self._run(self._store.materialize, start, end, views)
 
-    async def materialize_incremental(self, end: datetime | None = None, views: Sequence[str] | None = None) -> Any:
+    async def materialize_incremental(
+        self, end: datetime | None = None, views: Sequence[str] | None = None
+    ) -> MaterializationReport:
         """See `Store.materialize_incremental`."""
         return await self._run(self._store.materialize_incremental, end, views)
 
-    async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[Any]:
+    async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """See `Store.materialization_runs`."""
         return await self._run(self._store.materialization_runs, view, limit)
 
-    async def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:
+    async def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """See `Store.freshness`."""
         return await self._run(self._store.freshness, views)
 
-    async def statistics(self, feature: str) -> Any:
+    async def statistics(self, feature: str) -> FeatureStatistics:
         """See `Store.statistics`."""
         return await self._run(self._store.statistics, feature)
 
@@ -201,27 +211,31 @@ class AsyncStore:
         views: Sequence[str] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109
-    ) -> dict[str, Any]:
+    ) -> dict[str, CatchUp]:
         """See `Store.catch_up`."""
         return await self._run(self._store.catch_up, backend, views, timeout=timeout)
 
-    async def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> Any:
+    async def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
         """See `Store.rebuild`."""
         return await self._run(self._store.rebuild, backend, views, from_sources=from_sources)
 
     async def diff(
         self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
-    ) -> Any:
+    ) -> Diff:
         """See `Store.diff`."""
         return await self._run(self._store.diff, backend, other, views, sample=sample, seed=seed)
 
-    async def journal(self) -> Any:
+    async def journal(self) -> JournalState:
         """See `Store.journal`."""
         return await self._run(self._store.journal)
 
     async def isolate(self, backend: str) -> None:
         """See `Store.isolate`."""
         await self._run(self._store.isolate, backend)
+
+    async def observe(self, backend: str) -> None:
+        """See `Store.observe`."""
+        await self._run(self._store.observe, backend)
 
     async def release(self, backend: str) -> None:
         """See `Store.release`."""

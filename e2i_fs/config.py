@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from e2i_fs.errors import ConfigError, did_you_mean
+from e2i_fs.errors import ConfigError, did_you_mean, unstopped
 
 __all__ = ["BackendConfig", "BreakerConfig", "Config", "FailoverConfig", "expand_variables", "load_config"]
 
@@ -23,6 +24,14 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kinds, *get_args(kinds)}:
+            raise PydanticCustomError("float_type", "a truth value is no number")
+        return value
 
 
 class BreakerConfig(_Strict):
@@ -36,6 +45,15 @@ class BreakerConfig(_Strict):
     longest: float = Field(300.0, gt=0, description="and at most so long")
     jitter: float = Field(0.1, ge=0, le=1, description="share of random change of that time")
     successes: int = Field(3, ge=1, description="probes that must succeed to close it")
+
+    @model_validator(mode="after")
+    def _opens_no_longer_than_the_longest(self) -> Self:
+        if self.open_for > self.longest:
+            raise ValueError(
+                f"open_for is {self.open_for:g} and longest is {self.longest:g}, so it would never stay open for as long as it "
+                "says; raise longest, or lower open_for"
+            )
+        return self
 
 
 class JournalConfig(_Strict):
@@ -159,7 +177,8 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     shared = next((f for f in folders if isinstance(f, str) and folders.count(f) > 1), None)
     if shared is not None:
         raise ConfigError(f"{where}: two backends are in one folder, {shared}; give each a folder of its own.")
-    failover = _model(FailoverConfig, raw.get("failover") or {}, f"{where}, failover")
+    given = raw.get("failover")
+    failover = _model(FailoverConfig, {} if given is None else given, f"{where}, failover")
     return Config(
         base=base,
         backends=backends,
@@ -167,7 +186,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         project=common.project,
         reject_naive=common.naive_timestamps == "reject",
         max_future_skew=common.max_future_skew,
-        state=_state(common.state, backends, base),
+        state=_state(common.state, backends, base, where),
     )
 
 
@@ -196,7 +215,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str, str]:
     except FileNotFoundError as error:
         raise ConfigError(f"There is no configuration at {path}. `e2i-fs init` writes one.") from error
     except OSError as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+        raise ConfigError(f"The configuration {path} cannot be read: {unstopped(error)}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -227,13 +246,45 @@ def _model(model: type[Any], raw: Any, where: str) -> Any:
     try:
         return model(**raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        hint = ""
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(str(first["loc"][-1]), BreakerConfig.model_fields)
-            raise ConfigError(f"{where}: unknown key {key!r}.{hint}") from error
-        raise ConfigError(f"{where}: {key} is {first['input']!r}: {first['msg']}.") from error
+        found = error.errors(include_url=False)
+        # A slip of the pen first: what it was meant to be may then be missing as well.
+        slips = [one for one in found if one["type"] == "extra_forbidden"]
+        raise ConfigError(_problem(model, (slips or found)[0], where)) from None
+
+
+def _problem(model: type[BaseModel], found: ErrorDetails, where: str) -> str:
+    """Return one finding of pydantic's in our own words."""
+    if found["type"] == "value_error":  # a check of ours of a whole part
+        return f"{', '.join([where, *map(str, found['loc'])])}: {found['msg'].removeprefix('Value error, ')}."
+    *parts, last = map(str, found["loc"])
+    for part in parts:
+        kinds = model.model_fields[part].annotation
+        model = next(
+            kind for kind in (kinds, *get_args(kinds)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
+    where = ", ".join([where, *parts])
+    if found["type"] == "extra_forbidden":
+        return f"{where}: unknown key {last!r}.{did_you_mean(last, model.model_fields)}"
+    if found["type"] == "missing":
+        return f"{where}: {last!r} is missing; give {model.model_fields[last].description}."
+    return f"{where}: {last} is {found['input']!r}; give {_wanted(found)}."
+
+
+def _wanted(found: ErrorDetails) -> str:
+    limits = found.get("ctx", {})
+    match found["type"]:
+        case "greater_than":
+            return f"more than {limits['gt']:g}"
+        case "greater_than_equal":
+            return f"at least {limits['ge']:g}"
+        case "less_than_equal":
+            return f"at most {limits['le']:g}"
+        case "literal_error":
+            return str(limits["expected"])
+        case "model_type":
+            return "a mapping of keys to values"
+    words = {"int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "true or false"}
+    return words.get(found["type"].partition("_")[0], "text")
 
 
 def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
@@ -256,16 +307,24 @@ def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
     return BackendConfig(name, kind, options)
 
 
-def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str) -> str | None:
+def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str, where: str) -> str | None:
     """Return the folder of the store's own records: as given, or in the one backend's folder, or beside several's.
 
     The records of failover lie outside every backend's folder: a backend that is lost must not take with it what
     is known of the others.
     """
     if given == "":
-        raise ConfigError("state is empty; name a folder, or leave the key out.")
+        raise ConfigError(f"{where}: state is empty; name a folder, or leave the key out.")
     if given is not None:
-        return os.path.abspath(os.path.join(base, os.path.expanduser(given)))
+        folder = os.path.abspath(os.path.join(base, os.path.expanduser(given)))
+        for backend in backends if len(backends) > 1 else ():
+            own = backend.options.get("path") or backend.options.get("repo")
+            if isinstance(own, str) and _inside(folder, own):
+                raise ConfigError(
+                    f"{where}: state is {folder}, in the folder of backend {backend.name!r}, and would be lost with it. Name a "
+                    "folder outside of every backend's, or leave the key out."
+                )
+        return folder
     found = [backend.options.get("path") or backend.options.get("repo") for backend in backends]
     folders = [folder for folder in found if isinstance(folder, str)]
     if not folders:
@@ -274,3 +333,8 @@ def _state(given: str | None, backends: tuple[BackendConfig, ...], base: str) ->
         return os.path.join(folders[0], ".e2i_fs")
     mark = hashlib.sha256(repr(sorted((b.name, f) for b, f in zip(backends, found, strict=True))).encode()).hexdigest()
     return os.path.join(os.path.commonpath([os.path.dirname(f) for f in folders]), f".e2i_fs-{mark[:12]}")
+
+
+def _inside(folder: str, other: str) -> bool:
+    within, outer = os.path.realpath(folder), os.path.realpath(other)
+    return os.path.commonpath([within, outer]) == outer

@@ -61,6 +61,7 @@ __all__ = [
     "UnsupportedError",
     "did_you_mean",
     "suggested",
+    "unstopped",
 ]
 
 
@@ -181,7 +182,11 @@ class FailoverError(E2IError):
 
 
 class NoEligibleBackendError(FailoverError):
-    """No backend may answer (X-9). ``attempts`` has what was tried, ``retry_after`` seconds."""
+    """No backend may answer (X-9), or none took a write. ``attempts`` has what was tried.
+
+    ``retry_after`` is in how many seconds a backend may be called again, 0 when one may at once; None when time does not
+    help, since every backend is isolated.
+    """
 
     def __init__(self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None) -> None:
         self.attempts = tuple(attempts)
@@ -191,6 +196,15 @@ class NoEligibleBackendError(FailoverError):
 
 class DegradedAnswerError(FailoverError):
     """``strict=True`` and the only answer to be had is a degraded one (X-7)."""
+
+
+def unstopped(text: object) -> str:
+    """Return the text of an error, or of whatever it is, without its full stop, for a sentence that goes on.
+
+    >>> unstopped(OSError("It is gone."))
+    'It is gone'
+    """
+    return str(text).rstrip().removesuffix(".")
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:

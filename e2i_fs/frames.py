@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from e2i_fs.clock import to_us
-from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError
+from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 
 __all__ = ["Frame", "to_pandas"]
 
@@ -35,7 +35,7 @@ class Frame:
             table = _table(native, self.kind)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise InvalidEntityFrameError(
-                f"{what} cannot be read as columns of one type each: {error}. Give every column one type."
+                f"{what} cannot be read as columns of one type each: {unstopped(error)}. Give every column one type."
             ) from error
         if table is None:
             raise InvalidEntityFrameError(
@@ -128,7 +128,9 @@ def _from_pandas(frame: Any) -> pa.Table:
             try:
                 columns.append(pa.Array.from_pandas(series))
             except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-                raise InvalidEntityFrameError(f"Column {name!r} has values of several types: {error}.") from error
+                raise InvalidEntityFrameError(
+                    f"Column {name!r} has values of several types: {unstopped(error)}."
+                ) from error
     arrays = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([c]) for c in columns]
     return pa.table(arrays, names=names)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from e2i_fs.backend import Backend, Key, OnlineRow
 from e2i_fs.catalog import Catalog
-from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError
+from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 from e2i_fs.frames import Frame, rows_of
 from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
@@ -47,7 +47,9 @@ class EntityRows:
             try:
                 columns = {name: table.column(name).to_pylist() for name in table.column_names}
             except (OverflowError, ValueError) as error:
-                raise InvalidEntityFrameError(f"entity_rows holds a value that Python cannot hold: {error}.") from error
+                raise InvalidEntityFrameError(
+                    f"entity_rows holds a value that Python cannot hold: {unstopped(error)}."
+                ) from error
             count = len(table)
         else:
             names = list(dict.fromkeys(name for row in rows for name in row))

@@ -41,7 +41,12 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One backend that was asked, or passed over: how it ended and how long it took, in seconds."""
+    """One backend that was asked, or passed over: how it ended and how long it took, in seconds.
+
+    ``outcome`` is ``answered``; ``failed`` (it was unavailable, too late or throttled: ``error`` says which); ``not the
+    same`` (it is up and would not answer as the contract says: ``error`` says why); ``slow`` (another was asked beside
+    it); ``open``, ``half-open`` or ``isolated`` (it was not called).
+    """
 
     backend: str
     outcome: str
@@ -54,8 +59,9 @@ class Provenance:
     """Where an answer comes from (X-7).
 
     ``degraded`` says that the answer may differ from the contract's, ``reason`` why; ``fingerprints`` are those of
-    the views used; ``position`` the store's write sequence that the answering backend has applied, by view;
-    ``age`` how old the newest value in the answer is (None if there is none).
+    the views used. ``position`` is, by view, the number up to which the answering backend has every write: of the
+    store's journal when there are several backends, of the backend's own count when there is one. ``age`` is now minus the
+    newest event time in the answer, a `timedelta`; None if no value was found.
     """
 
     served_by: str

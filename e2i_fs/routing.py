@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from e2i_fs.backend import Backend, Capabilities
 from e2i_fs.catalog import Catalog
@@ -14,6 +14,10 @@ from e2i_fs.entries import Entry, Perform
 from e2i_fs.errors import BackendDataError, BackendError, UnsupportedError
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
+
+if TYPE_CHECKING:
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
 
 __all__ = ["Answered", "BackendHealth", "Outcome", "Question", "Router", "Single"]
 
@@ -63,9 +67,11 @@ class Outcome:
 class BackendHealth:
     """One backend's health: up or why not, its latency in seconds, its liveness, and its parity by view.
 
-    ``parity`` is ``verified``, ``lagging``, ``diverged`` or ``unverified`` (definitions differ or are unknown).
-    ``shadow`` counts sampled comparisons, ``missed`` the writes it has yet to take, by view; ``hedged`` is the share of
-    reads for which it was asked beside another backend that was slow.
+    ``liveness`` is ``closed``, ``open``, ``half-open``, ``isolated`` or ``observe-only``, in this process. ``parity`` is
+    ``verified``, ``lagging``, ``diverged`` or ``unverified`` (its definitions are others than expected or, for a backend
+    that is down and has nothing else held against it, not known now). ``shadow`` counts sampled answers of it that were
+    ``matched``, ``mismatched`` or ``incomparable`` (X-10), ``missed`` the writes it has yet to take, by view; ``hedged`` is
+    the share, 0 to 1, of the reads that might be hedged for which it was asked beside another backend that was slow.
     """
 
     name: str
@@ -110,11 +116,11 @@ class Router(Protocol):
 
     def catch_up(
         self, names: Sequence[str], *, views: Sequence[str] | None, limit: float | None, rebuild: bool
-    ) -> Mapping[str, Any]:
+    ) -> Mapping[str, CatchUp]:
         """Bring these backends up to date."""
         ...
 
-    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> Any:
+    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> CatchUp:
         """Make a backend's rows of ``views`` anew."""
         ...
 
@@ -126,11 +132,15 @@ class Router(Protocol):
         """Call this backend no more."""
         ...
 
-    def release(self, name: str) -> None:
-        """Call this backend again."""
+    def observe(self, name: str) -> None:
+        """Call this backend whatever happens."""
         ...
 
-    def journal_state(self) -> Any:
+    def release(self, name: str) -> None:
+        """Call this backend again, and judge it."""
+        ...
+
+    def journal_state(self) -> JournalState:
         """Return what the journal holds."""
         ...
 
@@ -233,13 +243,13 @@ class Single:
 
     def catch_up(
         self, names: Sequence[str], *, views: Sequence[str] | None, limit: float | None, rebuild: bool
-    ) -> Mapping[str, Any]:
+    ) -> Mapping[str, CatchUp]:
         """An only backend misses nothing."""
         from e2i_fs.failover.replay import CatchUp
 
         return {name: CatchUp(name, 0, (), 0, ()) for name in names}
 
-    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> Any:
+    def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> CatchUp:
         """There is nothing to rebuild an only backend from but its sources, which `materialize` reads."""
         raise UnsupportedError(
             "This store has one backend and no journal. Materialise its views, and write again what was only pushed."
@@ -249,10 +259,13 @@ class Single:
         """An only backend cannot be spared."""
         raise UnsupportedError("This store has one backend; close the store instead.")
 
+    def observe(self, name: str) -> None:
+        """An only backend is always called."""
+
     def release(self, name: str) -> None:
         """Nothing keeps an only backend from being called."""
 
-    def journal_state(self) -> Any:
+    def journal_state(self) -> JournalState:
         """There is none: the one backend takes a write or refuses it."""
         from e2i_fs.failover.journal import JournalState
 

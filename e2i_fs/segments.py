@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError, unstopped
 from e2i_fs.values import content_hash
 
 __all__ = ["Segments"]
@@ -62,7 +62,7 @@ class Segments:
             _sync_folder(final.parent)
         except OSError as error:
             raise BackendUnavailableError(
-                f"Cannot write history below {self._folder}: {error}. Make the folder writable, or free space."
+                f"Cannot write history below {self._folder}: {unstopped(error)}. Make the folder writable, or free space."
             ) from error
         return True
 
@@ -87,7 +87,7 @@ class Segments:
             self._check_there()
             return ()
         except OSError as error:
-            raise BackendUnavailableError(f"Cannot read history below {self._folder}: {error}.") from error
+            raise BackendUnavailableError(f"Cannot read history below {self._folder}: {unstopped(error)}.") from error
 
     def batches(self, name: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield each whole segment of ``name``: its ``batch_id`` and its rows as they were given.
@@ -98,7 +98,7 @@ class Segments:
             try:
                 table = pq.ParquetFile(path).read()
             except (pa.ArrowInvalid, OSError) as error:
-                raise BackendDataError(f"The segment {path} cannot be read: {error}.") from error
+                raise BackendDataError(f"The segment {path} cannot be read: {unstopped(error)}.") from error
             about = table.schema.metadata or {}
             if _BATCH not in about:
                 raise BackendDataError(

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend
@@ -28,6 +27,12 @@ from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target
 
 if TYPE_CHECKING:
     from e2i_fs.discovery import FoundFeature
+    from e2i_fs.failover.differences import Diff
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.statistics import FeatureStatistics
 
 __all__ = ["Store"]
 
@@ -51,9 +56,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -281,8 +284,7 @@ class Store:
         return replace(answered.provenance, age=self._clock.now() - from_us(newest_us))
 
     def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
-        p = answered.provenance
-        took = self._clock.monotonic() - begun
+        p, took = answered.provenance, self._clock.monotonic() - begun
         self._emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
 
     # ---- writing ------------------------------------------------------------------------------------------
@@ -331,7 +333,7 @@ class Store:
         views: Sequence[str] | None = None,
         *,
         progress: Callable[[str, int, int], None] | None = None,
-    ) -> Any:
+    ) -> MaterializationReport:
         """Bring online the newest row of each key with ``start <= event time <= end``; return a report of the runs.
 
         ``start=None`` is from the beginning, ``end`` is at most now. All online views, unless named. After a run
@@ -345,14 +347,14 @@ class Store:
         views: Sequence[str] | None = None,
         *,
         progress: Callable[[str, int, int], None] | None = None,
-    ) -> Any:
+    ) -> MaterializationReport:
         """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs."""
         return self._materialize("incremental", None, end, views, progress)
 
     def _materialize(
         self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
-    ) -> Any:
-        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, told_run, window
+    ) -> MaterializationReport:
+        from e2i_fs.ops.materialize import MaterializationReport, told_run, window
 
         start_us, end_us = window(start, end, to_us(self._clock.now()), reject_naive=self._config.reject_naive)
         catalog = self._router.catalog()
@@ -363,7 +365,6 @@ class Store:
         for name in names:
             if not catalog.views[name].online:
                 raise UnsupportedError(f"View {name!r} is not online (online=False), so it cannot be materialised.")
-
         for name in names:
             details = {"mode": mode, "start_us": start_us, "end_us": end_us}
             entry = Entry(name, kind, uuid.uuid4().hex, "", details, progress=progress)
@@ -373,14 +374,14 @@ class Store:
                 self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
 
-    def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[Any]:
+    def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
         from e2i_fs.ops.materialize import run_of
 
         _ = self._router  # a closed store says so
         return [run_of(record) for record in self._ledger.runs(view, limit)]
 
-    def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:
+    def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
         from e2i_fs.ops.freshness import FreshnessStatus
 
@@ -390,7 +391,7 @@ class Store:
                 self._emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
         return reports
 
-    def _freshness_of(self, view: str) -> Any:
+    def _freshness_of(self, view: str) -> FreshnessReport:
         from e2i_fs.ops.freshness import report_of
 
         question = Question("online", lambda _: [view], lambda views: views, lambda b, _, views: b.position(views[0]))
@@ -398,7 +399,7 @@ class Store:
         limit = answered.catalog.views[view].max_staleness
         return report_of(view, answered.value, limit, self._clock.now(), answered.provenance)
 
-    def statistics(self, feature: str) -> Any:
+    def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""
         from e2i_fs.ops.statistics import feature_statistics
         from e2i_fs.request import Request, resolve, views_of
@@ -417,13 +418,14 @@ class Store:
             parts = backend.scan(view, [f.name for f in definition.schema])
             return feature_statistics(definition, catalog.join_keys(view), name, parts)
 
-        return self._router.ask(Question("historical", prepare, views_of, answer)).value
+        found: FeatureStatistics = self._router.ask(Question("historical", prepare, views_of, answer)).value
+        return found
 
     # ---- several backends ---------------------------------------------------------------------------------
 
     def catch_up(
         self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, CatchUp]:
         """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
 
         It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
@@ -431,7 +433,7 @@ class Store:
         names = self._router.names if backend is None else (self._backend_named(backend),)
         return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
 
-    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> Any:
+    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
         """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
 
         From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
@@ -455,17 +457,21 @@ class Store:
         """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
         self._router.isolate(self._backend_named(backend))
 
+    def observe(self, backend: str) -> None:
+        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1)."""
+        self._router.observe(self._backend_named(backend))
+
     def release(self, backend: str) -> None:
-        """Call a backend again, with a clean record of failures."""
+        """End `isolate` and `observe`: the backend is called again, with a clean record of failures."""
         self._router.release(self._backend_named(backend))
 
-    def journal(self) -> Any:
+    def journal(self) -> JournalState:
         """Return what the journal holds, as a `JournalState` (X-5)."""
         return self._router.journal_state()
 
     def diff(
         self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
-    ) -> Any:
+    ) -> Diff:
         """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
 
         At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
@@ -493,5 +499,4 @@ class Store:
     def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
         if views is None:
             return [name for name, view in sorted(catalog.views.items()) if view.online]
-        named = [views] if isinstance(views, str) else views
-        return [catalog.view(name).name for name in named]
+        return [catalog.view(name).name for name in ([views] if isinstance(views, str) else views)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from e2i_fs.errors import ConfigError, did_you_mean
+from e2i_fs_feast.redis_address import check_redis
 
 __all__ = ["Options", "read_options"]
 
@@ -17,6 +18,16 @@ _KEYS = ("path", "repo", "offline_store", "online_store", "registry", "project",
 _OF_PATH = ("offline_store", "online_store", "registry")
 OFFLINE = ("dask", "duckdb")
 ONLINE = ("sqlite", "redis")
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "dask": ("type",),
+    "duckdb": ("type", "staging_location", "staging_location_endpoint_override"),
+    "sqlite": ("type", "path", "vector_enabled", "similarity", "text_search_enabled", "enable_openai_compatible_store"),
+    "redis": (
+        "type", "connection_string", "redis_type", "sentinel_master", "key_ttl_seconds", "full_scan_for_deletion", "skip_dedup",
+        "client",
+    ),
+}  # fmt: skip
+"""Feast's own settings of each store, so that a slip is told before Feast is imported, with the nearest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,11 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
             f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on "
             f"{' and '.join(known)} only.{hint}"
         )
+    for setting in given:
+        if setting not in SETTINGS[given["type"]]:
+            hint = did_you_mean(str(setting), SETTINGS[given["type"]])
+            raise ConfigError(f"feast backend: unknown setting {setting!r} of {key} {given['type']}.{hint}")
+    check_redis(given)
     return dict(given)
 
 

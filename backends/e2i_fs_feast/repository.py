@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnsupportedError
 from e2i_fs_feast.options import Options
+from e2i_fs_feast.redis_address import check_redis
 from e2i_fs_feast.timeouts import with_timeouts, without_secrets
 
 __all__ = ["Repository", "Signature"]
@@ -172,6 +173,7 @@ def _load(options: Options) -> Any:
         raise
     except Exception as error:
         raise ConfigError(f"feast backend: Feast cannot use {path}: {error}") from error
+    check_redis(online)
     if online.get("type") == "redis":
         config.online_store.connection_string = with_timeouts(online)["connection_string"]
     return config

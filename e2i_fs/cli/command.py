@@ -14,6 +14,7 @@ from rich.markup import escape
 from e2i_fs.cli.answer import Answer, write_json
 from e2i_fs.cli.exits import DEFECT, error_document, exit_code
 from e2i_fs.cli.session import Session
+from e2i_fs.cli.tables import show
 
 __all__ = ["ConfigOption", "DefinitionsOption", "JsonOption", "command"]
 
@@ -90,6 +91,7 @@ def finish(session: Session, work: Callable[[], Answer]) -> int:
     if session.json:
         write_json(answer.document, sys.stdout)
     else:
+        console = session.console
         for part in answer.shown:
-            session.console.print(part)
+            show(console, part)
     return answer.code

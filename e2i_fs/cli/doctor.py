@@ -11,11 +11,11 @@ from rich.text import Text
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
-from e2i_fs.cli.exits import NO, OK
+from e2i_fs.cli.exits import MISTAKE, NO, OK
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
 from e2i_fs.clock import SystemClock
-from e2i_fs.errors import DuplicateBackendError, E2IError, PluginLoadError
+from e2i_fs.errors import ConfigError, DuplicateBackendError, E2IError, PluginLoadError, unstopped
 
 if TYPE_CHECKING:
     from e2i_fs.plugins import FoundBackend, Plugins
@@ -34,8 +34,8 @@ def doctor(
 ) -> Answer:
     """Say of each backend whether it is found, which version, whether it loads, and whether it can be reached.
 
-    Exits with 1 when a plugin is broken or a backend of the configuration cannot be reached. A backend whose extra
-    is not installed is no fault unless the configuration names it.
+    Exits with 1 when a plugin is broken or a backend of the configuration cannot be reached, with 2 when the configuration
+    itself is wrong. A backend whose extra is not installed is no fault unless the configuration names it.
     """
     from e2i_fs.plugins import Plugins
 
@@ -50,7 +50,8 @@ def doctor(
         configured = _configured(session, plugins, deadline)
     document = {"plugins": loaded, "configuration": configured}
     broken = any(p["state"] == "broken" for p in loaded)
-    down = configured is not None and ("error" in configured or any(not b["reachable"] for b in configured["backends"]))
+    wrong = configured is not None and ("error" in configured or any(b["wrong"] for b in configured["backends"]))
+    down = configured is not None and any(not b["reachable"] for b in configured.get("backends", ()))
     shown: list[Any] = [
         table(
             "Backends installed",
@@ -64,7 +65,7 @@ def doctor(
     if configured is None:
         shown.append(f"No configuration at {session.config_path}: nothing to reach. `e2i-fs init` writes one.")
     elif "error" in configured:
-        shown.append(Text(f"{configured['file']}: {configured['error']['message']}", style="red"))
+        shown.append(Text(configured["error"]["message"], style="red"))  # it names the file
     else:
         rows = [
             (
@@ -78,7 +79,7 @@ def doctor(
         ]
         title = f"Backends of {configured['file']}"
         shown.append(table(title, ["name", "backend", "state", "answered in", "why"], rows, right=[3]))
-    return Answer(document, shown, NO if broken or down else OK)
+    return Answer(document, shown, MISTAKE if wrong else NO if broken or down else OK)
 
 
 def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
@@ -89,12 +90,11 @@ def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
         "state": "loads",
         "why": None,
         "summary": "",
-        "note": None,
         "seconds": None,
     }
     if found.spec is None:
         error = found.error
-        why = f"{type(error).__name__}: {error}. Reinstall or remove {found.distribution}."
+        why = f"{type(error).__name__}: {unstopped(error)}. Reinstall or remove {found.distribution}."
         return about | {"state": "broken", "why": why}
     about["summary"] = found.spec.summary
     begun = time.perf_counter()
@@ -107,8 +107,8 @@ def _plugin(plugins: Plugins, found: FoundBackend) -> dict[str, Any]:
             return about | {"state": "not installed" if missing else "broken", "why": str(error)}
         except DuplicateBackendError as error:
             return about | {"state": "broken", "why": str(error)}
-        except E2IError as error:
-            about["note"] = str(error)  # it loads, and wants other options than a folder
+        except E2IError:
+            pass  # it loads, and wants other options than a folder: which, the configuration will tell
     return about | {"seconds": round(time.perf_counter() - begun, 3)}
 
 
@@ -128,6 +128,7 @@ def _configured(session: Session, plugins: Plugins, deadline: float) -> dict[str
             "name": one.name,
             "backend": one.kind,
             "reachable": False,
+            "wrong": False,
             "seconds": None,
             "why": None,
         }
@@ -138,6 +139,9 @@ def _configured(session: Session, plugins: Plugins, deadline: float) -> dict[str
             finally:
                 backend.close()
         except E2IError as error:
+            about["wrong"] = isinstance(error, ConfigError) and not isinstance(
+                error, PluginLoadError | DuplicateBackendError
+            )
             about["why"] = f"{type(error).__name__}: {error}"
         backends.append(about)
     return {"file": str(path), "project": config.project, "backends": backends}

@@ -13,12 +13,13 @@ from e2i_fs.cli.command import command
 from e2i_fs.cli.exits import NO, OK, UNAVAILABLE
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import cell, table
-from e2i_fs.errors import RequestError
+from e2i_fs.errors import RequestError, unstopped
 
 if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff, Difference
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.routing import BackendHealth
 
 __all__ = ["add_to"]
 
@@ -49,7 +50,9 @@ def journal(
 ) -> Answer:
     """What the journal of writes holds, and what each backend has yet to take from it.
 
-    With --drain it is replayed, and rows that were lost are made anew. Exits with 1 when something is left then.
+    Each backend is looked at first: one that lost rows which it had is diverged, whatever it was sent. With --drain
+    missed writes are replayed, and rows that were lost are made anew; exits with 1 when something is left then, or could
+    not be looked at.
     """
     if timeout is not None and not drain:
         raise RequestError("--timeout is for --drain.")
@@ -58,33 +61,49 @@ def journal(
         if backend is not None and not drain:
             store._backend_named(backend)
         done = store.catch_up(backend, timeout=timeout) if drain else {}
+        # What nobody looks at is not known: a backend that was emptied has missed no write.
+        health = [b for b in store.health() if backend in (None, b.name)] if len(names) > 1 else []
         state = store.journal()
     shown = [name for name in names if backend in (None, name)]
-    document = {"journal": _only(state, shown), **({"drained": done} if drain else {})}
+    away = {b.name: str(b.error) for b in health if not b.up}
+    undefined = {b.name: views for b in health if b.up and (views := _undefined(b))}
+    document = {
+        "journal": _only(state, shown),
+        "unverified": undefined,
+        "not_looked_at": away,
+        **({"drained": done} if drain else {}),
+    }
     parts: list[Any] = (
-        [_holds(state)] if len(names) > 1 else ["One backend: it takes a write or refuses it, and there is no journal."]
+        [_holds(state)]
+        if state.max_bytes
+        else ["One backend: it takes a write or refuses it, and there is no journal."]
     )
     if drain:
         columns = ["backend", "replayed", "made anew", "left", "why"]
         rows = [(d.backend, d.replayed, ", ".join(d.rebuilt) or None, d.left, d.error) for d in done.values()]
         parts.append(table(None, columns, rows, right=[1, 3]))
-    behind = _behind(state, shown)
+    behind = _behind(state, shown, undefined)
     if behind:
-        columns = ["backend", "view", "writes not taken", "in quarantine: why"]
-        parts.append(table("Behind", columns, behind, right=[2]))
-    elif len(names) > 1:
+        parts.append(table("Behind", ["backend", "view", "parity", "writes not taken", "why"], behind, right=[3]))
+    parts += [f"{name} was not looked at, so it may have lost rows: {why}" for name, why in away.items()]
+    if len(names) > 1 and not behind and not away:
         parts.append("Every backend has every write." if backend is None else f"{backend} has every write.")
-    return Answer(document, parts, OK if all(d.done for d in done.values()) else NO)
+    left = any(not d.done for d in done.values()) or bool(away or undefined)
+    return Answer(document, parts, NO if drain and left else OK)
+
+
+def _undefined(health: BackendHealth) -> list[str]:
+    return sorted(view for view, parity in health.parity.items() if parity == "unverified")
 
 
 def _only(state: JournalState, names: list[str]) -> dict[str, Any]:
     return {
         "entries": state.entries,
-        "with_rows": state.kept,
+        "kept": state.kept,
         "bytes": state.bytes,
         "max_bytes": state.max_bytes,
         "missed": {name: views for name, views in state.missed.items() if name in names},
-        "quarantined": {name: views for name, views in state.diverged.items() if name in names},
+        "diverged": {name: views for name, views in state.diverged.items() if name in names},
         "given_up": state.given_up,
     }
 
@@ -98,11 +117,15 @@ def _holds(state: JournalState) -> str:
     )
 
 
-def _behind(state: JournalState, names: list[str]) -> list[tuple[Any, ...]]:
+def _behind(state: JournalState, names: list[str], undefined: Mapping[str, list[str]]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for name in names:
-        missed, why = state.missed.get(name, {}), state.diverged.get(name, {})
-        rows += [(name, view, missed.get(view, 0), why.get(view)) for view in sorted({*missed, *why})]
+        missed, found = state.missed.get(name, {}), state.diverged.get(name, {})
+        others = undefined.get(name, [])
+        for view in sorted({*missed, *found, *others}):
+            parity = "unverified" if view in others else "diverged" if view in found else "lagging"
+            why = "its definition is not the expected one; apply it" if view in others else found.get(view)
+            rows.append((name, view, parity, missed.get(view, 0), why))
     return rows
 
 
@@ -128,7 +151,7 @@ def rebuild(
         missed: Mapping[str, int] = store.journal().missed.get(backend, {})
     rows = []
     for name in asked:
-        whole = name in done.rebuilt and name not in done.quarantined and not missed.get(name)
+        whole = name in done.rebuilt and name not in done.diverged and not missed.get(name)
         rows.append(
             (name, Text("whole", style="green") if whole else Text("NOT WHOLE", style="bold red"), missed.get(name, 0))
         )
@@ -187,7 +210,7 @@ def diff(
     parts: list[Any] = [table(None, columns, rows, right=range(1, 8))]
     if found.example is not None:
         parts.append(_example(found.example))
-    parts += [f"{v.view}: {v.why}." for v in found.views if v.why]
+    parts += [f"{v.view}: {unstopped(v.why)}." for v in found.views if v.why]
     parts.append(Text(f"{primary} and {standby}: {said}", style=style))
     views = [
         {"view": v.view, "keys": v.keys, **_counts(v), "why": v.why, "example": v.example} for v in found.views

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["STATUS_STYLE", "cell", "duration", "key_values", "provenance_line", "table"]
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["STATUS_STYLE", "cell", "duration", "key_values", "provenance_line", "show", "table"]
 
 STATUS_STYLE = {
     "PRESENT": "green",
@@ -31,22 +34,49 @@ STATUS_STYLE = {
 
 
 _PROSE = frozenset({"about", "why", "why, and what to do", "why not", "join keys"})
+_LONG = 60  # text beyond so many characters is folded where the terminal is narrow, whatever its column
+_ANY = 100_000
 
 
 def table(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()
 ) -> Table:
-    """Return a table of cells; the columns numbered in ``right`` are right-aligned. Only prose is folded."""
+    """Return a table of cells; the columns numbered in ``right``, the numbers, are right-aligned. Only prose is folded."""
     made = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )  # fmt: skip
     aligned = set(right)
+    cells = [[cell(value) for value in row] for row in rows]
     for i, column in enumerate(columns):
         side: Literal["left", "right"] = "right" if i in aligned else "left"
-        made.add_column(column, justify=side, overflow="fold", no_wrap=column not in _PROSE)
-    for row in rows:
-        made.add_row(*[cell(value) for value in row])
+        widest = max((row[i].cell_len for row in cells), default=0)
+        folds = column in _PROSE or (i not in aligned and widest > _LONG)
+        least = None if folds else max(widest, len(column))
+        made.add_column(column, justify=side, overflow="fold", no_wrap=not folds, min_width=least)
+    for row in cells:
+        made.add_row(*row)
     return made
+
+
+def show(console: Console, part: RenderableType) -> None:
+    """Print one part of an answer, with nothing cut off: a digit less is another number.
+
+    On a terminal that is too narrow for a table its headings become taller, and then it wider than the terminal. Into a
+    pipe each row is one line, however long, for whatever reads it there.
+    """
+    if not isinstance(part, Table):
+        console.print(part, soft_wrap=isinstance(part, str | Text) and not console.is_terminal)
+        return
+    width, unlimited = console.width, console.options.update(width=_ANY)
+    if console.is_terminal and console.measure(part, options=unlimited).minimum > width:
+        for column in part.columns:
+            column.header = "\n".join(str(column.header).split())
+            if column.min_width is not None:
+                column.min_width = max(Text(str(c)).cell_len for c in (*column.header.split("\n"), *column._cells))
+    needed = console.measure(part, options=unlimited)
+    console.width = max(width, needed.minimum) if console.is_terminal else needed.maximum
+    console.print(part)
+    console.width = width
 
 
 def cell(value: Any) -> Text:

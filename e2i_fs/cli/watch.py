@@ -21,6 +21,7 @@ __all__ = ["add_to"]
 _PANEL = "Operations"
 _MAY = {"answers": "answers", "degraded": "answers marked degraded", "never": "does not answer"}
 _COMPARED = ("matched", "mismatched", "incomparable")
+_ILL = {"diverged", "unverified"}
 _BAD = ("STALE", "EXPIRED", "UNKNOWN")
 
 
@@ -57,7 +58,7 @@ def health(
     """Whether each backend is up, and whether it would answer the same: what each may do, view by view.
 
     The breaker, sampled reads and hedged reads are those of a process: this one has just begun, a service asks its own.
-    Exits with 1 when a backend is down.
+    Exits with 1 when a backend is down, or diverged or unverified for a view. One that is lagging catches up by itself.
     """
     with session.store() as store:
         backends = store.health(deadline)
@@ -65,9 +66,11 @@ def health(
     for b in backends:
         latency = None if b.latency is None else f"{b.latency * 1000:.1f} ms"
         rows.append((b.name, b.role, "up" if b.up else "DOWN", latency, b.liveness, b.error))
-    parts = [table(None, ["backend", "role", "state", "answered in", "breaker", "why"], rows, right=[3])]
-    if len(backends) > 1:
-        views = list(_by_view(backends))
+    parts: list[Any] = [table(None, ["backend", "role", "state", "answered in", "breaker", "why"], rows, right=[3])]
+    views = list(_by_view(backends))
+    if not views and any(b.up for b in backends):
+        parts.append("Nothing is registered yet, so there is nothing to answer: `e2i-fs apply`.")
+    if views and len(backends) > 1:
         parts.append(
             table("Who may answer", ["view", "backend", "parity", "may", "writes not taken"], views, right=[4])
         )
@@ -77,7 +80,8 @@ def health(
         parts.append(
             table("Sampled reads, and reads asked beside", ["backend", *_COMPARED, "hedged"], rows, right=range(1, 5))
         )
-    return Answer({"backends": backends}, parts, OK if all(b.up for b in backends) else NO)
+    well = all(b.up and not _ILL & {*b.parity.values()} for b in backends)
+    return Answer({"backends": backends}, parts, OK if well else NO)
 
 
 def _by_view(backends: Sequence[BackendHealth]) -> Iterator[tuple[Any, ...]]:

@@ -58,9 +58,11 @@ class Breaker:
                 return Liveness.HALF_OPEN
             return self._state
 
-    def retry_after(self) -> float:
-        """Return in how many seconds a call may be let through again; 0 when it may now."""
+    def retry_after(self) -> float | None:
+        """Return in how many seconds a call may be let through again; 0 when it may now, None when only `reset` lets one."""
         with self._lock:
+            if self._state is Liveness.ISOLATED:
+                return None
             return max(0.0, self._until - self._monotonic()) if self._state is Liveness.OPEN else 0.0
 
     def allow(self) -> int | None:

@@ -6,6 +6,7 @@ a write sees that a backend that is behind is up; `Recovery.catch_up` does it in
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import threading
 import uuid
@@ -35,13 +36,14 @@ __all__ = ["CatchUp", "Recovery"]
 T = TypeVar("T")
 
 _log = logging.getLogger("e2i_fs.failover")
+_PATIENCE = 2.0  # seconds that closing waits for the write under way
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
     """What became of bringing one backend up to date.
 
-    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``quarantined`` views
+    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views
     not to be believed. ``error`` says what stopped it, None when nothing is left.
     """
 
@@ -49,13 +51,13 @@ class CatchUp:
     replayed: int
     rebuilt: tuple[str, ...]
     left: int
-    quarantined: tuple[str, ...]
+    diverged: tuple[str, ...]
     error: str | None = None
 
     @property
     def done(self) -> bool:
         """True when the backend has everything."""
-        return not self.left and not self.quarantined
+        return not self.left and not self.diverged
 
 
 class _StoppedError(Exception):
@@ -80,6 +82,8 @@ class Recovery:
         self._pool = DaemonPool("e2i_fs recovery", max(1, len(members)))
         self._locks = {member.name: threading.Lock() for member in members}
         self._nudged: set[str] = set()
+        self._closing = threading.Event()
+        self._begun: dict[str, concurrent.futures.Future[None]] = {}
 
     # ---- seeing that something is to be done --------------------------------------------------------------
 
@@ -107,8 +111,9 @@ class Recovery:
         """Quarantine a backend whose own count of writes went back; return whether it did."""
         if now >= reached:
             return False
-        has = f" and has {now}" if now >= 0 else ""  # below zero: the backend itself has seen that it was emptied
-        self.quarantine(member, view, "lost", f"it had taken {reached} writes{has}: its rows were lost")
+        # A count below zero is none: by it the backend says that it has seen itself emptied.
+        had = f"it had taken {reached} writes" + (f" and has {now}" if now >= 0 else "")
+        self.quarantine(member, view, "lost", f"{had if reached > 0 else 'it was emptied again'}: its rows were lost")
         return True
 
     def quarantine(self, member: Member, view: str, fault: Fault, why: str) -> None:
@@ -124,9 +129,11 @@ class Recovery:
             return
         if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
             return  # nothing can be done before it is called again
+        if self._closing.is_set():
+            return
         self._nudged.add(member.name)
         try:
-            self._pool.submit(partial(self._in_background, member))
+            self._begun[member.name] = self._pool.submit(partial(self._in_background, member))
         except ThrottledError:
             self._nudged.discard(member.name)
 
@@ -135,7 +142,13 @@ class Recovery:
             self._nudged.discard(member.name)
             self.catch_up(member, wait=0)
         except E2IError as error:
-            _log.warning("backend %r could not be brought up to date: %s", member.name, error)
+            closed = (
+                self._closing.is_set()
+            )  # files that were closed under it are no fault: the journal knows what is left
+            _log.log(
+                logging.DEBUG if closed else logging.WARNING,
+                "backend %r could not be brought up to date: %s", member.name, error,
+            )  # fmt: skip
 
     # ---- doing it -----------------------------------------------------------------------------------------
 
@@ -289,6 +302,8 @@ class Recovery:
 
     def _called(self, member: Member, work: Callable[[Backend], T], limit: float | None = 30.0) -> T:
         """Call the backend, and tell its breaker how that ended. Raises `_StoppedError` while it is not called."""
+        if self._closing.is_set():
+            raise _StoppedError("the store is closed")
         permit = member.breaker.allow()
         if permit is None:
             raise _StoppedError(f"backend {member.name!r} is not called while its breaker is {member.breaker.state}")
@@ -304,7 +319,9 @@ class Recovery:
         return done
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Stop before the next write, and wait briefly for that: what is left is done by whoever opens the store next."""
+        self._closing.set()
+        concurrent.futures.wait(list(self._begun.values()), timeout=_PATIENCE)
         self._pool.close()
 
 

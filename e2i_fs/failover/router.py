@@ -17,7 +17,13 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Entry, Perform, performer
-from e2i_fs.errors import BackendUnavailableError, DegradedAnswerError, E2IError, NoEligibleBackendError
+from e2i_fs.errors import (
+    BackendUnavailableError,
+    DegradedAnswerError,
+    E2IError,
+    NoEligibleBackendError,
+    unstopped,
+)
 from e2i_fs.failover.authority import Authority
 from e2i_fs.failover.breaker import Breaker, Liveness
 from e2i_fs.failover.budget import Budget
@@ -26,10 +32,10 @@ from e2i_fs.failover.facts import Facts
 from e2i_fs.failover.hedge import Hedge
 from e2i_fs.failover.journal import Journal, JournalState
 from e2i_fs.failover.member import UNAVAILABLE, Member
-from e2i_fs.failover.parity import Standing
+from e2i_fs.failover.parity import Parity, Standing
 from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.failover.replay import CatchUp, Recovery
-from e2i_fs.failover.said import listed, when
+from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.failover.table import ROUTING, Verdict
 from e2i_fs.failover.writing import Writer
@@ -140,7 +146,7 @@ class Failover:
                 return found
             if not self._may_retry(asked):
                 break
-        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        retry = retry_after(m.breaker for m in self._members)
         raise NoEligibleBackendError(
             f"No backend may answer. {listed(asked.attempts)} {when(retry)}", asked.attempts, retry
         )
@@ -164,7 +170,7 @@ class Failover:
         for member, reason in behind:
             if question.strict:
                 raise DegradedAnswerError(
-                    f"Only a degraded answer is to be had, from {member.name!r}: {reason}. "
+                    f"Only a degraded answer is to be had, from {member.name!r}: {unstopped(reason)}. "
                     f"{listed(asked.attempts)} Ask without strict=True to get it, marked."
                 )
             facts = self.journal.facts()
@@ -368,7 +374,7 @@ class Failover:
                 raise
             member.breaker.release(permit)
             return self._authority.of(member, own)
-        retry = min((m.breaker.retry_after() for m in self._members), default=0.0)
+        retry = retry_after(m.breaker for m in self._members)
         raise NoEligibleBackendError(
             f"No backend can say what is registered; nothing was done. {listed(attempts)} {when(retry)}",
             attempts,
@@ -422,6 +428,10 @@ class Failover:
         """Call this backend no more, until `release`."""
         self._member(name).breaker.isolate()
 
+    def observe(self, name: str) -> None:
+        """Call this backend whatever happens, until `release`."""
+        self._member(name).breaker.observe()
+
     def release(self, name: str) -> None:
         """Call this backend again, as if it had never failed."""
         self._member(name).breaker.reset()
@@ -454,7 +464,8 @@ class Failover:
                 facts = self.journal.facts()
                 parity = {v: str(_standing(facts.standing(name, v), v, own, authority).parity) for v in authority.views}
             except E2IError as problem:
-                latency, up, error, parity = None, False, f"{type(problem).__name__}: {problem}", {}
+                latency, up, error = None, False, f"{type(problem).__name__}: {problem}"
+                parity = self._last_known(name)
             shadow, missed = self._shadow.counts(name), self.journal.facts().missed(name)
             state = str(member.breaker.state)
             found.append(
@@ -463,6 +474,12 @@ class Failover:
                 )
             )
         return found
+
+    def _last_known(self, name: str) -> dict[str, str]:
+        """Return what the journal holds against a backend that is down; nobody knows now how its other views are defined."""
+        authority, facts = self._authority.last(), self.journal.facts()
+        found = {} if authority is None else {view: facts.standing(name, view).parity for view in authority.views}
+        return {v: str(Parity.UNVERIFIED if parity is Parity.VERIFIED else parity) for v, parity in found.items()}
 
     def _hedged(self, member: Member) -> float:
         return 0.0 if self._hedge is None else self._hedge.share(member)

@@ -21,7 +21,7 @@ from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.parity import Parity
 from e2i_fs.failover.replay import Recovery
-from e2i_fs.failover.said import listed, when
+from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.results import Attempt
 from e2i_fs.routing import Outcome
 
@@ -101,7 +101,7 @@ class Writer:
 
     def _refused(self, entry: Entry, outcomes: Sequence[Outcome], *, called: bool) -> NoEligibleBackendError:
         attempts = [Attempt(o.backend, "failed", 0.0, f"{type(o.error).__name__}: {o.error}") for o in outcomes]
-        retry = min(m.breaker.retry_after() for m in self._members)
+        retry = retry_after(m.breaker for m in self._members)
         done = (
             "is not acknowledged, though it may have arrived and is then done everywhere"
             if called

@@ -16,7 +16,7 @@ import pyarrow as pa
 from e2i_fs.backend import Knowledge, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, InvalidTimestampError
+from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import history_sql
@@ -169,7 +169,7 @@ def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name:
         return cast_column(column, dtype, parse_json=False)
     except LossyCastError as error:
         raise BackendDataError(
-            f"The history of view {view.name!r} does not fit: {name!r} {error}. Write the source again as declared."
+            f"The history of view {view.name!r} does not fit: {name!r} {unstopped(error)}. Write the source again as declared."
         ) from error
 
 
@@ -178,6 +178,6 @@ def _translated(error: duckdb.Error, view: FeatureView) -> Exception:
     if isinstance(error.__cause__, InvalidTimestampError):
         return error.__cause__
     return BackendDataError(
-        f"The history of view {view.name!r} cannot be read: {error}. If a file changed while it was read, try again; "
+        f"The history of view {view.name!r} cannot be read: {unstopped(error)}. If a file changed while it was read, try again; "
         "else write it again, with the columns and dtypes that the view declares."
     )

@@ -14,7 +14,7 @@ from e2i_fs.backend import Knowledge, ScanPart
 from e2i_fs.clock import from_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError
+from e2i_fs.errors import BackendDataError, unstopped
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.engine import typed_column, winner_order
 from e2i_fs.pit.history import history_sql
@@ -77,7 +77,7 @@ def explain_row(
             f"SELECT h.* FROM ({history}) h JOIN entity ON {same} ORDER BY (e IS NULL), {order}"
         ).to_arrow_table()
     except duckdb.Error as error:
-        raise BackendDataError(f"The history of view {view.name!r} cannot be read: {error}.") from error
+        raise BackendDataError(f"The history of view {view.name!r} cannot be read: {unstopped(error)}.") from error
     finally:
         connection.close()
     offset = len(join_keys)

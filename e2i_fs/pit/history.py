@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, did_you_mean
+from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
 from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
@@ -77,7 +77,7 @@ def _read_exactly(
     try:
         table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowInvalid) as error:
-        raise BackendDataError(f"The file {path} cannot be read: {error}.") from error
+        raise BackendDataError(f"The file {path} cannot be read: {unstopped(error)}.") from error
     return table.select([i for i, n in enumerate(table.column_names) if n in wanted]).to_reader()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -309,6 +310,7 @@ def test_entities_whose_feast_names_collide_are_refused(open_feast: Any, options
         ({"offline_store": {"type": "dusk"}}, "Did you mean 'dask'"),
         ({"online_store": {"type": "postgres"}}, "sqlite and redis"),
         ({"online_store": {"type": "sqlite", "nonsense": 1}}, "nonsense"),
+        ({"online_store": {"type": "redis", "conection_string": "x:1"}}, "Did you mean 'connection_string'"),
         ({"online_store": {"type": "redis", "key_ttl_seconds": 5}}, "key_ttl_seconds"),
         ({"online_store": {"type": "redis", "redis_type": "redis_cluster"}}, "redis_cluster"),
         ({"registry": "s3://bucket/registry.db"}, "path of a file"),
@@ -319,6 +321,89 @@ def test_entities_whose_feast_names_collide_are_refused(open_feast: Any, options
 def test_options_that_cannot_be_used_are_refused(open_feast: Any, options: Any, wrong: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         open_feast({**options, **wrong})
+
+
+def test_the_settings_of_a_store_are_those_that_feast_has() -> None:
+    from e2i_fs_feast.options import SETTINGS
+    from feast.infra.offline_stores.dask import DaskOfflineStoreConfig
+    from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
+    from feast.infra.online_stores.redis import RedisOnlineStoreConfig
+    from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
+
+    configs: list[Any] = [
+        DaskOfflineStoreConfig,
+        DuckDBOfflineStoreConfig,
+        RedisOnlineStoreConfig,
+        SqliteOnlineStoreConfig,
+    ]
+    assert {c.model_fields["type"].default: set(c.model_fields) for c in configs} == {
+        k: {*v} for k, v in SETTINGS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("redis://:hush@localhost:6379/0", "is a URL (redis://...)"),
+        ("localhost", "'localhost' without a port"),
+        (":6379", "without a host"),
+        ("localhost:abc", "the port 'abc', which is no number"),
+        ("localhost:70000", "no number from 1 to 65535"),
+        ("localhost:1:2", "the port '1:2'"),
+        ("db=1", "does not begin with an address"),
+        ("", "is ''"),
+        (6379, "of type int, not text"),
+        ("localhost:6379,other:6379", "Several are for redis_sentinel"),
+        ("localhost:6379,password=hush,hush", "a comma in a password?"),
+        ("localhost:6379,socket_timeout=abc", "socket_timeout=abc, which is no number of seconds"),
+        ("localhost:6379,socket_connect_timeout=0", "no number of seconds"),
+        ("localhost:6379,db=one", "db=one, which is no whole number"),
+        ("localhost:6379,db=-1", "db=-1, which is no whole number"),
+        ("localhost:6379,sokcet_timeout=1", "Did you mean 'socket_timeout'"),
+        ("localhost:6379,ssl=True", "ssl=True, which is neither true nor false"),
+        ("localhost:6379,decode_responses=true", "unknown key 'decode_responses'"),
+    ],
+)
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_connection_string_that_is_none_is_told_its_form(
+    open_feast: Any, options: Any, tmp_path: Path, wrong: Any, said: str, adopted: bool
+) -> None:
+    """Before anything is called, and without a word of the password."""
+    online = {"type": "redis", "connection_string": wrong}
+    if adopted:
+        repo = tmp_path / "theirs"
+        repo.mkdir()
+        about = {"project": "p", "provider": "local", "registry": "r.db", "entity_key_serialization_version": 3}
+        (repo / "feature_store.yaml").write_text(json.dumps({**about, "online_store": online}))
+    if adopted and not isinstance(wrong, str):
+        return  # Feast itself refuses it
+    with pytest.raises(ConfigError) as caught:
+        open_feast({"repo": str(repo)} if adopted else {**options, "online_store": online})
+    assert said in str(caught.value)
+    assert "host:port,key=value" in str(caught.value) and "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "localhost:6379",
+        "localhost:1,db=99,ssl=true,username=u,password=12345,socket_timeout=null",
+        "10.0.0.1:6379,socket_timeout=2,health_check_interval=30,retry=null,max_connections=5",
+    ],
+)
+def test_a_connection_string_of_the_right_form_is_taken(open_feast: Any, options: Any, right: str) -> None:
+    open_feast(options, online_store={"type": "redis", "connection_string": right})
+
+
+def test_several_sentinels_are_taken(open_feast: Any, options: Any) -> None:
+    from e2i_fs_feast.redis_address import check_redis
+
+    online = {
+        "type": "redis",
+        "redis_type": "redis_sentinel",
+        "connection_string": "one:26379,two:26379,min_other_sentinels=1",
+    }
+    check_redis(online)
 
 
 @pytest.mark.rule("G-4")

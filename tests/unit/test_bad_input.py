@@ -106,6 +106,76 @@ def test_a_configuration_with_a_bad_key_names_the_nearest(tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
+TWO = [{"backend": "duckdb", "name": name, "path": f"stores/{name}"} for name in ("one", "other")]
+
+
+@pytest.mark.parametrize(
+    ("failover", "said"),
+    [
+        ({"journal": {"maxbytes": 1}}, "failover, journal: unknown key 'maxbytes'. Did you mean 'max_bytes'?"),
+        ({"retries": {"bursts": 1}}, "failover, retries: unknown key 'bursts'. Did you mean 'burst'?"),
+        ({"hedge": {"aftr": 1}}, "failover, hedge: unknown key 'aftr'. Did you mean 'after'?"),
+        ({"hedge": {}}, "failover, hedge: 'after' is missing; give seconds without an answer after which"),
+        ({"hedge": {"after": None}}, "failover, hedge: after is None; give a number."),
+        ({"hedge": 0.1}, "failover: hedge is 0.1; give a mapping of keys to values."),
+        ({"breaker": 3}, "failover: breaker is 3; give a mapping of keys to values."),
+        ({"breaker": {"failures": 0}}, "failover, breaker: failures is 0; give at least 1."),
+        ({"breaker": {"failures": 1.5}}, "failover, breaker: failures is 1.5; give a whole number."),
+        ({"breaker": {"rate": 2}}, "failover, breaker: rate is 2; give at most 1."),
+        ({"breaker": {"open_for": 9, "longest": 8}}, "failover, breaker: open_for is 9 and longest is 8, so"),
+        ({"deadline": True}, "failover: deadline is True; give a number."),
+        ({"historical_deadline": False}, "failover: historical_deadline is False; give a number."),
+        ({"workers": True}, "failover: workers is True; give a number."),
+        ({"deadline": "soon"}, "failover: deadline is 'soon'; give a number."),
+        ({"deadline": float("nan")}, "failover: deadline is nan; give a finite number."),
+        ({"deadline": 0}, "failover: deadline is 0; give more than 0."),
+        ({"background": "perhaps"}, "failover: background is 'perhaps'; give true or false."),
+        ([], r"failover is []; give a mapping of keys to values."),
+    ],
+)
+def test_a_slip_in_the_failover_part_is_told_in_words_of_ours(tmp_path, monkeypatch, failover, said) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fs.ConfigError) as caught:
+        fs.connect({"backends": TWO, "failover": failover})
+    told = str(caught.value)
+    assert said in told
+    assert not any(word in told for word in ("pydantic", "Config", "http", "Input", "..", "Value error"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_variable_gives_may_be_a_number_as_text(monkeypatch) -> None:
+    from e2i_fs.config import load_config
+
+    monkeypatch.setenv("E2I_DEADLINE", "0.5")
+    assert load_config({"backends": TWO, "failover": {"deadline": "${E2I_DEADLINE}"}}).failover.deadline == 0.5
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"backend": "duckdb", "path": "x", "failover": {}}, "failover needs several backends; list them under"),
+        ({"backends": TWO, "state": "stores/one"}, "in the folder of backend 'one', and would be lost with it"),
+        ({"backends": TWO, "state": "stores/other/deep/state"}, "in the folder of backend 'other'"),
+        ({"backends": TWO, "state": ""}, "configuration: state is empty"),
+        ({"backends": TWO, "max_future_skew": True}, "max_future_skew is True; give a number."),
+        ({"backends": TWO, "project": 7}, "project is 7; give text."),
+    ],
+)
+def test_what_contradicts_itself_is_refused_with_what_to_do(tmp_path, monkeypatch, bad, said) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fs.ConfigError, match=said):
+        fs.connect(bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_records_may_lie_beside_a_folder_and_in_the_one_backend_s_own(tmp_path) -> None:
+    from e2i_fs.config import load_config
+
+    assert load_config({"backends": TWO, "state": "stores/one_state", "failover": None}).state
+    assert load_config({"backends": TWO[:1], "failover": {"deadline": 1}}).failover.deadline == 1
+    assert load_config({"backend": "duckdb", "path": "stores/one", "state": "stores/one/state"}).state
+
+
 def test_a_configuration_with_an_unset_variable_says_which(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("E2I_NO_SUCH_VARIABLE", raising=False)
     path = tmp_path / "e2i_fs.yaml"

@@ -487,8 +487,23 @@ def test_doctor_works_where_there_is_no_configuration_and_tells_a_broken_one(
     monkeypatch.chdir(tmp_path)
     without = cli("doctor", "--json")
     assert (without.code, without.json["configuration"]) == (0, None)
-    (tmp_path / "e2i_fs.yaml").write_text("backend: duckdbb\n")
-    assert cli("doctor").code == 1
+    for wrong in (
+        "backend: duckdbb\n",
+        "backend: duckdb\npath: ${E2I_NO_SUCH_VARIABLE}\n",
+        "backend: duckdb\npth: x\n",
+    ):
+        (tmp_path / "e2i_fs.yaml").write_text(wrong)
+        assert cli("doctor").code == 2, wrong
+        assert cli("doctor", "--json").code == 2, wrong
+    (tmp_path / "e2i_fs.yaml").write_text("backend: duckdb\npath: ${E2I_NO_SUCH_VARIABLE}\n")
+    told = cli("doctor").out
+    assert told.count("e2i_fs.yaml") == 1 and "E2I_NO_SUCH_VARIABLE is not set" in told
+
+
+def test_doctor_says_nothing_of_options_that_nobody_gave(project: Path, cli: Command) -> None:
+    """A plugin is opened with a folder to see whether it loads; one that wants none is no worse for that."""
+    memory = next(p for p in cli("doctor", "--json").json["plugins"] if p["name"] == "memory")
+    assert memory["state"] == "loads" and "path" not in str(memory)
 
 
 def test_doctor_tells_a_plugin_that_does_not_load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def test_the_journal_says_what_it_holds_and_that_nobody_is_behind(project: Path,
     assert "of at most 1,000,000 bytes" in " ".join(told.out.split())
     assert "Every backend has every write." in told.out
     held = cli("journal", "--json").json["journal"]
-    assert (held["entries"], held["max_bytes"], held["missed"], held["quarantined"]) == (1, 1_000_000, {}, {})
+    assert (held["entries"], held["max_bytes"], held["missed"], held["diverged"]) == (1, 1_000_000, {}, {})
 
 
 @pytest.mark.rule("X-4", "X-5")
@@ -88,7 +89,7 @@ def test_the_journal_says_who_is_behind_and_drains(project: Path, cli: Command) 
     told = cli("journal", "--json")
     assert told.code == 0
     assert told.json["journal"]["missed"] == {"standby": {VIEW: 1}}
-    assert told.json["journal"]["with_rows"] == 1
+    assert told.json["journal"]["kept"] == 1
     assert "drained" not in told.json
     shown = cli("journal").out
     assert "Behind" in shown and "writes not taken" in shown
@@ -118,7 +119,43 @@ def test_draining_ends_with_one_when_something_is_left_and_says_why(project: Pat
     assert "a sampled read differed" in " ".join(told.out.split())
     asked = cli("journal", "--drain", "--timeout", "0", "--json")
     assert asked.code == 1
-    assert asked.json["journal"]["quarantined"] == {"standby": {VIEW: "a sampled read differed"}}
+    assert asked.json["journal"]["diverged"] == {"standby": {VIEW: "a sampled read differed"}}
+
+
+@pytest.mark.rule("X-4")
+@pytest.mark.parametrize("lost", ["online", "definitions"])
+def test_the_journal_looks_before_it_says_that_every_backend_has_every_write(
+    project: Path,
+    cli: Command,  # noqa: F811
+    lost: str,
+) -> None:
+    """A backend that was emptied has missed nothing that was written, and has nothing."""
+    primary = project / "stores" / "primary"
+    shutil.rmtree(primary if lost == "definitions" else primary / "online")
+    told = cli("journal")
+    assert told.code == 0
+    state = "unverified" if lost == "definitions" else "diverged"
+    line = next(line.split() for line in told.out.splitlines() if VIEW in line)
+    assert line[:4] == ["primary", VIEW, state, "0"]
+    assert "every write" not in told.out
+    assert cli("journal", "--backend", "standby").out.rstrip().endswith("standby has every write.")
+    document = cli("journal", "--json").json
+    assert document["unverified" if lost == "definitions" else "journal"]
+    assert cli("health").code == 1
+    drained = cli("journal", "--drain", "--json")
+    assert drained.code == (1 if lost == "definitions" else 0)
+
+
+@pytest.mark.rule("X-4")
+def test_the_journal_says_which_backend_it_could_not_look_at(project: Path, cli: Command) -> None:  # noqa: F811
+    (project / "stores" / "standby").rename(project / "stores" / "away")
+    (project / "stores" / "standby").write_text("not a folder")
+    told = cli("journal")
+    assert told.code == 0
+    assert "standby was not looked at" in told.out and "every write" not in told.out
+    assert list(cli("journal", "--json").json["not_looked_at"]) == ["standby"]
+    assert cli("journal", "--drain").code == 1
+    assert cli("journal", "--drain", "--backend", "primary").code == 0
 
 
 def test_the_journal_refuses_what_makes_no_sense(project: Path, cli: Command) -> None:  # noqa: F811
@@ -208,6 +245,15 @@ def test_diff_ends_with_zero_one_or_three(project: Path, cli: Command) -> None: 
     assert "hcp_stats: standby: it may have missed 1 write(s)" in shown and "inconclusive" in shown
 
 
+def test_the_table_of_diff_is_whole_in_a_pipe_however_long_the_names(project: Path, cli: Command) -> None:  # noqa: F811
+    written = (project / "e2i_fs.yaml").read_text()
+    long = "standby_in_the_other_region_that_is_far_away"
+    (project / "e2i_fs.yaml").write_text(written.replace("name: standby", f"name: {long}"))
+    told = cli("diff", "primary", long)
+    assert "…" not in told.out
+    assert all(word in told.out for word in ("compared", "not on primary", f"not on {long}", "incomparable"))
+
+
 @pytest.mark.rule("X-10")
 def test_diff_shows_a_row_that_one_side_lacks(project: Path, cli: Command) -> None:  # noqa: F811
     rows = pa.table(batch(("c", at(5), 5)))
@@ -216,6 +262,22 @@ def test_diff_shows_a_row_that_one_side_lacks(project: Path, cli: Command) -> No
     told = cli("diff", "primary", "standby", "--sample", "50", "--seed", "3", "--view", VIEW)
     assert told.code == 1
     assert "standby (no row)" in told.out
+
+
+def test_a_sentence_ends_with_one_full_stop(project: Path, cli: Command) -> None:  # noqa: F811
+    """What a driver says may end with one of its own."""
+    (project / "stores" / "standby").rename(project / "stores" / "away")
+    (project / "stores" / "standby").write_text("not a folder")
+    told = cli("diff", "primary", "standby")
+    assert told.code == 3 and "standby: BackendUnavailableError" in told.out
+    assert ".." not in told.out
+    quarantine("write 3 could not be replayed: the disk is full.")
+    (project / "stores" / "primary").rename(project / "stores" / "gone")
+    (project / "stores" / "standby").unlink()
+    (project / "stores" / "away").rename(project / "stores" / "standby")
+    (project / "stores" / "primary").write_text("not a folder")
+    strict = cli("online", "--feature", f"{VIEW}:trx_count", "-e", "hcp_id=a", "--strict")
+    assert strict.code == 3 and "the disk is full. Tried" in strict.err
 
 
 def test_diff_refuses_what_makes_no_sense(project: Path, cli: Command) -> None:  # noqa: F811
@@ -253,9 +315,43 @@ def test_a_backend_that_is_down_does_not_answer(project: Path, cli: Command) -> 
     told = cli("health")
     assert told.code == 1
     lines = [line.split() for line in told.out.splitlines() if VIEW in line]
-    assert lines[1] == [VIEW, "standby", "—", "does", "not", "answer", "1"]
+    assert lines[1] == [VIEW, "standby", "lagging", "does", "not", "answer", "1"]
     inconclusive = cli("diff", "primary", "standby")
     assert inconclusive.code == 3
+
+
+@pytest.mark.rule("X-1")
+def test_health_tells_what_is_known_when_every_backend_is_down(project: Path, cli: Command) -> None:  # noqa: F811
+    quarantine("a sampled read differed")
+    for name in ("primary", "standby"):
+        (project / "stores" / name).rename(project / "stores" / f"{name} away")
+        (project / "stores" / name).write_text("not a folder")
+    told = cli("health")
+    assert told.code == 1
+    lines = [line.split() for line in told.out.splitlines() if VIEW in line]
+    assert [line[1:3] for line in lines] == [["primary", "unverified"], ["standby", "diverged"]]
+    assert "Nothing is registered" not in told.out
+
+
+@pytest.mark.rule("X-1")
+def test_health_ends_with_one_when_a_view_is_diverged(project: Path, cli: Command) -> None:  # noqa: F811
+    assert cli("health").code == 0
+    quarantine("a sampled read differed")
+    assert cli("health").code == 1
+    assert cli("health", "--json").code == 1
+
+
+def test_health_says_that_nothing_is_registered_yet(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cli: Command,  # noqa: F811
+) -> None:
+    two = [f"  - {{name: {n}, backend: duckdb, path: {n}}}\n" for n in ("one", "two")]
+    (tmp_path / "e2i_fs.yaml").write_text("backends:\n" + "".join(two))
+    monkeypatch.chdir(tmp_path)
+    told = cli("health")
+    assert told.code == 0 and "Who may answer" not in told.out
+    assert "Nothing is registered yet" in told.out and "e2i-fs apply" in told.out
 
 
 @pytest.mark.rule("X-10")

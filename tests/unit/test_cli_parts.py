@@ -13,13 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 import e2i_fs as fs
 from e2i_fs import errors
 from e2i_fs.cli.answer import as_json, write_json
 from e2i_fs.cli.exits import exit_code
 from e2i_fs.cli.rows import check_out, parse_entity, parse_time, read_rows, write_rows
-from e2i_fs.cli.tables import duration
+from e2i_fs.cli.tables import duration, show, table
 
 
 def test_every_value_that_a_feature_can_have_has_a_json_form() -> None:
@@ -106,6 +107,33 @@ def test_the_exit_code_says_whose_turn_it_is(error: BaseException, code: int) ->
 )
 def test_durations_are_told_in_the_two_units_that_matter(span: dt.timedelta | None, words: str) -> None:
     assert duration(span) == words
+
+
+@pytest.mark.parametrize(("terminal", "width"), [(False, 80), (True, 200), (True, 80), (True, 30)])
+def test_a_table_never_cuts_a_number_or_a_heading(terminal: bool, width: int) -> None:
+    columns = ["view", "keys", "compared", "not on primary", "incomparable", "why"]
+    why = "writes came in between " * 9
+    made = table(
+        "Found", columns, [("hcp_engagement_daily", 1_234_567, 123_456_789, 9_876_543, 10, why)], right=range(1, 5)
+    )
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+    show(console, made)
+    show(console, "and more " * 30)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in told and console.width == width
+    for word in (
+        "hcp_engagement_daily",
+        "1,234,567",
+        "123,456,789",
+        "9,876,543",
+        "compared",
+        "primary",
+        "incomparable",
+    ):
+        assert word in told
+    if not terminal:  # one line for each row, for whatever reads it
+        assert any("hcp_engagement_daily" in line and why.strip() in line for line in told.splitlines())
+        assert ("and more " * 30).strip() in told
 
 
 def test_entities_are_parsed_in_the_dtypes_of_their_keys() -> None:

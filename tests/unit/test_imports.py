@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import e2i_fs as fs
+from e2i_fs.aio import AsyncStore
+from e2i_fs.store import Store
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ["pandas", "pyarrow", "duckdb", "feast", "polars", "numpy"]
@@ -49,6 +53,16 @@ def test_every_public_name_can_be_imported_and_no_other_is_listed() -> None:
     for name in fs.__all__:
         assert getattr(fs, name) is not None
     assert not [name for name in fs.__all__ if name.startswith("_") and name != "__version__"]
+
+
+def test_what_the_methods_of_a_store_give_has_a_public_name() -> None:
+    """So that a user's own code can be typed; `get_type_hints` would need what is imported for typing only."""
+    for kind in (Store, AsyncStore):
+        for name, method in inspect.getmembers(kind, inspect.isfunction):
+            given = method.__annotations__.get("return", "None")
+            if not name.startswith("_"):
+                named = set(re.findall(r"\b[A-Z]\w+", given)) - {"Mapping", "None"}
+                assert named <= set(fs.__all__), (kind, name, given)
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:

@@ -82,6 +82,26 @@ PARITY = {
 }
 
 
+@pytest.mark.rule("X-1")
+def test_a_backend_that_is_observed_is_called_whatever_happens_until_it_is_released(pair) -> None:
+    pair.store.observe("primary")
+    pair.primary.break_()
+    for _ in range(9):
+        assert pair.online().provenance.attempts[0].outcome == "failed"
+    assert pair.store.health()[0].liveness == "observe-only"
+    pair.store.release("primary")
+    for _ in range(9):
+        pair.online()
+    assert pair.store.health()[0].liveness == "open"
+    with pytest.raises(fs.RequestError, match="Did you mean 'primary'"):
+        pair.store.observe("primry")
+
+
+def test_an_only_backend_may_be_observed_for_it_is_always_called(store) -> None:
+    store.observe(store.health()[0].name)
+    assert store.health()[0].liveness == "closed"
+
+
 def _forget_definitions(backend) -> None:
     from e2i_fs.catalog import Catalog
 
@@ -424,7 +444,9 @@ def test_a_hung_backend_costs_at_most_the_deadline_and_a_dead_one_nothing(tmp_pa
     clock = SystemClock()
     hanging = _Hanging(MemoryBackend("primary", clock))
     standby = MemoryBackend("standby", clock)
-    config = FailoverConfig(deadline=0.3, shadow_rate=0, breaker=BreakerConfig(failures=3, open_for=1_000))
+    config = FailoverConfig(
+        deadline=0.3, shadow_rate=0, breaker=BreakerConfig(failures=3, open_for=1_000, longest=1_000)
+    )
     ledger = Ledger(None)
     router = Failover(
         {"primary": lambda: hanging, "standby": lambda: standby}, config, ledger, clock, lambda event: None
@@ -484,6 +506,23 @@ def test_when_nobody_may_answer_the_error_names_every_attempt_and_when_to_retry(
     with pytest.raises(fs.NoEligibleBackendError) as caught:
         pair.online()
     assert caught.value.retry_after > 0 and "open" in str(caught.value)
+
+
+@pytest.mark.rule("X-9")
+def test_an_isolated_backend_is_nobody_to_try_again(pair) -> None:
+    """Only those that come back by themselves say when; if there are none, what is to be done is said instead."""
+    primary, standby = (m.breaker for m in pair.store._router._members)
+    primary.isolate()
+    LIVENESS["open"](standby)
+    for call in (pair.online, lambda: pair.store.write("hcp_stats", batch(("a", at(2), 2))), pair.store.list_entities):
+        with pytest.raises(fs.NoEligibleBackendError, match=r"Try again in \d\.\d s\.") as caught:
+            call()
+        assert caught.value.retry_after == standby.retry_after() > 0
+    standby.isolate()
+    for call in (pair.online, lambda: pair.store.write("hcp_stats", batch(("a", at(2), 2))), pair.store.list_entities):
+        with pytest.raises(fs.NoEligibleBackendError, match="release") as caught:
+            call()
+        assert caught.value.retry_after is None and "at once" not in str(caught.value)
 
 
 def _counted(store, backend: str) -> dict[str, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -108,6 +111,58 @@ def test_a_backend_comes_back_by_itself(tmp_path, clock) -> None:
             assert served(pair)[0] == [2]
             assert time.monotonic() < until, "it did not come back"
         assert served(pair) == ([2], "primary", False)
+
+
+@pytest.mark.rule("X-5")
+@pytest.mark.parametrize("in_time", [True, False])
+def test_closing_a_store_that_is_brought_up_to_date_is_no_error(tmp_path, clock, caplog, monkeypatch, in_time) -> None:
+    """It waits for the write under way, briefly, and begins no other; what is left is in the journal."""
+    monkeypatch.setattr("e2i_fs.failover.replay._PATIENCE", 20.0 if in_time else 0.0)
+    pair = connect(tmp_path, clock, "memory", background=True)
+    recovery, write = pair.store._router.recovery, pair.primary.inner.online_write
+    pair.store.apply([view(tmp_path, [])])
+    pair.primary.break_()
+    for n in (2, 3):
+        pair.store.write("hcp_stats", batch(("a", at(n), n)))
+    pair.primary.heal()
+    begun, go = threading.Event(), threading.Event()
+
+    def held(*args, **more):
+        begun.set()
+        assert go.wait(20)
+        return write(*args, **more)
+
+    monkeypatch.setattr(pair.primary.inner, "online_write", held)
+    clock.advance(timedelta(minutes=10))
+    pair.online()
+    assert begun.wait(20)
+    closing = threading.Thread(target=pair.store.close)
+    closing.start()
+    if in_time:
+        assert recovery._closing.wait(20)
+    else:
+        closing.join(20)  # given up waiting: the files are closed under the thread
+    go.set()
+    closing.join(20)
+    concurrent.futures.wait(recovery._begun.values(), timeout=20)
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    with connect(tmp_path, clock, "memory").store as again:
+        assert again.journal().missed == {"primary": {"hcp_stats": 1 if in_time else 2}}
+
+
+@pytest.mark.rule("X-4")
+def test_a_count_below_zero_is_never_told_as_a_number_of_writes(pair) -> None:
+    """A backend says by such a count that it has seen itself emptied; it may be emptied once more."""
+    router = pair.store._router
+    for reached, now, said in (
+        (3, -5, "it had taken 3 writes"),
+        (3, 1, "3 writes and has 1"),
+        (-2, -4, "emptied again"),
+    ):
+        assert router.recovery.compare(router._members[0], "hcp_stats", reached, now)
+        why = pair.store.journal().diverged["primary"]["hcp_stats"]
+        assert said in why and "rows were lost" in why and "-" not in why
+        pair.store.readmit("primary")
 
 
 @pytest.mark.rule("X-5")
