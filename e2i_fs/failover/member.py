@@ -38,6 +38,7 @@ class Member:
         """The views whose rows were seen to be there since the backend was opened or was down."""
         self._opener = opener
         self._backend: Backend | None = None
+        self._closed = False
         self._lock = threading.Lock()
         self._pool = DaemonPool(f"e2i_fs backend {name!r}", config.workers)
         self._config = config
@@ -47,6 +48,8 @@ class Member:
         """The open backend; opening it may raise any error of `e2i_fs.errors`."""
         if self._backend is None:
             with self._lock:
+                if self._closed:  # what is still under way must not open it again, for nobody would close it
+                    raise BackendUnavailableError("This store is closed. Open it again with connect.")
                 if self._backend is None:
                     opened = self._opener()
                     if isinstance(opened, HasTimeout):
@@ -105,6 +108,7 @@ class Member:
     def close(self) -> None:
         """Close the backend if it was opened."""
         with self._lock:
+            self._closed = True
             backend, self._backend = self._backend, None
         self._pool.close()
         if backend is not None:
