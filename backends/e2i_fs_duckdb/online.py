@@ -25,7 +25,10 @@ from e2i_fs.online import merge, pick
 __all__ = ["OnlineRows"]
 
 _LONGEST_KEY = 500  # LMDB takes keys of up to 511 bytes
-_ROWS, _META = b"r", b"m"
+_ROWS, _META, _LONG = b"r", b"m", b"k"
+_HASHED = (
+    0xC1  # what no msgpack begins with: a key that is too long for LMDB stands there as its hash, and whole under _LONG
+)
 _PIECE = 10_000
 
 
@@ -151,9 +154,13 @@ class OnlineRows:
     ) -> int:
         """Merge rows in one transaction; return how many keys changed."""
         incoming: dict[bytes, list[OnlineRow]] = {}
+        long: dict[bytes, bytes] = {}
         prefix = _prefix(storage)
         for key, row in zip(keys, rows, strict=True):
-            incoming.setdefault(prefix + _encoded(key), []).append(row)
+            name = prefix + _encoded(key)
+            incoming.setdefault(name, []).append(row)
+            if name[len(prefix)] == _HASHED:
+                long[name] = msgpack.packb(list(key), use_bin_type=True)
         changed = 0
         try:
             with self._transaction(write=True) as transaction:
@@ -166,6 +173,8 @@ class OnlineRows:
                     packed = _pack(after)
                     if packed != kept:
                         transaction.put(name, packed)
+                        if name in long:
+                            transaction.put(_LONG + name, long[name])
                         changed += 1
                         count += kept is None
                         newest = max(after[0].event_us, after[0].event_us if newest is None else newest)
@@ -189,7 +198,8 @@ class OnlineRows:
                 found = cursor.set_range(prefix)
                 while found and (name := cursor.key()).startswith(prefix):
                     kept = _unpack(cursor.value())
-                    keys += [_decoded(name[len(prefix) :])] * len(kept)
+                    encoded = name[len(prefix) :]
+                    keys += [_decoded(transaction.get(_LONG + name) if encoded[0] == _HASHED else encoded)] * len(kept)
                     rows += kept
                     if len(rows) >= _PIECE:
                         yield keys, rows, min(row.event_us for row in rows)
@@ -214,9 +224,10 @@ class OnlineRows:
         try:
             with self._transaction(write=True) as transaction:
                 cursor = transaction.cursor()
-                found = cursor.set_range(prefix)
-                while found and cursor.key().startswith(prefix):
-                    found = cursor.delete()
+                for start in (prefix, _LONG + prefix):
+                    found = cursor.set_range(start)
+                    while found and cursor.key().startswith(start):
+                        found = cursor.delete()
                 transaction.delete(_META + struct.pack(">I", storage))
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
@@ -259,16 +270,13 @@ def _prefix(storage: int) -> bytes:
 def _encoded(key: Key) -> bytes:
     """Return a key's bytes: its values with their types (P-7), or their hash when that is too long for LMDB."""
     packed: bytes = msgpack.packb(list(key), use_bin_type=True)
-    return packed if len(packed) <= _LONGEST_KEY else b"\xc1" + hashlib.sha256(packed).digest()
+    return packed if len(packed) <= _LONGEST_KEY else bytes([_HASHED]) + hashlib.sha256(packed).digest()
 
 
-def _decoded(encoded: bytes) -> Key:
+def _decoded(encoded: bytes | None) -> Key:
     """Return the key of these bytes."""
-    if encoded.startswith(b"\xc1"):
-        raise BackendDataError(
-            f"A key of more than {_LONGEST_KEY} bytes is kept as its hash, so that these rows cannot be copied; "
-            "materialise the view on the other backend instead."
-        )
+    if encoded is None:
+        raise BackendDataError(f"A key of more than {_LONGEST_KEY} bytes is not kept beside its hash; write it again.")
     return tuple(msgpack.unpackb(encoded, raw=False))
 
 

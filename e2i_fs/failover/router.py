@@ -91,9 +91,11 @@ class Failover:
         self.journal = Journal(ledger.records, config.journal.max_bytes)
         self._authority = Authority(ledger, self.journal)
         perform: Perform = performer(ledger, clock)
-        rebuilder = Rebuilder(self._members, self.journal, perform, self._last_authority, lambda: to_us(clock.now()))
+        self._rebuilder = Rebuilder(
+            self._members, self.journal, perform, self._last_authority, lambda: to_us(clock.now())
+        )
         self.recovery = Recovery(
-            self._members, self.journal, ledger.records, perform, rebuilder, config, clock, emit
+            self._members, self.journal, ledger.records, perform, self._rebuilder, config, clock, emit
         )  # fmt: skip
         self._writer = Writer(self._members, self.journal, self.recovery, perform, config, self._authority.last)
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)
@@ -399,6 +401,8 @@ class Failover:
 
     def rebuild(self, name: str, views: Sequence[str], *, from_sources: bool) -> CatchUp:
         """Make a backend's rows of ``views`` anew, whatever is known of them."""
+        if from_sources:
+            self._rebuilder.check_last_resort(name, views)
         return self.recovery.rebuild(self._member(name), views, from_sources=from_sources)
 
     def readmit(self, name: str, views: Iterable[str] | None = None) -> None:

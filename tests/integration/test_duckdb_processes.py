@@ -144,8 +144,9 @@ def test_a_store_closed_while_another_thread_reads_lets_it_end_and_takes_no_more
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LMDB ends the process when its environment is closed under a transaction."""
-    from e2i_fs.backend import OnlineRow
     from e2i_fs_duckdb import online
+
+    from e2i_fs.backend import OnlineRow
 
     monkeypatch.setattr(online, "_PIECE", 1)
     view = pair.view()
