@@ -20,12 +20,12 @@ from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Perform
-from e2i_fs.errors import BackendUnavailableError, E2IError, ThrottledError
+from e2i_fs.errors import BackendUnavailableError, E2IError, RunOverlapError, ThrottledError
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal, Missed
 from e2i_fs.failover.member import UNAVAILABLE, Member
-from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.failover.pool import DaemonPool, renew_after_fork
 from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.ops.records import Records
 from e2i_fs.telemetry.events import Event, ParityMoved, Replayed
@@ -78,7 +78,12 @@ class Recovery:
         self._clock = clock
         self._emit = emit
         self._pool = DaemonPool("e2i_fs recovery", max(1, len(members)))
-        self._locks = {member.name: threading.Lock() for member in members}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child: whoever was at it is in the parent."""
+        self._locks = {member.name: threading.Lock() for member in self._members}
         self._nudged: set[str] = set()
 
     # ---- seeing that something is to be done --------------------------------------------------------------
@@ -136,6 +141,8 @@ class Recovery:
             self.catch_up(member, wait=0)
         except E2IError as error:
             _log.warning("backend %r could not be brought up to date: %s", member.name, error)
+        except Exception:  # a defect, in a thread that nobody waits for
+            _log.exception("bringing backend %r up to date ended with what is no error of e2i_fs", member.name)
 
     # ---- doing it -----------------------------------------------------------------------------------------
 
@@ -186,10 +193,12 @@ class Recovery:
                     fault: Fault = self._journal.quarantined(member.name).get(view, ("differs", ""))[0]
                     self._journal.quarantine(member.name, view, fault, "it is being rebuilt")
                     if from_sources:
-                        problem = self._called(member, partial(self._rebuilder.from_sources, member, view), limit=None)
+                        problem = self._called(
+                            member, partial(self._rebuilder.from_sources, member, view), self._config.run_deadline
+                        )
                     else:
                         problem = self._called(
-                            member, partial(self._rebuilder.rebuild, member, view, fault), limit=None
+                            member, partial(self._rebuilder.rebuild, member, view, fault), self._config.run_deadline
                         )
                     if problem is None:
                         done.append(view)
@@ -226,7 +235,9 @@ class Recovery:
             if (fault == "differs" and not asked) or (views is not None and view not in views):
                 continue  # rows that are wrong without a known cause are a person's to look at
             try:
-                problem = self._called(member, partial(self._rebuilder.rebuild, member, view, fault), limit=None)
+                problem = self._called(
+                    member, partial(self._rebuilder.rebuild, member, view, fault), self._config.run_deadline
+                )
             except UNAVAILABLE:
                 raise
             except E2IError as error:
@@ -259,9 +270,13 @@ class Recovery:
             return backend.position(view).sequence
 
         try:
-            reached = self._called(member, work, None if entry.is_run else self._config.write_deadline)
+            reached = self._called(
+                member, work, self._config.run_deadline if entry.is_run else self._config.write_deadline
+            )
         except UNAVAILABLE:
             raise
+        except RunOverlapError as error:  # one that was given up is still at it
+            raise _StoppedError(str(error)) from error
         except E2IError as error:
             self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
             return 0
@@ -276,13 +291,13 @@ class Recovery:
             self._emit(ParityMoved(self._clock.now(), name, view, "lagging", "verified"))
         return 1
 
-    def _called(self, member: Member, work: Callable[[Backend], T], limit: float | None = 30.0) -> T:
+    def _called(self, member: Member, work: Callable[[Backend], T], limit: float = 30.0) -> T:
         """Call the backend, and tell its breaker how that ended. Raises `_StoppedError` while it is not called."""
         permit = member.breaker.allow()
         if permit is None:
             raise _StoppedError(f"backend {member.name!r} is not called while its breaker is {member.breaker.state}")
         try:
-            done = member.call(work, limit)
+            done = member.call(work, limit, writes=True)
         except UNAVAILABLE:
             member.breaker.failure(permit)
             raise

@@ -101,7 +101,7 @@ class Failover:
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)
         self._shadow = Shadow(self._members, self.journal, self.recovery, config, clock, chance)
         self._retries = Budget(config.retries.burst)
-        self._hedge = None if config.hedge is None else Hedge(config.hedge)
+        self._hedge = None if config.hedge is None else Hedge(config.hedge, clock.monotonic)
 
     def open_all(self) -> None:
         """Open every backend now; one that is down is left for later, any other fault is raised (X-2)."""
@@ -415,9 +415,11 @@ class Failover:
     def isolate(self, name: str) -> None:
         """Call this backend no more, until `release`."""
         self._member(name).breaker.isolate()
+        self._member(name).looked_at.clear()
 
     def release(self, name: str) -> None:
-        """Call this backend again, as if it had never failed."""
+        """Call this backend again, as if it had never failed; what was done to it meanwhile is looked at."""
+        self._member(name).looked_at.clear()
         self._member(name).breaker.reset()
 
     def journal_state(self) -> JournalState:
@@ -434,16 +436,23 @@ class Failover:
         return self._member(name).backend
 
     def health(self, deadline: float) -> list[BackendHealth]:
-        """Ask each backend whether it is up; a dead one costs at most ``deadline`` seconds."""
+        """Ask each backend whether it is up and has its rows; a dead one costs at most ``deadline`` seconds, an isolated none."""
         found = []
         for member in self._members:
             name = member.name
-            try:
-                latency = member.call(lambda backend: backend.ping(deadline), deadline)
-                own = member.call(lambda backend: backend.definitions(), deadline)
+
+            def work(backend: Backend, member: Member = member) -> tuple[float, Catalog, Catalog]:
+                latency = backend.ping(deadline)
+                own = backend.definitions()
                 authority = self._authority.of(member, own)
-                known = [view for view in authority.views if own.has(view)]
-                member.call(lambda backend, views=known: self.recovery.look(member, backend, views), deadline)  # type: ignore[misc] # noqa: B023
+                self.recovery.look(member, backend, [view for view in authority.views if own.has(view)])
+                return latency, own, authority
+
+            try:
+                if member.breaker.state is Liveness.ISOLATED:
+                    raise BackendUnavailableError("It was isolated and is not called; release it.")
+                member.looked_at.clear()
+                latency, own, authority = member.call(work, deadline)
                 up, error = True, None
                 facts = self.journal.facts()
                 parity = {v: str(_standing(facts.standing(name, v), v, own, authority).parity) for v in authority.views}

@@ -111,7 +111,7 @@ class Writer:
 
     def _write_one(self, member: Member, entry: Entry, seq: int, *, first: bool) -> tuple[object, int]:
         """Write to one backend; return what the receipt needs, and how far the backend's own count has come."""
-        limit = None if entry.is_run else self._config.write_deadline
+        limit = self._config.run_deadline if entry.is_run else self._config.write_deadline
         if self._is_behind(member, entry.view, seq):
             if not first:  # somebody has the write: this one gets it in its turn
                 self._recovery.nudge(member)
@@ -119,7 +119,7 @@ class Writer:
             # Nobody has it yet. What this one has missed is done first, if it is called at all and that can be done in time.
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
-            self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0, rebuild=None)
+            self._recovery.catch_up(member, [entry.view], limit=limit, wait=min(limit, 60.0), rebuild=None)
             if self._is_behind(member, entry.view, seq):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
         permit = member.breaker.allow()
@@ -134,7 +134,7 @@ class Writer:
             return self._perform(entry, member.name, backend), backend.position(entry.view).sequence
 
         try:
-            done = member.call(work, limit)
+            done = member.call(work, limit, writes=True)
         except UNAVAILABLE:
             member.breaker.failure(permit)
             raise
