@@ -85,12 +85,12 @@ class Rebuilder:
         head = self._journal.head(view)  # first: a write that is begun after is not counted as settled
         facts = self._journal.facts()
         busy = [
-            number
+            each.seq
             for (_, name), rows in facts.behind.items()
-            for number, writer in rows.under_way
-            if name == view and facts.busy(writer)
+            for each in rows.under_way
+            if name == view and facts.busy(each.writer)
         ]
-        return min([head, *(number - 1 for number in busy)])
+        return min([head, *(seq - 1 for seq in busy)])
 
     def _do_again(self, member: Member, view: str, upto: int, backend: Backend, authority: Catalog) -> str | None:
         """Do every write up to ``upto`` again, on nothing; return why not, or None."""
