@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from e2i_fs.catalog import Catalog, Plan
     from e2i_fs.clock import Clock
     from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field
+    from e2i_fs.discovery import FoundFeature
     from e2i_fs.dtypes import (
         Array,
         Bool,
@@ -94,6 +95,7 @@ _HOMES = {
     "catalog": "Catalog Plan",
     "clock": "Clock",
     "definitions": "Entity FeatureService FeatureView Field",
+    "discovery": "FoundFeature",
     "dtypes": "Array Bool Bytes DType Date Decimal Float32 Float64 Int32 Int64 Json String Struct Timestamp Vector",
     "errors": (
         "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
@@ -164,6 +166,7 @@ __all__ = [
     "Field",
     "Float32",
     "Float64",
+    "FoundFeature",
     "FreshnessReport",
     "FreshnessStatus",
     "HistoricalResult",

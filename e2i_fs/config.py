@@ -86,6 +86,11 @@ class FailoverConfig(_Strict):
     write_deadline: float = Field(
         30.0, gt=0, description="how long one backend may take over a write before it counts as having missed it"
     )
+    run_deadline: float = Field(
+        3600.0,
+        gt=0,
+        description="the same for a materialisation, and for making rows anew: how long the whole of it may take",
+    )
     shadow_rate: float = Field(0.01, ge=0, le=1, description="share of online reads repeated on a standby")
     shadow_per_second: float = Field(5.0, gt=0, description="and at most so many of them a second")
     workers: int = Field(16, ge=1, le=256, description="threads that calls of one backend may occupy")
@@ -179,6 +184,11 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         raise ConfigError(f"{where}: two backends are in one folder, {shared}; give each a folder of its own.")
     given = raw.get("failover")
     failover = _model(FailoverConfig, {} if given is None else given, f"{where}, failover")
+    if failover.hedge is not None and failover.hedge.after >= failover.deadline:
+        raise ConfigError(
+            f"{where}, failover: hedge.after is {failover.hedge.after:g}, and the deadline {failover.deadline:g}: no time would be "
+            "left to ask another backend. Give less."
+        )
     return Config(
         base=base,
         backends=backends,

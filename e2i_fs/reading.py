@@ -16,7 +16,6 @@ from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import (
     BackendDataError,
-    BackendUnavailableError,
     DefinitionError,
     SchemaMismatchError,
     UnsupportedError,
@@ -77,7 +76,7 @@ def parquet_schema(path: str) -> pa.Schema:
             f"The file {path} is gone; put it back, or apply the view with where it is now."
         ) from error
     except OSError as error:
-        raise BackendUnavailableError(f"The file {path} cannot be read: {error}.") from error
+        raise BackendDataError(f"The file {path} cannot be read: {error}. Make it readable.") from error
     except pa.ArrowInvalid as error:
         raise BackendDataError(f"The file {path} is not readable Parquet ({error}); write it again.") from error
 
@@ -90,7 +89,9 @@ def _parquet_schema(path: str, _mtime: int, _size: int) -> pa.Schema:
 def source_parts(view: FeatureView, join_keys: Mapping[str, DType], base: str) -> list[ScanPart]:
     """Return the history that lies in the view's own source, as parts for the engine; [] if it has none.
 
-    Every column of the view comes: join keys, time columns, all fields.
+    Every column of the view comes: join keys, time columns, all fields. A source that cannot be read, or reached, is a
+    `BackendDataError`: it is the view's own and every backend reads the same one, so it is no sign of a backend being down,
+    and asking the next would not help (X-1, X-2).
     """
     source = stored_source(view)
     if source is None:
@@ -155,7 +156,9 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
             reader = (
                 _query_duckdb(source, base, rows=0) if isinstance(source, DuckDBSource) else _query_adbc(source, rows=0)
             )
-        except BackendUnavailableError:
+        except BackendDataError as error:
+            if isinstance(source, DuckDBSource) and not _is_unreachable(error):
+                raise
             return  # R-3 asks for the sources that can be reached
         schemas[source.where()] = reader.schema
         reader.close()
@@ -217,11 +220,19 @@ def _query_duckdb(source: DuckDBSource, base: str, rows: int | None = None) -> p
         connection.execute("USE source_db")
         return connection.sql(_query(source, rows)).to_arrow_table().to_reader()
     except duckdb.IOException as error:
-        raise BackendUnavailableError(f"The DuckDB file {path} cannot be opened: {error}") from error
+        raise BackendDataError(
+            f"The DuckDB file {path}, a view's source, cannot be opened: {error}. Put it back, or make it readable."
+        ) from error
     except duckdb.Error as error:
         raise BackendDataError(f"The DuckDB source {source.where()!r} in {path} cannot be read: {error}") from error
     finally:
         connection.close()
+
+
+def _is_unreachable(error: BackendDataError) -> bool:
+    import duckdb
+
+    return isinstance(error.__cause__, duckdb.IOException)
 
 
 def _query_adbc(source: SQLSource, rows: int | None = None) -> pa.RecordBatchReader:

@@ -32,7 +32,8 @@ class Question(Generic[Q, T]):
     """One read, independent of who answers it.
 
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
-    views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10).
+    views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
+    they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Question(Generic[Q, T]):
     views: Callable[[Q], Iterable[str]]
     answer: Callable[[Backend, Catalog, Q], T]
     same: Callable[[T, T], bool] | None = None
+    again: Callable[[Backend, Catalog, Q, T], T] | None = None
     strict: bool = False
 
 

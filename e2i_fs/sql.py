@@ -7,7 +7,7 @@ import importlib
 import pyarrow as pa
 
 from e2i_fs.config import expand_variables
-from e2i_fs.errors import BackendUnavailableError, UnsupportedError
+from e2i_fs.errors import BackendDataError, UnsupportedError
 
 __all__ = ["read_sql"]
 
@@ -22,8 +22,8 @@ def read_sql(connection: str, query: str) -> pa.RecordBatchReader:
     """Return the rows of ``query`` as Arrow.
 
     ``connection`` is a URI; ``${VAR}`` in it is expanded here, so that no password is kept. Raises
-    `UnsupportedError` for a database without an installed driver, `BackendUnavailableError` when it cannot be
-    reached or refuses the query.
+    `UnsupportedError` for a database without an installed driver, `BackendDataError` when it cannot be reached or refuses the
+    query: it is the source of a view and no backend, and every backend asks the same one (X-2).
     """
     uri = expand_variables(connection, "SQLSource connection")
     scheme = uri.partition(":")[0]
@@ -41,5 +41,7 @@ def read_sql(connection: str, query: str) -> pa.RecordBatchReader:
             table: pa.Table = cursor.fetch_arrow_table()
     except driver.Error as error:
         shown = uri.rpartition("@")[2]
-        raise BackendUnavailableError(f"The database at {shown} did not answer the query: {error}") from error
+        raise BackendDataError(
+            f"The database at {shown}, a view's source, did not answer the query: {error}. Try again when it does."
+        ) from error
     return table.to_reader()

@@ -273,7 +273,10 @@ class Store:
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Found:
             return look_up(backend, catalog, request, rows, now_us=to_us(self._clock.now()))
 
-        answered = self._router.ask(Question("online", prepare, views_of, answer, same=same_rows, strict=strict))
+        def again(backend: Backend, catalog: Catalog, request: Request, before: Found) -> Found:
+            return look_up(backend, catalog, request, rows, now_us=before.now_us)
+
+        answered = self._router.ask(Question("online", prepare, views_of, answer, same_rows, again, strict))
         provenance = self._with_age(answered, newest_event(answered.value))
         self._told("online", answered, rows.count, begun)
         return assemble(answered.catalog, answered.query, rows, answered.value, provenance)

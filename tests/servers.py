@@ -56,6 +56,15 @@ class RedisServer:
         assert self._process is None
         shutil.rmtree(os.path.join(self._folder, "appendonlydir"), ignore_errors=True)
 
+    def keep(self) -> None:
+        """Put aside what it has saved until now: a backup."""
+        shutil.copytree(os.path.join(self._folder, "appendonlydir"), os.path.join(self._folder, "kept"))
+
+    def go_back(self) -> None:
+        """Let it start the next time with what was put aside, as from an older snapshot."""
+        self.empty()
+        shutil.move(os.path.join(self._folder, "kept"), os.path.join(self._folder, "appendonlydir"))
+
     def freeze(self) -> None:
         """Stop it so that its connections stay open and nothing answers."""
         assert self._process is not None

@@ -11,7 +11,7 @@ from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.online_store import OnlineStore, Write, feast_time
 from e2i_fs_feast.registry import Registered, Snapshot
 from e2i_fs_feast.rows import Kept, Stored, decode, encode, generation_of
-from e2i_fs_feast.state import State
+from e2i_fs_feast.state import State, gone_back
 
 __all__ = ["Online"]
 
@@ -22,7 +22,7 @@ class _AppliedMeanwhileError(Exception):
     """The view was changed or made anew while rows of it were being written."""
 
 
-def _mark(registered: Registered) -> str:
+def _counter(registered: Registered) -> str:
     return f"{registered.view.name}:{registered.generation}"
 
 
@@ -40,18 +40,21 @@ class Online:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
         distinct = list(dict.fromkeys(keys))
         messages = [entity_key(registered.join_keys, key) for key in distinct]
-        stored = self._store.read(registered.table, messages, list(registered.view.features))
-        if stored is None:
+        steps = self._steps(registered)  # before the store's own count, which only grows
+        found = self._store.read(registered.table, messages, list(registered.view.features), _counter(registered))
+        if found is None:
             self._check_not_lost(registered)
             return [None] * len(keys)
-        if self._is_emptied(registered):
+        if found.steps is not None and found.steps < steps:
+            self._looked.pop((registered.view.name, registered.generation), None)
             raise BackendUnavailableError(
-                f"View {registered.view.name!r}: its online store lost its rows (restarted empty?). Materialise the view "
-                "and write again what was only pushed."
+                f"View {registered.view.name!r}: its online store lost rows: it has {found.steps} of the {steps} steps that they "
+                "were written in (restarted empty, or with an older snapshot?). Materialise the view and write again what was "
+                "only pushed."
             )
         rows = {
-            key: pick(self._kept(found, registered).rows, at_us=at_us)
-            for key, found in zip(distinct, stored, strict=True)
+            key: pick(self._kept(stored, registered).rows, at_us=at_us)
+            for key, stored in zip(distinct, found.rows, strict=True)
         }
         return [rows[key] for key in keys]
 
@@ -102,7 +105,14 @@ class Online:
             return writes
 
         messages = [entity_key(registered.join_keys, key) for key in keys]
-        self._store.change(registered.table, messages, list(view.features), decide)
+        steps = self._steps(registered)  # before the store's own count, which only grows
+        counts = self._store.change(registered.table, messages, list(view.features), decide, _counter(registered))
+        if counts is not None:
+            before, after = counts
+            if before < steps:
+                self._state.lost(view.name, generation, steps=after)
+            else:
+                self._state.stepped(view.name, generation, after)
         if changed:
             newest = max(event for _, event in changed)
             self._state.wrote(
@@ -114,31 +124,28 @@ class Online:
         """Return what is on record; without a record, what Feast itself has put there, if that is cheap to say."""
         known = self._state.position(registered.view.name, registered.generation)
         if known is not None:
-            return Position(known.sequence - 1, None, 0) if self._is_emptied(registered) else known
+            return Position(gone_back(known.sequence), None, 0) if self._lost_rows(registered) else known
         rows, newest = self._store.extent(registered.table)
         return Position(0, newest, rows)
 
     def _begin(self, registered: Registered) -> None:
         version = (registered.view.name, registered.generation)
-        if self._is_emptied(registered):
-            self._state.lost(*version)
-            self._store.mark(_mark(registered))
-            self._looked.pop(version, None)
-        elif version not in self._begun:
-            known = self._state.position(*version)
-            if known is None or not known.rows:
-                self._store.mark(_mark(registered))
+        if version not in self._begun:
             self._state.begin(*version, *self._store.extent(registered.table))
             self._begun.add(version)
 
-    def _is_emptied(self, registered: Registered) -> bool:
-        """Return whether the store has lost the rows on record; looked at once for each new connection."""
+    def _steps(self, registered: Registered) -> int:
+        """Return in how many steps the rows on record were written, where the store counts them too."""
+        return 0 if self._store.local else self._state.steps(registered.view.name, registered.generation)
+
+    def _lost_rows(self, registered: Registered) -> bool:
+        """Return whether the store has lost rows on record; looked at once for each new connection, and after a read saw it."""
         version = (registered.view.name, registered.generation)
-        seen = self._store.connections
-        if self._looked.get(version) == seen:
+        if self._looked.get(version) == self._store.connections:
             return False
-        known = self._state.position(*version)
-        if known is not None and known.rows and not self._store.marked(_mark(registered)):
+        steps = self._steps(registered)
+        count = self._store.count(_counter(registered)) if steps else None
+        if count is not None and count < steps:
             return True
         self._looked[version] = self._store.connections
         return False

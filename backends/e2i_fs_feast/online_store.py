@@ -9,9 +9,19 @@ from typing import Any, NamedTuple, Protocol
 from e2i_fs.clock import from_us
 from e2i_fs_feast.rows import Stored
 
-__all__ = ["Decide", "OnlineStore", "Write", "feast_time"]
+__all__ = ["Decide", "Found", "OnlineStore", "Write", "feast_time"]
 
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
+
+
+class Found(NamedTuple):
+    """What is stored of each key, None where nothing is; and how many steps the store itself says it was changed in.
+
+    ``steps`` was read after the rows, from the same store as they; it is None in a store that cannot lose some rows and keep others.
+    """
+
+    rows: list[Stored | None]
+    steps: int | None = None
 
 
 class Write(NamedTuple):
@@ -29,7 +39,9 @@ Decide = Callable[[Sequence[Stored | None]], Sequence[Write]]
 class OnlineStore(Protocol):
     """A Feast online store in which a row is compared before it is written, against all writers (O-1).
 
-    ``table`` is a Feast feature view, ``keys`` are Feast entity keys, ``names`` the features to read.
+    ``table`` is a Feast feature view, ``keys`` are Feast entity keys, ``names`` the features to read. ``counter`` names the count
+    of a view's steps: it is kept in the store beside the rows and changed with them, so that a store that comes back with older
+    rows, or none, tells so by itself.
     """
 
     local: bool
@@ -38,20 +50,21 @@ class OnlineStore(Protocol):
     connections: int
     """Grows with every connection made anew: behind it the store may be another, or empty."""
 
-    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None] | None:
-        """Return what is stored of each key, None where nothing is; None for all when there is no such table."""
+    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str], counter: str) -> Found | None:
+        """Return what is stored; None when there is no such table."""
         ...
 
-    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
-        """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between."""
+    def change(
+        self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str
+    ) -> tuple[int, int] | None:
+        """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
+
+        Returns the count before and after; None where nothing is counted.
+        """
         ...
 
-    def mark(self, name: str) -> None:
-        """Leave a mark in the store, which is gone when its rows are."""
-        ...
-
-    def marked(self, name: str) -> bool:
-        """Return whether the mark is there."""
+    def count(self, counter: str) -> int | None:
+        """Return the count alone."""
         ...
 
     def stamp(self, when: datetime) -> int:

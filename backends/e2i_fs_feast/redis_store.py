@@ -2,11 +2,15 @@
 
 Feast compares by its own time alone and in two steps. Here the keys are watched, read, decided on and written in one
 transaction, which Redis refuses when anybody touched them in between; then it is done again.
+
+A Redis may come back with an older snapshot, or let go of keys to make room. So that this shows, each view's steps are
+counted in Redis, in the transaction of the rows, and each read takes the count along; a Redis that evicts is refused.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,16 +21,17 @@ from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.exceptions import WatchError
 
 from e2i_fs.clock import to_us
-from e2i_fs.errors import ThrottledError
-from e2i_fs_feast.online_store import Decide
+from e2i_fs.errors import BackendUnavailableError, ThrottledError
+from e2i_fs_feast.online_store import Decide, Found
 from e2i_fs_feast.rows import HIDDEN, Stored
 
 __all__ = ["RedisStore", "hash_field"]
 
+_log = logging.getLogger("e2i_fs.feast")
 _ATTEMPTS = 300
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +54,7 @@ class RedisStore:
         self._client: Any = self._store._get_client(config.online_store)
         self.connections = 0
         self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._connected
+        self._counts = f"e2i_fs:{config.project}"
         self._writing = copy.copy(config)
         # Feast's own comparison ignores a correction that has the event time of the row before.
         self._writing._online_store = config.online_store.model_copy(update={"skip_dedup": True})
@@ -63,22 +69,25 @@ class RedisStore:
 
     def _connected(self, connection: Any) -> None:
         self.connections += 1
-        connection.on_connect()
+        _connect(connection)
 
-    def mark(self, name: str) -> None:
-        """Leave a field that a Redis restarted empty does not have."""
-        self._client.hset(f"e2i_fs:{self._config.project}", name, b"1")
+    def count(self, counter: str) -> int:
+        """Return how many steps Redis has taken: fewer than once were taken when it came back with older rows, or none."""
+        return int(self._client.hget(self._counts, counter) or 0)
 
-    def marked(self, name: str) -> bool:
-        """Return whether Redis still has the field."""
-        return bool(self._client.hexists(f"e2i_fs:{self._config.project}", name))
+    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str], counter: str) -> Found:
+        """Return what is stored, and the count, by one pipeline over one connection: as `RedisOnlineStore.online_read` does.
 
-    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None]:
-        """Return what is stored of each key. Feast says the epoch, and no values, of a key that is not there."""
+        Feast says the epoch, and no values, of a key that is not there.
+        """
         if not keys:
-            return []
-        found = self._store.online_read(self._config, table, list(keys), [*names, HIDDEN])
-        return [self._stored(*row) for row in found]
+            return Found([], self.count(counter))
+        name = compute_versioned_name(table, self._config.registry.enable_online_feature_view_versioning)
+        wanted, fields = self._store._generate_hset_keys_for_features(table, [*names, HIDDEN], fv_name_override=name)
+        asked = [(key, fields) for key in self._store._generate_redis_keys_for_entities(self._config, list(keys))]
+        *values, (count,) = self._store._read_hash_fields(self._config, [*asked, (self._counts, [counter])])
+        found = self._store._convert_redis_values_to_protobuf(values, name, wanted)
+        return Found([self._stored(*row) for row in found], int(count or 0))
 
     def _stored(self, when: datetime | None, values: dict[str, Any] | None) -> Stored | None:
         if values is None or when is None:
@@ -87,37 +96,43 @@ class RedisStore:
             return None
         return Stored(values, to_us(when), to_us(when))
 
-    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
+    def change(
+        self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str
+    ) -> tuple[int, int]:
         """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
         redis_keys = self._store._generate_redis_keys_for_entities(self._config, list(keys))
         with self._turn:  # the threads of this process need not race each other
             for _ in range(_ATTEMPTS):
                 try:
-                    self._attempt(table, keys, redis_keys, names, decide)
+                    return self._attempt(table, keys, redis_keys, names, decide, counter)
                 except WatchError as error:
                     # redis-py says this of a lost connection too.
                     if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
                         raise error.__context__ from error
-                else:
-                    return
         raise ThrottledError(
             f"View {table.name!r}: other writers changed the same keys {_ATTEMPTS} times over; try again."
         )
 
     def _attempt(
-        self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide
-    ) -> None:
+        self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide, counter: str
+    ) -> tuple[int, int]:  # fmt: skip
         pipe = self._client.pipeline(transaction=True)
         try:
             pipe.watch(*redis_keys)
-            writes = decide(self.read(table, keys, names))
-            if writes:
-                pipe.multi()
-                store: Any = RedisOnlineStore()
-                store._client = _Prepared(pipe)
-                store.online_write_batch(
-                    self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None
-                )
+            found = self.read(table, keys, names, counter)
+            writes = decide(found.rows)
+            if not writes:
+                assert found.steps is not None
+                return found.steps, found.steps
+            pipe.multi()
+            pipe.hincrby(self._counts, counter, 1)
+            store: Any = RedisOnlineStore()
+            store._client = prepared = _Prepared(pipe)
+            store.online_write_batch(
+                self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None
+            )
+            after = int(prepared.results[0])
+            return after - 1, after
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
             raise
@@ -151,14 +166,10 @@ class RedisStore:
                 self._delete(batch, fields, hidden, keep)
                 batch = []
         self._delete(batch, fields, hidden, keep)
-        marks = f"e2i_fs:{self._config.project}"
-        old = [
-            m
-            for m in self._client.hkeys(marks)
-            if m.startswith(f"{table.name}:".encode()) and m != f"{table.name}:{keep}".encode()
-        ]
+        counters = [c for c in self._client.hkeys(self._counts) if c.startswith(f"{table.name}:".encode())]
+        old = [c for c in counters if c != f"{table.name}:{keep}".encode()]
         if old:
-            self._client.hdel(marks, *old)
+            self._client.hdel(self._counts, *old)
 
     def _delete(self, keys: list[bytes], fields: list[bytes], hidden: bytes, keep: int | None) -> None:
         for _ in range(_ATTEMPTS):
@@ -199,6 +210,7 @@ class RedisStore:
         ]
         parts += [f"socket_timeout={deadline}", f"socket_connect_timeout={deadline}"]
         client: Any = RedisOnlineStore()._get_client(given.model_copy(update={"connection_string": ",".join(parts)}))
+        client.connection_pool.connection_kwargs["redis_connect_func"] = _connect
         try:
             client.ping()
         finally:
@@ -214,9 +226,47 @@ class _Prepared:
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
+        self.results: list[Any] = []
 
     def pipeline(self, *, transaction: bool) -> Any:
-        return self._pipe
+        return self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whoever made the pipeline resets it."""
+
+    def hset(self, name: bytes, mapping: Any) -> None:
+        self._pipe.hset(name, mapping=mapping)
+
+    def execute(self) -> list[Any]:
+        self.results = self._pipe.execute()
+        return self.results
+
+
+def _connect(connection: Any) -> None:
+    """Greet Redis over a new connection; refuse one that evicts keys, for then a row may be gone that was never deleted (X-3).
+
+    Rows carry no expiry, so only the policies that take any key (``allkeys-...``) touch them. INFO is asked and not CONFIG, which
+    managed Redis forbids.
+    """
+    connection.on_connect()
+    try:
+        connection.send_command("INFO", "memory")
+        told = dict(line.split(":", 1) for line in connection.read_response().decode().splitlines() if ":" in line)
+    except ResponseError as error:
+        _log.warning(
+            "Redis does not say whether it evicts keys (%s); see to it that its maxmemory-policy is noeviction", error
+        )
+        return
+    policy = told.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys-") and told.get("maxmemory", "0") != "0":
+        connection.disconnect()
+        raise BackendUnavailableError(
+            f"Redis evicts keys (maxmemory {told['maxmemory']}, maxmemory-policy {policy}), so rows may be gone from it at any "
+            "time. Set maxmemory-policy to noeviction, or use a Redis that is no cache; then rebuild the backend."
+        )
 
 
 def _give_up(pipe: Any) -> None:

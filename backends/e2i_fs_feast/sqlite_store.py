@@ -18,7 +18,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
-from e2i_fs_feast.online_store import Decide
+from e2i_fs_feast.online_store import Decide, Found
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored
 
@@ -78,8 +78,8 @@ class SqliteStore:
         name: str = compute_table_id(self._config.project, table, versions)
         return '"' + name.replace('"', '""') + '"'
 
-    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str]) -> list[Stored | None] | None:
-        """Return what is stored of each key, None where nothing is; None for all when there is no such table."""
+    def read(self, table: Any, keys: Sequence[Any], names: Sequence[str], counter: str) -> Found | None:
+        """Return what is stored; None when there is no such table, which tells a loss by itself: nothing is counted."""
         stored = [serialize_entity_key(key, entity_key_serialization_version=self._version) for key in keys]
         wanted = frozenset(names)
         found: dict[bytes, dict[str, Any]] = {}
@@ -95,9 +95,12 @@ class SqliteStore:
                 found.setdefault(key, {})[name] = Value.FromString(content)
                 if name != HIDDEN:
                     stamps[key] = max(stamp, stamps.get(key, stamp))
-        return [
-            Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None for k in stored
-        ]
+        return Found(
+            [
+                Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None
+                for k in stored
+            ]
+        )
 
     def _rows(self, table: Any, keys: Sequence[bytes]) -> list[tuple[bytes, str, bytes, int]]:
         # Feast's own online_read gives the time of one feature only, shifted by the zone of this process (T-4).
@@ -114,23 +117,19 @@ class SqliteStore:
     def _event_us(self, stamp: int) -> int:
         return to_us(datetime.fromtimestamp(stamp, self._zone).replace(tzinfo=UTC))
 
-    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide) -> None:
+    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str) -> None:
         """Compare and write under the lock that all writers of the repository take; one transaction (O-7)."""
         with self._repository.lock("online"):
-            stored = self.read(table, keys, names)
-            if stored is None:
+            found = self.read(table, keys, names, counter)
+            if found is None:
                 self._make([table])
-            writes = decide([None] * len(keys) if stored is None else stored)
+            writes = decide([None] * len(keys) if found is None else found.rows)
             if writes:
                 rows = [(keys[w.place], w.messages, w.event_time, None) for w in writes]
                 self._store().online_write_batch(self._config, table, rows, None)
 
-    def mark(self, name: str) -> None:
-        """Nothing: a table that is gone shows by itself."""
-
-    def marked(self, name: str) -> bool:
-        """Return True: a table that is gone shows by itself."""
-        return True
+    def count(self, counter: str) -> None:
+        """Return None: a table that is gone shows by itself."""
 
     def stamp(self, when: datetime) -> int:
         """Return the seconds that Feast's adapter makes of ``when`` in this process."""

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 from e2i_fs.backend import Position
 
-__all__ = ["Leftover", "State"]
+__all__ = ["Leftover", "State", "gone_back"]
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS position (
            view TEXT NOT NULL, generation INTEGER NOT NULL, sequence INTEGER NOT NULL, newest_us INTEGER,
-           rows INTEGER NOT NULL, PRIMARY KEY (view, generation)) WITHOUT ROWID""",
+           rows INTEGER NOT NULL, steps INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (view, generation)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS leftover (
            view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL,
            PRIMARY KEY (view, generation)) WITHOUT ROWID""",
@@ -32,6 +32,11 @@ class _Connection(sqlite3.Connection):
 
     def __del__(self) -> None:
         self.close()
+
+
+def gone_back(sequence: int) -> int:
+    """Return the count of writes of a store that had taken ``sequence`` and lost rows: less than anybody has ever known."""
+    return -abs(sequence) - 2
 
 
 class Leftover(NamedTuple):
@@ -85,18 +90,35 @@ class State:
         )
         return Position(*found) if found else None
 
+    def steps(self, view: str, generation: int) -> int:
+        """Return how far the online store's own count had come when rows were last written; 0 without a record."""
+        if not self._path.exists():
+            return 0
+        sql = "SELECT steps FROM position WHERE view = ? AND generation = ?"
+        found = self._open().execute(sql, (view, generation)).fetchone()
+        return int(found[0]) if found else 0
+
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
         self._open().execute(
-            "INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?)", (view, generation, newest_us, rows)
+            "INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows)
         )
 
-    def lost(self, view: str, generation: int) -> None:
-        """Record that the rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4)."""
+    def lost(self, view: str, generation: int, *, steps: int) -> None:
+        """Record that rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4).
+
+        From here on the online store's own count is ``steps``.
+        """
         self._open().execute(
-            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL WHERE view = ? AND generation = ?",
-            (view, generation),
+            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL, steps = ? "
+            "WHERE view = ? AND generation = ?",
+            (steps, view, generation),
         )
+
+    def stepped(self, view: str, generation: int, steps: int) -> None:
+        """Record how far the online store's own count has come, if no other writer has recorded more."""
+        sql = "UPDATE position SET steps = max(steps, ?) WHERE view = ? AND generation = ?"
+        self._open().execute(sql, (steps, view, generation))
 
     def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
         """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""

@@ -40,15 +40,19 @@ class Breaker:
         self._monotonic = monotonic
         self._moved = moved
         self._chance = chance
-        self._lock = threading.Lock()
+        self.renew()
         self._state = Liveness.CLOSED
         self._in_a_row = 0
         self._recent: deque[tuple[float, bool]] = deque()
         self._openings = 0
         self._until = 0.0
-        self._probing = False
         self._good_probes = 0
         self._spell = 1  # grows with every move, so that a call of an earlier spell is told apart
+
+    def renew(self) -> None:
+        """Begin anew what a forked child does not share: a probe under way is the parent's."""
+        self._lock = threading.Lock()
+        self._probing = False
 
     @property
     def state(self) -> Liveness:

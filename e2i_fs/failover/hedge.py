@@ -25,8 +25,9 @@ A = TypeVar("A")
 class Hedge:
     """The budget of extra questions, and how many there were."""
 
-    def __init__(self, config: HedgeConfig) -> None:
+    def __init__(self, config: HedgeConfig, monotonic: Callable[[], float]) -> None:
         self._config = config
+        self._monotonic = monotonic
         self._budget = Budget(1.0)
         self._lock = threading.Lock()
         self._asked = 0
@@ -54,9 +55,11 @@ class Hedge:
         Raises what ``work`` raises unless the other one answered; then the breaker of ``member`` is told later how its call
         ended.
         """
+        begun = self._monotonic()
+        after = self._config.after if limit is None else min(self._config.after, limit)
         future = member.start(work)
         try:
-            return member.wait(future, self._config.after, give_up=False), None
+            return member.wait(future, after, give_up=False), None
         except concurrent.futures.TimeoutError:
             pass  # slow: another one is asked as well, if the budget has it
         if self._budget.spend():
@@ -67,7 +70,10 @@ class Hedge:
             else:
                 _settle(member, permit, future)
                 return None, answer
-        return member.wait(future, None if limit is None else max(0.0, limit - self._config.after)), None
+        # What the other one has taken is over too: one deadline covers both.
+        return member.wait(
+            future, None if limit is None else max(0.0, limit - max(after, self._monotonic() - begun))
+        ), None
 
     def asked_beside(self, member: Member) -> None:
         """Count a read for which this backend is asked beside one that is slow, whether it answers or not."""

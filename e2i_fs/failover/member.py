@@ -11,7 +11,7 @@ from e2i_fs.backend import Backend, HasTimeout
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
 from e2i_fs.failover.breaker import Breaker
-from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.failover.pool import DaemonPool, renew_after_fork
 
 __all__ = ["UNAVAILABLE", "Member"]
 
@@ -38,15 +38,24 @@ class Member:
         """The views whose rows were seen to be there since the backend was opened or was down."""
         self._opener = opener
         self._backend: Backend | None = None
-        self._lock = threading.Lock()
+        self._closed = False
         self._pool = DaemonPool(f"e2i_fs backend {name!r}", config.workers)
         self._config = config
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child."""
+        self._lock = threading.Lock()
+        self.breaker.renew()
 
     @property
     def backend(self) -> Backend:
         """The open backend; opening it may raise any error of `e2i_fs.errors`."""
         if self._backend is None:
             with self._lock:
+                if self._closed:  # what is still under way must not open it again, for nobody would close it
+                    raise BackendUnavailableError("This store is closed. Open it again with connect.")
                 if self._backend is None:
                     opened = self._opener()
                     if isinstance(opened, HasTimeout):
@@ -64,20 +73,21 @@ class Member:
         """The certificate level that the open backend says it has; None while it is not open."""
         return None if self._backend is None else self._backend.capabilities.certified
 
-    def call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
+    def call(self, work: Callable[[Backend], T], timeout: float | None, *, writes: bool = False) -> T:
         """Return ``work(backend)``; raise `DeadlineExceededError` if it is not done within ``timeout`` seconds.
 
         Work that was given up goes on in its thread until the driver lets go; while all threads are so taken the
-        backend counts as throttled.
+        backend counts as throttled. A local backend is called without a thread, unless the work ``writes``: then it may wait for
+        the turn of another process, which may have been stopped.
         """
         try:
-            return self._call(work, timeout)
+            return self._call(work, timeout, writes=writes)
         except UNAVAILABLE:
             self.looked_at.clear()  # what comes back may not be what went away
             raise
 
-    def _call(self, work: Callable[[Backend], T], timeout: float | None) -> T:
-        if timeout is None or self.local:
+    def _call(self, work: Callable[[Backend], T], timeout: float | None, *, writes: bool) -> T:
+        if timeout is None or (self.local and not writes):
             return work(self.backend)
         if timeout <= 0:
             raise DeadlineExceededError(f"No time was left to ask backend {self.name!r}.")
@@ -105,6 +115,7 @@ class Member:
     def close(self) -> None:
         """Close the backend if it was opened."""
         with self._lock:
+            self._closed = True
             backend, self._backend = self._backend, None
         self._pool.close()
         if backend is not None:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from e2i_fs.errors import ThrottledError
 
-__all__ = ["DaemonPool"]
+__all__ = ["DaemonPool", "renew_after_fork"]
 
 T = TypeVar("T")
+
+
+class Renewable(Protocol):
+    """What holds locks or counts threads."""
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, which has one thread: others that held a lock or were at work are not in it."""
+        ...
+
+
+_renewed: weakref.WeakSet[Renewable] = weakref.WeakSet()
+
+
+def renew_after_fork(thing: Renewable) -> None:
+    """Have ``thing`` renewed in every child that is forked from now on."""
+    _renewed.add(thing)
+
+
+def _forked() -> None:
+    for thing in list(_renewed):
+        thing.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class DaemonPool:
@@ -21,6 +48,11 @@ class DaemonPool:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have no threads yet."""
         self._lock = threading.Lock()
         self._free = 0
         self._threads = 0

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from e2i_fs.backend import Backend, Copyable
-from e2i_fs.catalog import Catalog
+from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.entries import Entry, Perform, widened
-from e2i_fs.errors import E2IError
+from e2i_fs.errors import BackendDataError, E2IError, UnsupportedError
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.parity import Parity
-from e2i_fs.routing import change_catalog
+from e2i_fs.routing import change_catalog, stored_kind
 
 __all__ = ["Rebuilder"]
+
+T = TypeVar("T")
+
+
+class _NotGivenError(Exception):
+    """The backend that was to be copied did not give its rows away: why."""
 
 
 class Rebuilder:
@@ -42,28 +49,87 @@ class Rebuilder:
         if authority is None or view not in authority.views:
             return "no backend that is up says how it is defined"
         own = backend.definitions()
-        if not own.has(view) or own.fingerprint(view) != authority.fingerprint(view):
+        if own.has(view) and own.fingerprint(view) != authority.fingerprint(view):
             return "its definition is not the expected one; apply it"
+        if not own.has(view):  # an earlier rebuild was cut short after it dropped the view
+            self._define(member, backend, authority)
+        problem: str | None = None
         peer = self._peer(member, view)
-        gap = self._journal.gap(view)
-        if gap is not None and peer is None:
-            return (
-                f"{gap}, and no other backend is verified and can copy its rows. Materialise the view, write again what was "
-                "only pushed, then readmit the backend"
-            )
-        if fault == "differs" or peer is None:
-            change_catalog(backend, lambda kept: kept.dropping("view", view))
-            change_catalog(backend, lambda kept: kept.holding(authority))
-        upto = self._journal.head(view) if peer is None else self._journal.standing(peer.name, view).position
         if peer is not None:
-            self._copy(peer, view, backend)
-        else:
-            for seq in self._journal.history(view):
-                entry = self._journal.entry(seq) if seq <= upto else None
-                if entry is not None:
-                    self._perform(entry, member.name, backend)
+            upto = self._journal.standing(peer.name, view).position
+            if fault == "differs":
+                self._drop(member, view, backend, authority)
+            try:
+                self._copy(peer, view, backend)
+            except _NotGivenError as error:
+                problem = str(error)
+        if peer is None or problem is not None:
+            gap = self._journal.gap(view)
+            if gap is not None:
+                return (
+                    f"{gap}, and {problem or 'no other backend is verified and can copy its rows'}. Materialise the view, write "
+                    "again what was only pushed, then readmit the backend"
+                )
+            upto = self._settled(view)
+            try:
+                problem = self._do_again(member, view, upto, backend, authority)
+            except BackendDataError as error:
+                problem = str(error)
+            if problem is not None:
+                return problem
         self._journal.rebuilt(member.name, view, upto, backend.position(view).sequence)
         return None
+
+    def _settled(self, view: str) -> int:
+        """Return the number of the last write before the first that is under way: that one may yet be said not to be done."""
+        head = self._journal.head(view)  # first: a write that is begun after is not counted as settled
+        facts = self._journal.facts()
+        busy = [
+            each.seq
+            for (_, name), rows in facts.behind.items()
+            for each in rows.under_way
+            if name == view and facts.busy(each.writer)
+        ]
+        return min([head, *(seq - 1 for seq in busy)])
+
+    def _do_again(self, member: Member, view: str, upto: int, backend: Backend, authority: Catalog) -> str | None:
+        """Do every write up to ``upto`` again, on nothing; return why not, or None."""
+        if stored_kind(authority.views[view]) is not None:
+            backend.scan(view, list(authority.views[view].features))  # what cannot be read again must not be dropped
+        self._drop(member, view, backend, authority)
+        todo = [seq for seq in self._journal.history(view) if seq <= upto]
+        gap = self._journal.gap(view)  # after the list was made, so that it is known to be the whole
+        for seq in todo if gap is None else ():
+            entry = self._journal.entry(seq)
+            if entry is None:
+                gap = f"write {seq} went from the journal meanwhile"
+                break
+            self._perform(entry, member.name, backend)
+        return gap
+
+    def _drop(self, member: Member, view: str, backend: Backend, authority: Catalog) -> None:
+        change_catalog(backend, lambda kept: kept.dropping("view", view))
+        self._define(member, backend, authority)
+
+    def _define(self, member: Member, backend: Backend, authority: Catalog) -> None:
+        """Give the backend the definitions that count; it must not answer for a view of which it thereby has no rows."""
+        own = backend.definitions()
+        for view in {*(view for view in authority.views if not own.has(view)), *breaking_views(own, authority)}:
+            self._journal.quarantine(
+                member.name, view, "lost", "it had lost the view, and its rows have not been rebuilt"
+            )
+        change_catalog(backend, lambda kept: kept.holding(authority))
+
+    def check_last_resort(self, name: str, views: Sequence[str]) -> None:
+        """Raise `UnsupportedError` for a view that can be made anew without `from_sources`, which may lose rows or find others."""
+        member = next(m for m in self._members if m.name == name)
+        for view in views:
+            peer = self._peer(member, view)
+            if peer is not None:
+                raise UnsupportedError(
+                    f"View {view!r} can be made anew as a copy of {peer.name!r}, which has every write; from its sources it might "
+                    "come out otherwise, and then both would answer. Rebuild it without from_sources (--from-sources). Nothing was done."
+                )
 
     def from_sources(self, member: Member, view: str, backend: Backend) -> str | None:
         """Do every kind of run again and every write that is kept: all that can be had when some rows are nowhere."""
@@ -107,7 +173,15 @@ class Rebuilder:
         assert isinstance(source, Copyable)
         if backend.capabilities.append:
             own = backend.definitions()
-            for batch_id, rows in source.batches(view):
+            for batch_id, rows in _given(peer, source.batches(view)):
                 backend.append(view, widened(rows, own.view(view), own.join_keys(view)), batch_id=batch_id)
-        for keys, rows_online, at_us in source.online_rows(view):
+        for keys, rows_online, at_us in _given(peer, source.online_rows(view)):
             backend.online_write(view, keys, rows_online, at_us=at_us)
+
+
+def _given(peer: Member, pieces: Iterable[T]) -> Iterator[T]:
+    """Yield what ``peer`` gives; an error of its own is not one of the backend that takes."""
+    try:
+        yield from pieces
+    except E2IError as error:
+        raise _NotGivenError(f"{peer.name!r} did not give its rows away ({error})") from error

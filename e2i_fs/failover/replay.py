@@ -26,7 +26,7 @@ from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal, Missed
 from e2i_fs.failover.member import UNAVAILABLE, Member
-from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.failover.pool import DaemonPool, renew_after_fork
 from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.ops.records import Records
 from e2i_fs.telemetry.events import Event, ParityMoved, Replayed
@@ -80,7 +80,12 @@ class Recovery:
         self._clock = clock
         self._emit = emit
         self._pool = DaemonPool("e2i_fs recovery", max(1, len(members)))
-        self._locks = {member.name: threading.Lock() for member in members}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child: whoever was at it is in the parent."""
+        self._locks = {member.name: threading.Lock() for member in self._members}
         self._nudged: set[str] = set()
         self._closing = threading.Event()
         self._begun: dict[str, concurrent.futures.Future[None]] = {}
@@ -142,13 +147,11 @@ class Recovery:
             self._nudged.discard(member.name)
             self.catch_up(member, wait=0)
         except E2IError as error:
-            closed = (
-                self._closing.is_set()
-            )  # files that were closed under it are no fault: the journal knows what is left
-            _log.log(
-                logging.DEBUG if closed else logging.WARNING,
-                "backend %r could not be brought up to date: %s", member.name, error,
-            )  # fmt: skip
+            # Files that were closed under it are no fault: the journal knows what is left.
+            level = logging.DEBUG if self._closing.is_set() else logging.WARNING
+            _log.log(level, "backend %r could not be brought up to date: %s", member.name, error)
+        except Exception:  # a defect, in a thread that nobody waits for
+            _log.exception("bringing backend %r up to date ended with what is no error of e2i_fs", member.name)
 
     # ---- doing it -----------------------------------------------------------------------------------------
 
@@ -199,10 +202,12 @@ class Recovery:
                     fault: Fault = self._journal.quarantined(member.name).get(view, ("differs", ""))[0]
                     self._journal.quarantine(member.name, view, fault, "it is being rebuilt")
                     if from_sources:
-                        problem = self._called(member, partial(self._rebuilder.from_sources, member, view), limit=None)
+                        problem = self._called(
+                            member, partial(self._rebuilder.from_sources, member, view), self._config.run_deadline
+                        )
                     else:
                         problem = self._called(
-                            member, partial(self._rebuilder.rebuild, member, view, fault), limit=None
+                            member, partial(self._rebuilder.rebuild, member, view, fault), self._config.run_deadline
                         )
                     if problem is None:
                         done.append(view)
@@ -239,7 +244,9 @@ class Recovery:
             if (fault == "differs" and not asked) or (views is not None and view not in views):
                 continue  # rows that are wrong without a known cause are a person's to look at
             try:
-                problem = self._called(member, partial(self._rebuilder.rebuild, member, view, fault), limit=None)
+                problem = self._called(
+                    member, partial(self._rebuilder.rebuild, member, view, fault), self._config.run_deadline
+                )
             except UNAVAILABLE:
                 raise
             except E2IError as error:
@@ -275,7 +282,7 @@ class Recovery:
 
         try:
             before, reached, quarantines = self._called(
-                member, work, None if entry.is_run else self._config.write_deadline
+                member, work, self._config.run_deadline if entry.is_run else self._config.write_deadline
             )
         except UNAVAILABLE:
             raise
@@ -300,7 +307,7 @@ class Recovery:
             self._emit(ParityMoved(self._clock.now(), name, view, "lagging", "verified"))
         return 1
 
-    def _called(self, member: Member, work: Callable[[Backend], T], limit: float | None = 30.0) -> T:
+    def _called(self, member: Member, work: Callable[[Backend], T], limit: float = 30.0) -> T:
         """Call the backend, and tell its breaker how that ended. Raises `_StoppedError` while it is not called."""
         if self._closing.is_set():
             raise _StoppedError("the store is closed")
@@ -308,7 +315,7 @@ class Recovery:
         if permit is None:
             raise _StoppedError(f"backend {member.name!r} is not called while its breaker is {member.breaker.state}")
         try:
-            done = member.call(work, limit)
+            done = member.call(work, limit, writes=True)
         except UNAVAILABLE:
             member.breaker.failure(permit)
             raise

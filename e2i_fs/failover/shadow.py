@@ -16,7 +16,7 @@ from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
-from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.failover.pool import DaemonPool, renew_after_fork
 from e2i_fs.failover.replay import Recovery
 from e2i_fs.routing import Question
 
@@ -46,8 +46,13 @@ class Shadow:
         self._chance = chance
         self._budget = Budget(max(1.0, config.shadow_per_second), clock.monotonic, config.shadow_per_second)
         self._pool = DaemonPool("e2i_fs shadow", 1)
-        self._lock = threading.Lock()
+        self.renew()
+        renew_after_fork(self)
         self._counts: dict[str, Counter[str]] = {}
+
+    def renew(self) -> None:
+        """Begin anew in a forked child."""
+        self._lock = threading.Lock()
 
     def counts(self, backend: str) -> dict[str, int]:
         """Return how many comparisons with this backend matched, mismatched and were incomparable."""
@@ -78,18 +83,17 @@ class Shadow:
         value: Any,
         views: list[str],
     ) -> None:
-        if other.breaker.state is not Liveness.CLOSED:
+        if other.breaker.state is not Liveness.CLOSED or question.same is None or question.again is None:
             self._count(other, "incomparable")
             return
         before = self._stand(served, other, views)
         try:
-            theirs = question.answer(other.backend, catalog, query)
-            same = question.same is not None and question.same(value, theirs)
-            if not same and question.same is not None:
+            # Both for one moment: a row whose time comes between two moments is no difference.
+            same = question.same(value, question.again(other.backend, catalog, query, value))
+            if not same:
                 # Ask both again: a write may have come between the first two answers.
-                same = question.same(
-                    question.answer(served.backend, catalog, query), question.answer(other.backend, catalog, query)
-                )
+                value = question.answer(served.backend, catalog, query)
+                same = question.same(value, question.again(other.backend, catalog, query, value))
         except E2IError:
             self._count(other, "incomparable")
             return

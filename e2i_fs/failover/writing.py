@@ -123,14 +123,14 @@ class Writer:
         up to date in time, with ``wait`` also by whoever is at it.
         """
         view = entry.view
-        limit = None if entry.is_run else self._config.write_deadline
+        limit = self._config.run_deadline if entry.is_run else self._config.write_deadline
         if self._is_behind(member, view, seq):
             if taken:  # this one gets it in its turn
                 self._recovery.nudge(member)
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
-            patience = (limit or 60.0) if wait else 0
+            patience = min(limit, 60.0) if wait else 0
             self._recovery.catch_up(member, [view], limit=limit, wait=patience, rebuild=None)
             if self._is_behind(member, view, seq):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
@@ -150,7 +150,7 @@ class Writer:
             return value, before, backend.position(view).sequence, quarantines
 
         try:
-            value, before, reached, quarantines = member.call(work, limit)
+            value, before, reached, quarantines = member.call(work, limit, writes=True)
         except UNAVAILABLE:
             member.breaker.failure(permit)
             raise

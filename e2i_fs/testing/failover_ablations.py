@@ -13,8 +13,9 @@ from unittest import mock
 
 from e2i_fs.failover.facts import Facts
 from e2i_fs.failover.journal import Journal
+from e2i_fs.failover.reading import Reader, _refusal
 from e2i_fs.failover.replay import Recovery
-from e2i_fs.failover.router import Failover, _refusal
+from e2i_fs.failover.router import Failover
 from e2i_fs.failover.writing import Writer
 from e2i_fs.testing.failover_story import KINDS
 from e2i_fs.testing.faults import Faulty
@@ -123,12 +124,12 @@ ABLATIONS = (
     _made("losses not looked for", "a backend that lost its rows answers as before", "X-3 X-4 X-5", _rewriting((Recovery.look, "for view in views:", "for view in ():"))),
     _made(
         "a deadline for each", "each backend may use the whole deadline", "X-8",
-        _rewriting((Failover._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")), _READS,
+        _rewriting((Reader._try, "self._share(member, asked.limit - (begun - asked.started))", "asked.limit")), _READS,
     ),
-    _made("breakers ignored", "a backend is called though its breaker is open", "X-8", _rewriting((Failover._try, "if permit is None:", "if False:"))),
+    _made("breakers ignored", "a backend is called though its breaker is open", "X-8", _rewriting((Reader._try, "if permit is None:", "if False:"))),
     _made(
         "attempts forgotten", "the error that nobody may answer leaves out who was passed over", "X-9",
-        _rewriting((Failover._try, "attempts.append(Attempt(member.name, str(member.breaker.state)))", "None")), _READS,
+        _rewriting((Reader._try, "attempts.append(Attempt(member.name, str(member.breaker.state)))", "None")), _READS,
     ),
-    _made("strict ignored", "a strict read is answered degraded", "X-7", _rewriting((Failover._ask_all, "if question.strict:", "if False:"))),
+    _made("strict ignored", "a strict read is answered degraded", "X-7", _rewriting((Reader._ask_all, "if question.strict:", "if False:"))),
 )  # fmt: skip

@@ -138,3 +138,25 @@ def test_eight_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None
         assert process.exitcode == 0
     with fs.connect({"backend": "duckdb", "path": str(tmp_path)}) as store:
         assert [v.name for v in store.list_feature_views()] == [f"v{n}" for n in range(8)]
+
+
+def test_a_store_closed_while_another_thread_reads_lets_it_end_and_takes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB ends the process when its environment is closed under a transaction."""
+    from e2i_fs_duckdb import online
+
+    from e2i_fs.backend import OnlineRow
+
+    monkeypatch.setattr(online, "_PIECE", 1)
+    view = pair.view()
+    rows = online.OnlineRows(tmp_path, 2**24)
+    rows.write(1, view, [(i,) for i in range(3)], [OnlineRow(0, None, {})] * 3, at_us=10)
+    under_way = rows.copied(1)
+    next(under_way)
+    rows.close()
+    assert [keys for keys, _, _ in under_way] == [[(1,)], [(2,)]]
+    with pytest.raises(fs.BackendUnavailableError, match="closed"):
+        rows.read(1, [(0,)], at_us=10)
+    assert online._shared.open == {}
+    online.OnlineRows(tmp_path, 2**24).close()

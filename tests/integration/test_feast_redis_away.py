@@ -187,6 +187,95 @@ def test_a_redis_restarted_empty_does_not_say_that_nothing_was_there(feast: Any,
 
 
 @pytest.mark.rule("X-3", "X-4")
+def test_a_redis_back_with_an_older_snapshot_does_not_answer_from_it(feast: Any, redis: servers.RedisServer) -> None:
+    redis.keep()
+    assert write(feast, row(NOW - 5 * SECOND, 2)) == 1
+    before = feast.position("stats").sequence
+    redis.kill()
+    redis.go_back()
+    redis.start()
+    for _ in range(3):
+        with pytest.raises(BackendUnavailableError, match="1 of the 2 steps"):
+            read(feast)
+    assert feast.position("stats").sequence < before
+    # Also when a writer comes first, over whatever connection: its count tells, and goes on from there.
+    assert write(feast, row(NOW - 9 * SECOND, 7), key=(2,)) == 1
+    assert feast.position("stats").sequence < before
+    assert write(feast, row(NOW - 4 * SECOND, 3)) == 1
+    assert read(feast) == row(NOW - 4 * SECOND, 3)
+
+
+@pytest.mark.rule("X-3", "X-4")
+def test_rows_lost_under_an_open_connection_are_noticed_by_the_next_read_and_the_next_write(feast: Any) -> None:
+    before = feast.position("stats").sequence
+    feast.store._client.flushall()
+    with pytest.raises(BackendUnavailableError, match="0 of the 1 steps"):
+        read(feast)
+    assert feast.position("stats").sequence < before
+    assert write(feast, row(NOW, 2)) == 1
+    now = feast.position("stats").sequence
+    feast.store._client.flushall()
+    assert write(feast, row(NOW, 3)) == 1
+    assert feast.position("stats").sequence < now
+
+
+@pytest.mark.rule("X-3")
+def test_a_redis_that_evicts_any_key_is_refused(feast: Any) -> None:
+    client = feast.store._client
+    client.config_set("maxmemory", "100mb")
+    client.config_set("maxmemory-policy", "volatile-lru")  # takes keys with an expiry only: ours have none
+    client.connection_pool.disconnect()
+    assert read(feast) is not None
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.connection_pool.disconnect()
+    for call in (lambda: read(feast), lambda: write(feast, row(NOW, 2)), lambda: feast.ping(1.0)):
+        with pytest.raises(BackendUnavailableError, match="maxmemory-policy allkeys-lru"):
+            call()
+
+
+def test_a_redis_that_does_not_say_whether_it_evicts_is_used_with_a_warning(
+    feast: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    feast.store._client.execute_command("ACL", "SETUSER", "default", "-info")
+    feast.store._client.connection_pool.disconnect()
+    assert read(feast) is not None
+    assert "maxmemory-policy" in caplog.text
+
+
+@pytest.mark.rule("X-3", "X-4", "X-5")
+def test_failover_makes_a_primary_whole_whose_redis_came_back_with_an_older_snapshot(
+    redis: servers.RedisServer, tmp_path: Path
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    primary = {"name": "primary", "backend": "feast", "path": str(tmp_path / "feast"), "online_store": online}
+    standby = {"name": "standby", "backend": "duckdb", "path": str(tmp_path / "duckdb")}
+    clock = FakeClock(kit.NOW)
+    failover = {"shadow_rate": 0, "background": False}
+    with fs.connect({"backends": [primary, standby], "failover": failover}, clock=clock) as store:
+        store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])])
+
+        def put(x: int) -> None:
+            store.write("v", pa.table({"k": ["a"], "event_timestamp": [kit.NOW - timedelta(days=9 - x)], "x": [x]}))
+
+        def served() -> tuple[list[Any], str, bool]:
+            answer = store.get_online_features(["v:x"], [{"k": "a"}])
+            return answer.to_dict()["x"], answer.provenance.served_by, answer.provenance.degraded
+
+        put(1)
+        redis.keep()
+        put(2)
+        assert served() == ([2], "primary", False)
+        redis.kill()
+        redis.go_back()
+        redis.start()
+        for _ in range(4):
+            assert served() == ([2], "standby", False)
+            clock.advance(timedelta(seconds=20))
+        assert store.catch_up("primary")["primary"].rebuilt == ("v",)
+        assert served() == ([2], "primary", False)
+
+
+@pytest.mark.rule("X-3", "X-4")
 def test_failover_does_not_trust_a_primary_whose_redis_was_restarted_empty(
     redis: servers.RedisServer, tmp_path: Path
 ) -> None:

@@ -99,7 +99,7 @@ def test_a_database_that_is_down_moves_no_value_in(store: fs.FeatureStore) -> No
     view = fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=[fs.Field("trx", fs.Int64)], source=source)
     store.apply([view])  # R-3 checks the sources that can be reached
     asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
-    with pytest.raises(fs.BackendUnavailableError, match="127.0.0.1:1"):
+    with pytest.raises(fs.BackendDataError, match="127.0.0.1:1"):
         store.get_historical_features(asked, ["v:trx"])
 
 
@@ -165,3 +165,31 @@ def test_a_csv_value_that_is_what_is_declared_is_read(store, tmp_path: Path, tex
     asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
     (value,) = store.get_historical_features(asked, ["v:x"]).to_arrow()["x"].to_pylist()
     assert str(value).replace(" ", "T").replace("+00:00", "Z") == text
+
+
+@pytest.mark.rule("X-1", "X-2")
+def test_a_source_that_cannot_be_opened_counts_against_no_backend(tmp_path: Path) -> None:
+    """Every backend reads the same source: it is no sign of one being down, and other views go on."""
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        warehouse.execute("CREATE TABLE m (hcp_id TEXT, event_timestamp TIMESTAMPTZ, trx BIGINT)")
+    hcp = fs.Entity("hcp_id")
+    sourced = fs.FeatureView(
+        "sourced",
+        entities=[hcp],
+        schema=[fs.Field("trx", fs.Int64)],
+        source=fs.DuckDBSource(tmp_path / "w.duckdb", table="m"),
+    )
+    pushed = fs.FeatureView("pushed", entities=[hcp], schema=[fs.Field("x", fs.Int64)])
+    backends = [{"name": n, "backend": "duckdb", "path": str(tmp_path / n)} for n in ("primary", "standby")]
+    with fs.connect({"backends": backends, "failover": {"shadow_rate": 0}}) as store:
+        store.apply([sourced, pushed])
+        asked = pa.table({"hcp_id": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC"))})
+        store.write("pushed", asked.append_column("x", pa.array([1])))
+        (tmp_path / "w.duckdb").rename(tmp_path / "away")
+        for _ in range(7):
+            with pytest.raises(fs.BackendDataError, match=r"w\.duckdb"):
+                store.get_historical_features(asked, ["sourced:trx"])
+        assert [h.liveness for h in store.health()] == ["closed", "closed"]
+        answer = store.get_online_features(["pushed:x"], [{"hcp_id": "a"}])
+        assert (answer.to_dict()["x"], answer.provenance.served_by) == ([1], "primary")
+        assert store.write("pushed", asked.append_column("x", pa.array([2]))).applied == ("primary", "standby")

@@ -195,7 +195,8 @@ def test_rebuilding_makes_a_backend_whole(project: Path, cli: Command) -> None: 
     assert (told.json["not_whole"], told.json["error"]) == ([], None)
     assert cli("diff", "primary", "standby").code == 0
     assert "whole" in cli("rebuild", "standby", "--view", VIEW).out
-    assert cli("rebuild", "standby", "--from-sources").code == 0
+    refused = cli("rebuild", "standby", "--from-sources")  # not while it can be a copy of one that has everything
+    assert (refused.code, "copy of 'primary'" in refused.err) == (2, True)
 
 
 @pytest.mark.rule("X-4")

@@ -586,3 +586,10 @@ def test_a_training_set_moves_only_between_backends_of_one_certificate_level(
             ask(pair.store, [("a", at(1))])
         assert [a.backend for a in caught.value.attempts] == ["primary", "standby"]
         assert pair.online().provenance.served_by == "standby"  # a lookup is not a training set
+
+
+def test_a_backend_is_not_opened_again_by_what_is_under_way_when_the_store_is_closed(pair) -> None:
+    member = pair.store._router._members[0]
+    pair.store.close()
+    with pytest.raises(fs.BackendUnavailableError, match="closed"):
+        member.call(lambda backend: backend.definitions(), None)

@@ -89,8 +89,8 @@ def test_a_hedged_read_never_gets_the_answer_of_a_backend_that_is_behind(slow) -
 @pytest.mark.rule("X-8")
 def test_extra_reads_keep_to_their_budget(slow) -> None:
     pair, primary = slow
-    router = pair.store._router
-    router._hedge._config = router._hedge._config.model_copy(update={"ratio": 0.25})
+    hedge = pair.store._router._reader._hedge
+    hedge._config = hedge._config.model_copy(update={"ratio": 0.25})
     answers = []
     for _ in range(8):
         primary.go.clear()

@@ -490,7 +490,7 @@ def test_a_replayed_run_that_meets_another_waits_for_later(several, monkeypatch)
     monkeypatch.setattr(Ledger, "run_lock", lambda self, backend, view, timeout: run_lock(self, backend, view, 0.01))
     with run_lock(store._ledger, "standby", "v", 1.0):  # what a long materialisation of another process holds
         caught_up = store.catch_up("standby")["standby"]
-        assert (caught_up.done, caught_up.quarantined) == (False, ())
+        assert (caught_up.done, caught_up.diverged) == (False, ())
     assert store.catch_up("standby")["standby"].done
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
+from e2i_fs.entries import Entry
 from tests.kit import NOW, at, batch, values, view
 from tests.kit import ask as ask_history
 from tests.unit.test_rules_failover import KEYS, REF, connect
@@ -282,3 +283,99 @@ def test_a_backend_taken_out_by_hand_is_not_called_and_catches_up_after(pair, cl
     assert served(pair) == ([2], "primary", False)
     with pytest.raises(fs.RequestError, match="Did you mean"):
         pair.store.isolate("primry")
+
+
+# ---- rows made anew: what may come in between -----------------------------------------------------------------
+
+
+@pytest.mark.rule("X-5")
+def test_a_rebuild_whose_writes_go_from_the_journal_meanwhile_is_none(pair, monkeypatch) -> None:
+    for n in (2, 3):
+        pair.store.write("hcp_stats", batch(("a", at(n), n)))
+    router = pair.store._router
+    pair.store.isolate("standby")
+    kept = router.journal.history
+
+    def let_go_of_one(view):
+        found = kept(view)
+        with router.journal._records.transaction() as db:
+            db.execute("UPDATE entries SET payload = NULL WHERE seq = ?", (found[1],))
+        return found
+
+    monkeypatch.setattr(router.journal, "history", let_go_of_one)
+    done = pair.store.rebuild("primary")
+    assert done.rebuilt == () and done.diverged == ("hcp_stats",)
+    pair.store.release("standby")
+    assert served(pair) == ([3], "standby", False)
+
+
+@pytest.mark.rule("X-3", "X-5")
+def test_a_rebuild_from_the_journal_leaves_a_write_that_is_under_way(pair) -> None:
+    """It may yet be said not to be done."""
+    journal = pair.store._router.journal
+    pair.store.isolate("standby")
+    rows = pa.table(
+        {"hcp_id": ["a"], "event_timestamp": pa.array([at(5)], pa.timestamp("us", "UTC")), "trx_count": [5]}
+    )
+    seq, _ = journal.begin(Entry("hcp_stats", "write", "write:k", "c", {}, rows), ["primary", "standby"])
+    assert pair.store.rebuild("primary").rebuilt == ("hcp_stats",)
+    assert journal.facts().pending("primary", "hcp_stats")
+    journal.end("hcp_stats", seq)
+    journal.forget("hcp_stats", seq)
+    assert served(pair) == ([1], "primary", False)
+
+
+@pytest.mark.rule("X-4")
+def test_a_rebuild_cut_short_after_it_dropped_the_view_can_be_done_again(pair, clock) -> None:
+    pair.primary.break_("apply", after=True)
+    assert pair.store.rebuild("primary").error
+    pair.primary.heal()
+    clock.advance(timedelta(minutes=10))
+    assert served(pair) == ([1], "standby", False)
+    assert pair.store.rebuild("primary").error is None
+    assert served(pair) == ([1], "primary", False)
+
+
+@pytest.mark.rule("X-4")
+def test_a_backend_that_cannot_be_copied_after_all_leaves_the_journal(pair, monkeypatch) -> None:
+    def unreadable(view):
+        raise fs.BackendDataError("Half a row.")
+        yield
+
+    monkeypatch.setattr(pair.standby.inner, "online_rows", unreadable)
+    assert pair.store.rebuild("primary").rebuilt == ("hcp_stats",)
+    assert served(pair) == ([1], "primary", False)
+
+
+@pytest.mark.rule("X-4")
+def test_a_key_of_any_length_is_copied(tmp_path, clock) -> None:
+    with connect(tmp_path, clock, "duckdb", journal={"max_bytes": 2**16}).store as store:
+        store.apply([view(tmp_path, [])])
+        store.write("hcp_stats", batch(("k" * 600, at(2), 2), ("b", at(2), 3)))
+        store._ledger.records.query("DELETE FROM complete")  # the journal does not have everything
+        assert store.rebuild("primary").rebuilt == ("hcp_stats",)
+        store.isolate("standby")
+        assert store.get_online_features([REF], [{"hcp_id": "k" * 600}, {"hcp_id": "b"}]).to_dict()["trx_count"] == [
+            2,
+            3,
+        ]
+
+
+@pytest.mark.rule("X-3")
+def test_nothing_is_made_anew_from_sources_while_another_backend_has_everything(pair) -> None:
+    with pytest.raises(fs.UnsupportedError, match="as a copy of 'standby'"):
+        pair.store.rebuild("primary", from_sources=True)
+    assert served(pair) == ([1], "primary", False)
+    pair.store.isolate("standby")
+    assert pair.store.rebuild("primary", from_sources=True).rebuilt == ("hcp_stats",)
+
+
+@pytest.mark.rule("X-4")
+def test_rows_are_not_dropped_when_their_source_cannot_be_read_again(pair, tmp_path) -> None:
+    pair.store.isolate("standby")
+    for file in tmp_path.glob("*.parquet"):
+        file.rename(tmp_path / "away")
+    done = pair.store.rebuild("primary")
+    assert done.rebuilt == () and "parquet" in done.error
+    pair.store.readmit("primary")
+    assert served(pair) == ([1], "primary", False)

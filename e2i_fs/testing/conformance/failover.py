@@ -29,7 +29,7 @@ __all__ = ["FailoverTests"]
 _NEVER = 1_000_000
 _SECONDS = 30.0
 _CONFIG = FailoverConfig(
-    deadline=_SECONDS, historical_deadline=_SECONDS, write_deadline=_SECONDS, shadow_rate=0.0, shadow_per_second=1.0,
+    deadline=_SECONDS, historical_deadline=_SECONDS, write_deadline=_SECONDS, run_deadline=_SECONDS, shadow_rate=0.0, shadow_per_second=1.0,
     workers=4, background=False, historical_any_level=True,
     breaker=BreakerConfig(failures=_NEVER, rate=1.0, calls=_NEVER, window=1.0, open_for=1.0, longest=1.0, jitter=0.0, successes=1),
 )  # fmt: skip
