@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         RequestError,
         RunOverlapError,
         SchemaMismatchError,
+        StateKeyError,
+        StateKeyError,
         ThrottledError,
         UnknownBackendError,
         UnknownFeatureError,
@@ -95,7 +97,7 @@ _HOMES = {
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
         "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
-        "SchemaMismatchError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+        "SchemaMismatchError StateKeyError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
     ),
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
@@ -185,6 +187,7 @@ __all__ = [
     "RunOverlapError",
     "SQLSource",
     "SchemaMismatchError",
+    "StateKeyError",
     "String",
     "Struct",
     "ThrottledError",

@@ -5,7 +5,8 @@
     E2IError
     ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
-    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError
+    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError,
+    │                    StateKeyError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
     ├ RunOverlapError
@@ -53,6 +54,7 @@ __all__ = [
     "RequestError",
     "RunOverlapError",
     "SchemaMismatchError",
+    "StateKeyError",
     "ThrottledError",
     "UnknownBackendError",
     "UnknownFeatureError",
@@ -111,6 +113,10 @@ class InvalidBatchError(RequestError):
         self.problems: tuple[str, ...] = tuple(problems)
         more = [f"and {len(self.problems) - 20} more, all in .problems"] if len(self.problems) > 20 else []
         super().__init__("\n  - ".join([message, *self.problems[:20], *more]))
+
+
+class StateKeyError(RequestError, LookupError):
+    """A graph's state lacks a key that a node of `e2i_fs.agents` reads or writes."""
 
 
 class ConfigError(E2IError, ValueError):
