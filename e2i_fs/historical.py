@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,12 @@ from e2i_fs.frames import Frame
 from e2i_fs.keys import key_column
 from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.pit.engine import point_in_time, typed_column
-from e2i_fs.pit.explain import Explanation, explain_row
+from e2i_fs.pit.explain import Explanation, every_row, explain_row
 from e2i_fs.pit.times import column_to_us
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus
 
-__all__ = ["EntityFrame", "Retrieved", "explain", "retrieve"]
+__all__ = ["EntityFrame", "Evidence", "Retrieved", "retrieve"]
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
@@ -153,16 +153,32 @@ def _native(
     return pa.table([found.column("e").cast(pa.int64()), *columns], names=wanted)
 
 
-def explain(
-    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge, row: int
-) -> dict[str, Explanation]:
-    """Return why entity row ``row`` got its answer, for each stored view of the request."""
-    explained = {}
-    for name in request.views:
-        view, join_keys = catalog.view(name), catalog.join_keys(name)
-        keyed = entities.keyed(join_keys, slice(row, row + 1))
-        explained[name] = explain_row(keyed, view, join_keys, _scan(backend, name, view.features, keyed), knowledge)
-    return explained
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on, for whoever asks why: the backend that gave it, what was asked, and how."""
+
+    backend: Callable[[], Backend]
+    catalog: Catalog
+    request: Request
+    entities: EntityFrame
+    knowledge: Knowledge
+
+    def explain(self, row: int) -> dict[str, Explanation]:
+        """Return why entity row ``row`` got its answer, for each stored view of the request."""
+        explained = {}
+        for name in self.request.views:
+            view, join_keys = self.catalog.view(name), self.catalog.join_keys(name)
+            keyed = self.entities.keyed(join_keys, slice(row, row + 1))
+            parts = _scan(self.backend(), name, view.features, keyed)
+            explained[name] = explain_row(keyed, view, join_keys, parts, self.knowledge)
+        return explained
+
+    def history(self, view: str, *, everyone: bool = False) -> pa.Table:
+        """Return the rows of history of the keys asked about, or of all, those that no entity row may see too."""
+        found, join_keys = self.catalog.view(view), self.catalog.join_keys(view)
+        keys = None if everyone else self.entities.keyed(join_keys).drop_columns(["t"])
+        parts = self.backend().scan(view, list(found.features), keys=keys)
+        return every_row(keys, found, join_keys, parts)
 
 
 def _scan(backend: Backend, view: str, columns: Mapping[str, Any], keyed: pa.Table) -> Sequence[ScanPart]:

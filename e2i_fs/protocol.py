@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from e2i_fs.catalog import Definition, Plan
     from e2i_fs.definitions import Entity, FeatureService, FeatureView
+    from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.ops.statistics import FeatureStatistics
@@ -87,6 +88,10 @@ class FeatureStore(Protocol):
 
     def list_feature_views(self) -> list[FeatureView]:
         """Return the registered feature views."""
+        ...
+
+    def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Return the registered on-demand views."""
         ...
 
     def list_feature_services(self) -> list[FeatureService]:
@@ -184,6 +189,10 @@ class AsyncFeatureStore(Protocol):
 
     async def list_feature_views(self) -> list[FeatureView]:
         """Return the registered feature views."""
+        ...
+
+    async def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Return the registered on-demand views."""
         ...
 
     async def list_feature_services(self) -> list[FeatureService]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from e2i_fs.frames import Frame
+    from e2i_fs.historical import Evidence
     from e2i_fs.pit.explain import Explanation
 
 __all__ = ["Attempt", "FeatureStatus", "HistoricalResult", "OnlineResult", "Provenance"]
@@ -100,11 +101,11 @@ class HistoricalResult:
         codes: Mapping[str, pa.ChunkedArray],
         events: Mapping[str, pa.ChunkedArray],
         provenance: Provenance,
-        explain: Callable[[int], Mapping[str, Explanation]],
+        evidence: Evidence,
     ) -> None:
         self._frame = frame
         self._columns = columns
-        self._explain = explain
+        self._evidence = evidence
         self.provenance = provenance
         self.statuses: Mapping[str, list[FeatureStatus]] = _Lazy(
             {ref: lambda c=c: [STATUSES[code] for code in c.to_pylist()] for ref, c in codes.items()}  # type: ignore[misc]
@@ -149,7 +150,16 @@ class HistoricalResult:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"explain(row={row}): the result has rows 0 to {len(self) - 1}.")
-        return self._explain(row)
+        return self._evidence.explain(row)
+
+    def history(self, view: str, *, everyone: bool = False) -> pa.Table:
+        """Return the rows of history of the keys asked about: what `explain` tells of one entity row, for all of them.
+
+        Those that no entity row may see are there too (P-1 to P-3), in no order. The columns are ``k0..`` (the join
+        keys), ``e`` and ``c`` (event and created time, int64 µs since 1970 or None), ``v0..`` (all fields in schema
+        order, in their dtypes). ``everyone`` gives the rows of all keys. Raises `UnknownFeatureError`.
+        """
+        return self._evidence.history(view, everyone=everyone)
 
 
 class OnlineResult:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -72,7 +73,8 @@ class Store:
             raise BackendUnavailableError("This store is closed. Open it again with connect.")
         return self._through
 
-    def _emit(self, make: Callable[[datetime], Event]) -> None:
+    def emit(self, make: Callable[[datetime], Event]) -> None:
+        """Tell every observer of the event that ``make`` makes of the store's own time (G-5)."""
         if self._plugins.has_observers:
             self._plugins.emit(make(self._clock.now()))
 
@@ -104,7 +106,7 @@ class Store:
             return changed
 
         self._router.change(change)
-        self._emit(lambda at: Applied(at, plan))
+        self.emit(lambda at: Applied(at, plan))
         return plan
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
@@ -122,7 +124,7 @@ class Store:
             return changed
 
         self._router.change(change, removed=(self._router.catalog().kind_of(name, kind), name))
-        self._emit(lambda at: Applied(at, plan))
+        self.emit(lambda at: Applied(at, plan))
         return plan
 
     def list_entities(self) -> list[Entity]:
@@ -169,7 +171,7 @@ class Store:
         asked, `BackendError`, or `FailoverError`.
         """
         from e2i_fs.backend import Knowledge
-        from e2i_fs.historical import EntityFrame, explain, retrieve
+        from e2i_fs.historical import EntityFrame, Evidence, retrieve
         from e2i_fs.historical import Retrieved as Columns
         from e2i_fs.pit.times import moment_to_us
         from e2i_fs.request import Request, resolve
@@ -195,13 +197,10 @@ class Store:
             (_newest(column) for column in result.events.values()), default=None, key=lambda e: -1 if e is None else e
         )
         provenance = self._with_age(answered, newest)
-
-        def explained(row: int) -> Mapping[str, Any]:
-            backend = self._router.backend(answered.backend)
-            return explain(backend, answered.catalog, answered.query, entities, knowledge, row)
-
+        ask = partial(self._router.backend, answered.backend)
+        evidence = Evidence(ask, answered.catalog, answered.query, entities, knowledge)
         self._told("historical", answered, len(entities.times), begun)
-        return HistoricalResult(entities.frame, result.columns, result.codes, result.events, provenance, explained)
+        return HistoricalResult(entities.frame, result.columns, result.codes, result.events, provenance, evidence)
 
     def get_online_features(
         self,
@@ -244,7 +243,7 @@ class Store:
     def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
         p = answered.provenance
         took = self._clock.monotonic() - begun
-        self._emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
+        self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -277,7 +276,7 @@ class Store:
 
     def _write(self, catalog: Catalog, view: str, table: Any, to: Target, key: str | None) -> WriteReceipt:
         receipt = write_table(self._router, catalog, catalog.view(view), table, to, key, self._perform)
-        self._emit(lambda at: Written(at, view, receipt.rows, to))
+        self.emit(lambda at: Written(at, view, receipt.rows, to))
         return receipt
 
     def _limits(self) -> Limits:
@@ -350,7 +349,7 @@ class Store:
                         outcome.error,  # type: ignore[arg-type]
                     )
                 runs.append(run)
-                self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
+                self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[Any]:
@@ -378,7 +377,7 @@ class Store:
                 name, status, age, newest, limit, position.rows, now, answered.backend, answered.provenance.degraded
             )
             if status is not FreshnessStatus.FRESH:
-                self._emit(lambda at, r=reports[name]: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+                self.emit(lambda at, r=reports[name]: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
         return reports
 
     def statistics(self, feature: str) -> Any:
