@@ -67,7 +67,6 @@ if TYPE_CHECKING:
         RunOverlapError,
         SchemaMismatchError,
         StateKeyError,
-        StateKeyError,
         ThrottledError,
         UnknownBackendError,
         UnknownFeatureError,

@@ -7,7 +7,7 @@ worker thread; where the store is an asynchronous one, each call of it goes back
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,7 @@ from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
 if TYPE_CHECKING:
     from e2i_fs.catalog import Definition, Plan
     from e2i_fs.definitions import Entity, FeatureService, FeatureView
+    from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.ops.statistics import FeatureStatistics
@@ -59,7 +60,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     return await anyio.to_thread.run_sync(marked)
 
 
-def on_loop(call: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+def on_loop(call: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
     """Return what ``await call(...)`` gives on the loop that `in_thread` was called from.
 
     Raises `UnsupportedError` in any other thread, for there is no loop to await it on.
@@ -149,6 +150,9 @@ class _OnLoop:
 
     def list_feature_views(self) -> list[FeatureView]:
         return on_loop(self._store.list_feature_views)
+
+    def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return on_loop(self._store.list_on_demand_feature_views)
 
     def list_feature_services(self) -> list[FeatureService]:
         return on_loop(self._store.list_feature_services)

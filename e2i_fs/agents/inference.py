@@ -74,7 +74,9 @@ def infer(column: pa.ChunkedArray) -> tuple[DType, str]:
     if pa.types.is_uint64(given):
         top = pc.max(column).as_py()
         if top is not None and top > 2**63 - 1:
-            raise AmbiguousError(f"it holds {top}, which no Int64 holds; a Float64 would round it and text would not count")
+            raise AmbiguousError(
+                f"it holds {top}, which no Int64 holds; a Float64 would round it and text would not count"
+            )
         return Int64, "uint64, and every value fits"
     if pa.types.is_timestamp(given):
         zone = f"in the zone {given.tz}, converted to UTC" if given.tz else "without a zone, read as UTC"

@@ -113,15 +113,14 @@ class _Reading:
 
     def entities(self, registered: Mapping[str, Entity]) -> list[Entity]:
         """Return the entities, the registered ones as they are."""
-        made = []
         given = self.spec.entities
-        names: Sequence[Entity | str] = list(given) if isinstance(given, Mapping) else given
-        for entity in names:
-            if isinstance(entity, str):
-                columns = given[entity] if isinstance(given, Mapping) else None
-                entity = self._entity(entity, columns, registered)
-            if entity is not None:
-                made.append(entity)
+        columns = given if isinstance(given, Mapping) else {}
+        named: Sequence[Entity | str] = list(given)
+        found = [
+            entity if isinstance(entity, Entity) else self._entity(entity, columns.get(entity), registered)
+            for entity in named
+        ]
+        made = [entity for entity in found if entity is not None]
         for entity in made:
             for key, dtype in entity.keys.items():
                 if self._there(key, f"the join key of entity {entity.name!r}"):
@@ -220,7 +219,9 @@ class _Reading:
             try:
                 dtype, why = infer(column)
             except AmbiguousError as error:
-                self.problems.append(f"column {name!r}: {error}. Say it with dtypes={{{name!r}: ...}}, or ignore the column")
+                self.problems.append(
+                    f"column {name!r}: {error}. Say it with dtypes={{{name!r}: ...}}, or ignore the column"
+                )
                 return None
             if whole_floats(column):
                 self.warnings.append(
@@ -247,7 +248,9 @@ def _twice(batch: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]) -
     twice = counted.filter(pc.greater(counted.column("count_all"), 1))
     for row in twice.slice(0, 5).to_pylist():
         key = ", ".join(f"{name}={row[name]!r}" for name in join_keys)
-        when = " and ".join(f"{name} {row[name].isoformat() if row[name] else None}" for name in columns[len(join_keys) :])
+        when = " and ".join(
+            f"{name} {row[name].isoformat() if row[name] else None}" for name in columns[len(join_keys) :]
+        )
         yield f"{row['count_all']} rows have {key} at {when}: which of them is true cannot be told. Keep one of them"
     if len(twice) > 5:
         yield f"and {len(twice) - 5} more keys are there twice at one time"

@@ -69,7 +69,9 @@ class FeatureSpec:
         dtypes = {name: check_dtype(dtype, f"{where}: dtypes[{name!r}]") for name, dtype in self.dtypes.items()}
         object.__setattr__(self, "dtypes", FrozenMap(dtypes))
         if self.source is not None and (isinstance(self.source, PushSource) or not isinstance(self.source, Source)):
-            raise DefinitionError(f"{where}: source is {self.source!r}; give a stored source. A push source goes to push=.")
+            raise DefinitionError(
+                f"{where}: source is {self.source!r}; give a stored source. A push source goes to push=."
+            )
         if self.push is not None and not isinstance(self.push, str | PushSource):
             raise DefinitionError(f"{where}: push is {self.push!r}; give a name or a PushSource.")
         if self.timestamp_column == self.created_column:
@@ -123,6 +125,8 @@ def _entities(
     for name, columns in given.items():
         columns = [columns] if isinstance(columns, str) else columns
         if not columns or not all(isinstance(c, str) for c in columns):
-            raise DefinitionError(f"{where}: entity {name!r} has the key columns {columns!r}; name at least one column.")
+            raise DefinitionError(
+                f"{where}: entity {name!r} has the key columns {columns!r}; name at least one column."
+            )
         made[name] = tuple(columns)
     return FrozenMap(made)
