@@ -1,0 +1,71 @@
+"""Is this data fit to register, to train on, to serve? Reports, baselines, drift, leakage and the gate over them.
+
+The names below are the public ones; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e2i_fs.errors import QualityGateBlockedError
+    from e2i_fs.quality.expectations import (
+        Expectation,
+        at_most,
+        has_dtype,
+        in_range,
+        in_set,
+        matches,
+        not_null,
+        row_count_between,
+        unique,
+    )
+    from e2i_fs.quality.gate import GateDecision, QualityGate
+    from e2i_fs.quality.judging import ExpectationResult
+    from e2i_fs.quality.outcome import Outcome
+    from e2i_fs.quality.profile import ColumnProfile
+    from e2i_fs.quality.report import QCReport
+
+_HOMES = {
+    "errors": "QualityGateBlockedError",
+    "quality.expectations": "Expectation at_most has_dtype in_range in_set matches not_null row_count_between unique",
+    "quality.gate": "GateDecision QualityGate",
+    "quality.judging": "ExpectationResult",
+    "quality.outcome": "Outcome",
+    "quality.profile": "ColumnProfile",
+    "quality.report": "QCReport",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "ColumnProfile",
+    "Expectation",
+    "ExpectationResult",
+    "GateDecision",
+    "Outcome",
+    "QCReport",
+    "QualityGate",
+    "QualityGateBlockedError",
+    "at_most",
+    "has_dtype",
+    "in_range",
+    "in_set",
+    "matches",
+    "not_null",
+    "row_count_between",
+    "unique",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=import_module(__name__))
+    value = getattr(import_module(f"e2i_fs.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
