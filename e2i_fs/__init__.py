@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         E2IError,
         FailoverError,
         FeatureNameCollisionError,
+        HoldoutLockedError,
         InvalidBatchError,
         InvalidEntityFrameError,
         InvalidTimestampError,
@@ -63,9 +64,11 @@ if TYPE_CHECKING:
         NoEligibleBackendError,
         PluginLoadError,
         QualityGateBlockedError,
+        ReceiptError,
         RequestError,
         RunOverlapError,
         SchemaMismatchError,
+        SplitError,
         ThrottledError,
         UnknownBackendError,
         UnknownFeatureError,
@@ -93,9 +96,9 @@ _HOMES = {
     "errors": (
         "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
-        "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
-        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
-        "SchemaMismatchError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+        "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
+        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
+        "RunOverlapError SchemaMismatchError SplitError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
     ),
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
@@ -155,6 +158,7 @@ __all__ = [
     "FreshnessReport",
     "FreshnessStatus",
     "HistoricalResult",
+    "HoldoutLockedError",
     "Int32",
     "Int64",
     "InvalidBatchError",
@@ -180,11 +184,13 @@ __all__ = [
     "Provenance",
     "PushSource",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RequestSource",
     "RunOverlapError",
     "SQLSource",
     "SchemaMismatchError",
+    "SplitError",
     "String",
     "Struct",
     "ThrottledError",

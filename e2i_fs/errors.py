@@ -5,7 +5,8 @@
     E2IError
     ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
-    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError
+    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError,
+    │                    SplitError, HoldoutLockedError, ReceiptError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
     ├ RunOverlapError
@@ -41,6 +42,7 @@ __all__ = [
     "E2IError",
     "FailoverError",
     "FeatureNameCollisionError",
+    "HoldoutLockedError",
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
@@ -50,9 +52,11 @@ __all__ = [
     "NoEligibleBackendError",
     "PluginLoadError",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RunOverlapError",
     "SchemaMismatchError",
+    "SplitError",
     "ThrottledError",
     "UnknownBackendError",
     "UnknownFeatureError",
@@ -111,6 +115,18 @@ class InvalidBatchError(RequestError):
         self.problems: tuple[str, ...] = tuple(problems)
         more = [f"and {len(self.problems) - 20} more, all in .problems"] if len(self.problems) > 20 else []
         super().__init__("\n  - ".join([message, *self.problems[:20], *more]))
+
+
+class SplitError(RequestError):
+    """Rows that cannot be split as asked; the message says what can be had."""
+
+
+class HoldoutLockedError(RequestError):
+    """The holdout was touched before it was asked for by name."""
+
+
+class ReceiptError(RequestError):
+    """A training receipt that is not whole: its rows are missing, or it is not what was written."""
 
 
 class ConfigError(E2IError, ValueError):
