@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         E2IError,
         FailoverError,
         FeatureNameCollisionError,
+        HoldoutLockedError,
         InvalidBatchError,
         InvalidEntityFrameError,
         InvalidTimestampError,
@@ -63,9 +64,11 @@ if TYPE_CHECKING:
         NoEligibleBackendError,
         PluginLoadError,
         QualityGateBlockedError,
+        ReceiptError,
         RequestError,
         RunOverlapError,
         SchemaMismatchError,
+        SplitError,
         StateKeyError,
         ThrottledError,
         UnknownBackendError,
@@ -94,9 +97,10 @@ _HOMES = {
     "errors": (
         "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
-        "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
-        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
-        "SchemaMismatchError StateKeyError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+        "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
+        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
+        "RunOverlapError SchemaMismatchError SplitError StateKeyError ThrottledError UnknownBackendError UnknownFeatureError "
+        "UnsupportedError"
     ),
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
@@ -156,6 +160,7 @@ __all__ = [
     "FreshnessReport",
     "FreshnessStatus",
     "HistoricalResult",
+    "HoldoutLockedError",
     "Int32",
     "Int64",
     "InvalidBatchError",
@@ -181,11 +186,13 @@ __all__ = [
     "Provenance",
     "PushSource",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RequestSource",
     "RunOverlapError",
     "SQLSource",
     "SchemaMismatchError",
+    "SplitError",
     "StateKeyError",
     "String",
     "Struct",

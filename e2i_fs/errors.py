@@ -6,7 +6,7 @@
     ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
     │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError,
-    │                    StateKeyError
+    │                    SplitError, HoldoutLockedError, ReceiptError, StateKeyError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
     ├ RunOverlapError
@@ -43,6 +43,7 @@ __all__ = [
     "E2IError",
     "FailoverError",
     "FeatureNameCollisionError",
+    "HoldoutLockedError",
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
@@ -52,9 +53,11 @@ __all__ = [
     "NoEligibleBackendError",
     "PluginLoadError",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RunOverlapError",
     "SchemaMismatchError",
+    "SplitError",
     "StateKeyError",
     "ThrottledError",
     "UnknownBackendError",
@@ -116,6 +119,18 @@ class InvalidBatchError(RequestError):
         super().__init__("\n  - ".join([message, *self.problems[:20], *more]))
 
 
+class SplitError(RequestError):
+    """Rows that cannot be split as asked; the message says what can be had."""
+
+
+class HoldoutLockedError(RequestError):
+    """The holdout was touched before it was asked for by name."""
+
+
+class ReceiptError(RequestError):
+    """A training receipt that is not whole: its rows are missing, or it is not what was written."""
+
+
 class StateKeyError(RequestError, LookupError):
     """A graph's state lacks a key that a node of `e2i_fs.agents` reads or writes."""
 
@@ -160,7 +175,6 @@ class QualityGateBlockedError(E2IError):
         reasons = () if decision is None else decision.reasons
         more = [f"and {len(reasons) - 20} more, all in .decision.reasons"] if len(reasons) > 20 else []
         super().__init__("\n  - ".join([f"{message}:" if reasons else message, *reasons[:20], *more]))
-
 
 
 class BackendError(E2IError):

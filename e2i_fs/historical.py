@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from e2i_fs.backend import Backend, Knowledge, NativePointInTime, ScanPart
 from e2i_fs.catalog import Catalog
+from e2i_fs.clock import from_us
+from e2i_fs.config import Config
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidEntityFrameError, InvalidTimestampError
@@ -21,9 +24,10 @@ from e2i_fs.pit.engine import point_in_time, typed_column
 from e2i_fs.pit.explain import Explanation, every_row, explain_row
 from e2i_fs.pit.times import column_to_us
 from e2i_fs.request import Request
-from e2i_fs.results import STATUSES, FeatureStatus
+from e2i_fs.results import STATUSES, Asked, FeatureStatus
+from e2i_fs.routing import Answered
 
-__all__ = ["EntityFrame", "Evidence", "Retrieved", "retrieve"]
+__all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "newest_event", "retrieve"]
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
@@ -35,6 +39,7 @@ class EntityFrame:
     frame: Frame
     times: pa.ChunkedArray
     reject_naive: bool = False
+    timestamp_column: str = "event_timestamp"
 
     @classmethod
     def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool) -> EntityFrame:
@@ -54,7 +59,7 @@ class EntityFrame:
             raise InvalidTimestampError(
                 f"entity_df, column {timestamp_column!r}, row {row}: the time is missing. Every entity row needs one (T-3)."
             )
-        return cls(frame, times, reject_naive)
+        return cls(frame, times, reject_naive, timestamp_column)
 
     def require(self, request: Request) -> None:
         """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
@@ -179,6 +184,41 @@ class Evidence:
         keys = None if everyone else self.entities.keyed(join_keys).drop_columns(["t"])
         parts = self.backend().scan(view, list(found.features), keys=keys)
         return every_row(keys, found, join_keys, parts)
+
+
+def asked_of(
+    answered: Answered[Request, Retrieved],
+    entities: EntityFrame,
+    knowledge: Knowledge,
+    config: Config,
+    full_feature_names: bool,
+    *,
+    at: datetime,
+) -> Asked:
+    """Return what was asked and who answered, for whoever wants to ask it again."""
+    request = answered.query
+    kinds = {backend.name: backend.kind for backend in config.backends}
+    return Asked(
+        refs=tuple(o.ref for o in request.outputs),
+        names=tuple(o.name for o in request.outputs),
+        dtypes=tuple(o.field.dtype for o in request.outputs),
+        labels=tuple(o.ref for o in request.outputs if o.field.role == "label"),
+        join_keys=request.join_keys,
+        columns=request.columns,
+        timestamp_column=entities.timestamp_column,
+        times=entities.times,
+        full_feature_names=full_feature_names,
+        filter_by_created_timestamp=knowledge.filter_by_created,
+        as_of=None if knowledge.as_of_us is None else from_us(knowledge.as_of_us),
+        backend_kind=kinds.get(answered.backend, answered.backend),
+        at=at,
+    )
+
+
+def newest_event(found: Retrieved) -> int | None:
+    """Return the newest event time of an answer, None where it has none."""
+    newest = [pc.max(column).as_py() for column in found.events.values()]
+    return max((e for e in newest if e is not None), default=None)
 
 
 def _scan(backend: Backend, view: str, columns: Mapping[str, Any], keyed: pa.Table) -> Sequence[ScanPart]:

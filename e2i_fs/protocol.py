@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import PushSource
@@ -114,6 +115,10 @@ class FeatureStore(Protocol):
         """Return statistics of one feature over its history."""
         ...
 
+    def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make a training set again and say whether it is identical, or what differs."""
+        ...
+
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Return the health of every backend."""
         ...
@@ -213,6 +218,10 @@ class AsyncFeatureStore(Protocol):
 
     async def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of one feature over its history."""
+        ...
+
+    async def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make a training set again and say whether it is identical, or what differs."""
         ...
 
     async def health(self, deadline: float = 1.0) -> list[BackendHealth]:

@@ -55,6 +55,15 @@ class Request:
                     f"Pass full_feature_names=True to get {output.view}__{output.field.name}, or rename the column (P-9)."
                 )
 
+    def check_created(self, catalog: Catalog) -> None:
+        """Raise `RequestError` if a view has no created time: what was known when cannot be told of it (P-3)."""
+        for name in self.views:
+            if catalog.views[name].created_column is None:
+                raise RequestError(
+                    f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
+                    "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
+                )
+
     def check_case(self, inputs: Iterable[str]) -> None:
         """Raise `FeatureNameCollisionError` if two columns differ only by case, which DuckDB would rename (P-9)."""
         seen: dict[str, str] = {}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog, Definition, Plan
@@ -25,6 +25,9 @@ from e2i_fs.routing import Answered, BackendHealth, Question, Router
 from e2i_fs.sources import PushSource
 from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
+
+if TYPE_CHECKING:
+    from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
 
@@ -171,7 +174,7 @@ class Store:
         asked, `BackendError`, or `FailoverError`.
         """
         from e2i_fs.backend import Knowledge
-        from e2i_fs.historical import EntityFrame, Evidence, retrieve
+        from e2i_fs.historical import EntityFrame, Evidence, asked_of, newest_event, retrieve
         from e2i_fs.historical import Retrieved as Columns
         from e2i_fs.pit.times import moment_to_us
         from e2i_fs.request import Request, resolve
@@ -185,7 +188,7 @@ class Store:
             request = resolve(catalog, features, labels=labels, full_feature_names=full_feature_names)
             entities.require(request)
             if knowledge.counts:
-                _need_created(catalog, request.views)
+                request.check_created(catalog)
             return request
 
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
@@ -193,14 +196,24 @@ class Store:
 
         answered = self._router.ask(Question("historical", prepare, _views_of, answer, strict=strict))
         result = answered.value
-        newest = max(
-            (_newest(column) for column in result.events.values()), default=None, key=lambda e: -1 if e is None else e
-        )
-        provenance = self._with_age(answered, newest)
+        provenance = self._with_age(answered, newest_event(result))
+        asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
+
         ask = partial(self._router.backend, answered.backend)
         evidence = Evidence(ask, answered.catalog, answered.query, entities, knowledge)
         self._told("historical", answered, len(entities.times), begun)
-        return HistoricalResult(entities.frame, result.columns, result.codes, result.events, provenance, evidence)
+        return HistoricalResult(
+            entities.frame, result.columns, result.codes, result.events, provenance, evidence, asked
+        )
+
+    def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make the training set of a receipt again, and say whether it is identical or what differs, value for value.
+
+        That another backend answers is said, and is no difference. Raises `BackendError` or `FailoverError`.
+        """
+        from e2i_fs.receipts.verify import verified
+
+        return verified(receipt, self._router.catalog(), self.get_historical_features, self._clock.now())
 
     def get_online_features(
         self,
@@ -481,19 +494,3 @@ class Store:
 
 def _views_of(request: Any) -> list[str]:
     return [*request.views, *(view.name for view in request.on_demand)]
-
-
-def _newest(column: Any) -> int | None:
-    import pyarrow.compute as pc
-
-    newest: int | None = pc.max(column).as_py()
-    return newest
-
-
-def _need_created(catalog: Catalog, views: Iterable[str]) -> None:
-    for name in views:
-        if catalog.views[name].created_column is None:
-            raise RequestError(
-                f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
-                "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
-            )

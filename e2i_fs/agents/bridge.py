@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import PushSource
@@ -168,6 +169,9 @@ class _OnLoop:
 
     def statistics(self, feature: str) -> FeatureStatistics:
         return on_loop(self._store.statistics, feature)
+
+    def verify(self, receipt: TrainingReceipt) -> Verification:
+        return on_loop(self._store.verify, receipt)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         return on_loop(self._store.health, deadline)
