@@ -13,18 +13,33 @@ if TYPE_CHECKING:
     from e2i_fs.agents.inference import Inferred
     from e2i_fs.agents.merging import Conflict
     from e2i_fs.agents.node import Node
+    from e2i_fs.agents.registrar import FeatureRegistrar
+    from e2i_fs.agents.registration import FeatureRegistration, ReadBack
     from e2i_fs.agents.spec import FeatureSpec
 
 _HOME = {
     "Conflict": "merging",
     "ContextEnricher": "enricher",
     "Enrichment": "enricher",
+    "FeatureRegistrar": "registrar",
+    "FeatureRegistration": "registration",
     "FeatureSpec": "spec",
     "Inferred": "inference",
     "Node": "node",
+    "ReadBack": "registration",
 }
 
-__all__ = ["Conflict", "ContextEnricher", "Enrichment", "FeatureSpec", "Inferred", "Node"]
+__all__ = [
+    "Conflict",
+    "ContextEnricher",
+    "Enrichment",
+    "FeatureRegistrar",
+    "FeatureRegistration",
+    "FeatureSpec",
+    "Inferred",
+    "Node",
+    "ReadBack",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from e2i_fs.sources import PushSource
     from e2i_fs.writing import Target, WriteReceipt
 
-__all__ = ["in_thread", "on_loop", "sync_face"]
+__all__ = ["called", "in_thread", "is_async", "on_loop", "sync_face"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,6 +72,16 @@ def on_loop(call: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: A
             "to be awaited: use its awaited method, or give the graph its .acall as the node."
         )
     return anyio.from_thread.run(partial(call, *args, **kwargs))
+
+
+def is_async(call: object) -> bool:
+    """Return whether calling ``call`` gives something to be awaited: an async function, or an object with an async call."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(type(call), "__call__", None))  # noqa: B004
+
+
+def called(call: Callable[..., Any], *args: Any) -> Any:
+    """Return what ``call`` gives, or what awaiting it on the loop gives where it is asynchronous."""
+    return on_loop(call, *args) if is_async(call) else call(*args)
 
 
 class _OnLoop:

@@ -23,14 +23,22 @@ class Node(ABC):
 
     Every role has a state key of the same name unless ``keys`` gives it another, as in
     ``keys={"frame": "validated_rows"}``; a role that does not exist is a `ConfigError` that names the nearest.
+    What the roles of ``NEEDS`` stand for must be in the state, what those of ``TAKES`` stand for may be.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ()
     TAKES: ClassVar[tuple[str, ...]] = ()
     GIVES: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, store: FeatureStore | AsyncFeatureStore, keys: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore | AsyncFeatureStore,
+        keys: Mapping[str, str] | None,
+        *,
+        needs: tuple[str, ...] | None = None,
+    ) -> None:
         self._store = sync_face(store)
+        self._needs = self.NEEDS if needs is None else needs
         self._keys = self._named({} if keys is None else keys)
 
     def _named(self, keys: Mapping[str, str]) -> dict[str, str]:
@@ -53,7 +61,7 @@ class Node(ABC):
     @property
     def reads(self) -> tuple[str, ...]:
         """The state keys that must be there."""
-        return tuple(self._keys[role] for role in self.NEEDS)
+        return tuple(self._keys[role] for role in self._needs)
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -92,14 +100,14 @@ class Node(ABC):
             raise StateKeyError(
                 f"{type(self).__name__}: the state is a {type(state).__name__}; give a mapping, as a TypedDict is."
             )
-        for role in self.NEEDS:
+        for role in self._needs:
             key = self._keys[role]
             if key not in state:
                 raise StateKeyError(
                     f"{type(self).__name__}: the state has no key {key!r}, which the node reads as its {role}."
                     f"{did_you_mean(key, map(str, state))} Put it there first, or say with keys= where it is."
                 )
-        roles = [*self.NEEDS, *(role for role in self.TAKES if self._keys[role] in state)]
+        roles = [role for role in (*self.NEEDS, *self.TAKES) if self._keys[role] in state]
         return {role: state[self._keys[role]] for role in roles}
 
     def _update(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

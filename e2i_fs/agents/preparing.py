@@ -36,6 +36,8 @@ class Prepared:
 
 def read_table(frame: Any, what: str) -> pa.Table:
     """Return a frame as an Arrow table. Raises `InvalidBatchError` naming each column of mixed types, or mixed zones."""
+    if isinstance(frame, list | tuple) and not frame:
+        return pa.table({})
     problems = list(_mixed_zones(frame))
     try:
         table = Frame(frame, what).table
