@@ -156,7 +156,6 @@ class QualityGateBlockedError(E2IError):
         super().__init__("\n  - ".join([f"{message}:" if reasons else message, *reasons[:20], *more]))
 
 
-
 class BackendError(E2IError):
     """Something went wrong behind the protocol, through no fault of the caller."""
 
