@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from e2i_fs.errors import QualityGateBlockedError
+    from e2i_fs.quality.baseline import BaselineMetrics
+    from e2i_fs.quality.drift import DriftCheck, DriftReport, FeatureDrift
     from e2i_fs.quality.expectations import (
         Expectation,
         at_most,
@@ -21,32 +22,43 @@ if TYPE_CHECKING:
         row_count_between,
         unique,
     )
+    from e2i_fs.quality.figures import CategoricalFigures, NumericFigures
     from e2i_fs.quality.gate import GateDecision, QualityGate
     from e2i_fs.quality.judging import ExpectationResult
     from e2i_fs.quality.outcome import Outcome
     from e2i_fs.quality.profile import ColumnProfile
     from e2i_fs.quality.report import QCReport
+    from e2i_fs.quality.thresholds import DriftThresholds
 
 _HOMES = {
-    "errors": "QualityGateBlockedError",
-    "quality.expectations": "Expectation at_most has_dtype in_range in_set matches not_null row_count_between unique",
-    "quality.gate": "GateDecision QualityGate",
-    "quality.judging": "ExpectationResult",
-    "quality.outcome": "Outcome",
-    "quality.profile": "ColumnProfile",
-    "quality.report": "QCReport",
+    "baseline": "BaselineMetrics",
+    "drift": "DriftCheck DriftReport FeatureDrift",
+    "expectations": "Expectation at_most has_dtype in_range in_set matches not_null row_count_between unique",
+    "figures": "CategoricalFigures NumericFigures",
+    "gate": "GateDecision QualityGate",
+    "judging": "ExpectationResult",
+    "outcome": "Outcome",
+    "profile": "ColumnProfile",
+    "report": "QCReport",
+    "thresholds": "DriftThresholds",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "BaselineMetrics",
+    "CategoricalFigures",
     "ColumnProfile",
+    "DriftCheck",
+    "DriftReport",
+    "DriftThresholds",
     "Expectation",
     "ExpectationResult",
+    "FeatureDrift",
     "GateDecision",
+    "NumericFigures",
     "Outcome",
     "QCReport",
     "QualityGate",
-    "QualityGateBlockedError",
     "at_most",
     "has_dtype",
     "in_range",
@@ -62,7 +74,7 @@ def __getattr__(name: str) -> Any:
     module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=import_module(__name__))
-    value = getattr(import_module(f"e2i_fs.{module}"), name)
+    value = getattr(import_module(f"e2i_fs.quality.{module}"), name)
     globals()[name] = value
     return value
 
