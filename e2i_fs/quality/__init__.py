@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from e2i_fs.quality.figures import CategoricalFigures, NumericFigures
     from e2i_fs.quality.gate import GateDecision, QualityGate
     from e2i_fs.quality.judging import ExpectationResult
+    from e2i_fs.quality.leakage.audit import audit
+    from e2i_fs.quality.leakage.kinds import LeakKind
+    from e2i_fs.quality.leakage.report import AuditReport, Check, Example, Finding
+    from e2i_fs.quality.leakage.splits import audit_splits
     from e2i_fs.quality.outcome import Outcome
     from e2i_fs.quality.profile import ColumnProfile
     from e2i_fs.quality.report import QCReport
@@ -37,6 +41,10 @@ _HOMES = {
     "figures": "CategoricalFigures NumericFigures",
     "gate": "GateDecision QualityGate",
     "judging": "ExpectationResult",
+    "leakage.audit": "audit",
+    "leakage.kinds": "LeakKind",
+    "leakage.report": "AuditReport Check Example Finding",
+    "leakage.splits": "audit_splits",
     "outcome": "Outcome",
     "profile": "ColumnProfile",
     "report": "QCReport",
@@ -45,21 +53,28 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AuditReport",
     "BaselineMetrics",
     "CategoricalFigures",
+    "Check",
     "ColumnProfile",
     "DriftCheck",
     "DriftReport",
     "DriftThresholds",
+    "Example",
     "Expectation",
     "ExpectationResult",
     "FeatureDrift",
+    "Finding",
     "GateDecision",
+    "LeakKind",
     "NumericFigures",
     "Outcome",
     "QCReport",
     "QualityGate",
     "at_most",
+    "audit",
+    "audit_splits",
     "has_dtype",
     "in_range",
     "in_set",
