@@ -18,7 +18,9 @@ from e2i_fs.definitions import FeatureService
 from e2i_fs.errors import ConfigError, InvalidTimestampError, LeakageError, SplitError
 from e2i_fs.pit.times import column_to_us
 from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
-from e2i_fs.quality.leakage import AuditReport, audit
+from e2i_fs.quality.baseline import BaselineMetrics
+from e2i_fs.quality.leakage.audit import audit
+from e2i_fs.quality.leakage.report import AuditReport
 from e2i_fs.receipts import TrainingReceipt
 from e2i_fs.results import HistoricalResult, Provenance
 from e2i_fs.splits import Split, TemporalSplit, TrainingSplits
