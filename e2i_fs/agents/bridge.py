@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from e2i_fs.sources import PushSource
     from e2i_fs.writing import Target, WriteReceipt
 
-__all__ = ["called", "in_thread", "is_async", "on_loop", "sync_face"]
+__all__ = ["called", "check_thread", "in_thread", "is_async", "on_loop", "sync_face"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,12 +66,17 @@ def on_loop(call: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: A
 
     Raises `UnsupportedError` in any other thread, for there is no loop to await it on.
     """
+    check_thread()
+    return anyio.from_thread.run(partial(call, *args, **kwargs))
+
+
+def check_thread() -> None:
+    """Raise `UnsupportedError` outside `in_thread`, where nothing asynchronous can be waited for."""
     if not _IN_THREAD.get():
         raise UnsupportedError(
             "This component has something asynchronous in it (a store of connect_async, or an async function), so it has "
             "to be awaited: use its awaited method, or give the graph its .acall as the node."
         )
-    return anyio.from_thread.run(partial(call, *args, **kwargs))
 
 
 def is_async(call: object) -> bool:

@@ -33,7 +33,7 @@ from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
 from e2i_fs.request import Request
 from e2i_fs.results import FeatureStatus, OnlineResult, Provenance
 
-__all__ = ["ContextEnricher", "Enrichment"]
+__all__ = ["ContextEnricher", "Enrichment", "contexts_of"]
 
 _AWAY = (BackendUnavailableError, DeadlineExceededError, ThrottledError, FailoverError)
 
@@ -138,7 +138,7 @@ class ContextEnricher(Node):
         Raises `InvalidEntityFrameError` for no contexts or one without a join key, `QualityGateBlockedError` for stale
         features under ``stale="block"``, the store's error when it cannot answer under ``on_unavailable="raise"``.
         """
-        given = _contexts(contexts)
+        given = contexts_of(contexts)
         try:
             request = needs(self._store, self._features, full_feature_names=self._full_names)
             self._check_overrides([output.name for output in request.outputs])
@@ -215,7 +215,8 @@ class ContextEnricher(Node):
         )
 
 
-def _contexts(given: Any) -> list[Mapping[str, Any]]:
+def contexts_of(given: Any) -> list[Mapping[str, Any]]:
+    """Return one context, a list of them or a frame as a list; raise `InvalidEntityFrameError` when there is none."""
     if isinstance(given, Mapping):
         return [given]
     rows = rows_of(given)

@@ -25,15 +25,16 @@ from e2i_fs.receipts import TrainingReceipt
 from e2i_fs.results import HistoricalResult, Provenance
 from e2i_fs.splits import Split, TemporalSplit, TrainingSplits
 
-__all__ = ["LoadedSplits", "SplitLoader"]
+__all__ = ["LoadedSplits", "SplitLoader", "check_classes"]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSplits:
-    """Training splits with the audit that they came through, and where they came from."""
+    """Training splits with the audit that they came through, figures of the train split, and where they came from."""
 
     splits: TrainingSplits
     audit: AuditReport
+    baseline: BaselineMetrics
     provenance: Provenance
     warnings: tuple[str, ...] = ()
 
@@ -67,11 +68,12 @@ class SplitLoader(Node):
     (P-3); without the first, a value that was not known yet at its row's time is in the audit's warnings. ``strict`` refuses
     a degraded answer (X-7).
 
-    As a node it reads ``entity_df`` and gives ``training_splits``, ``leakage_audit`` and ``loaded_splits``.
+    As a node it reads ``entity_df`` and gives ``training_splits``, ``baseline_metrics`` (of the train split alone), ``leakage_audit``
+    and ``loaded_splits``, all of these together.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("entity_df",)
-    GIVES: ClassVar[tuple[str, ...]] = ("training_splits", "leakage_audit", "loaded_splits")
+    GIVES: ClassVar[tuple[str, ...]] = ("training_splits", "baseline_metrics", "leakage_audit", "loaded_splits")
 
     def __init__(
         self,
@@ -133,7 +135,7 @@ class SplitLoader(Node):
             missing_target=self._missing_target,
             clock=self._clock,
         )
-        _check_classes(splits)
+        check_classes(splits)
         report = audit(
             result.to_arrow(),
             self._store,
@@ -152,7 +154,8 @@ class SplitLoader(Node):
             raise LeakageError(f"The training set was refused, its audit is {report.outcome.value}: {'; '.join(said)}")
         degraded = [f"made from {result.provenance.served_by!r}, degraded: {result.provenance.reason} (X-7)"]
         warnings = [*splits.notes, *said, *(degraded if result.provenance.degraded else [])]
-        return LoadedSplits(splits, report, result.provenance, tuple(warnings))
+        baseline = BaselineMetrics.of(splits, clock=self._clock)
+        return LoadedSplits(splits, report, baseline, result.provenance, tuple(warnings))
 
     async def aload(self, entity_df: Any) -> LoadedSplits:
         """Return what `load` does, awaited."""
@@ -160,7 +163,12 @@ class SplitLoader(Node):
 
     def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         made = self.load(inputs["entity_df"])
-        return {"training_splits": made.splits, "leakage_audit": made.audit, "loaded_splits": made}
+        return {
+            "training_splits": made.splits,
+            "baseline_metrics": made.baseline,
+            "leakage_audit": made.audit,
+            "loaded_splits": made,
+        }
 
     def _check_times(self, result: HistoricalResult) -> None:
         """Raise `InvalidTimestampError` for a row of the future: its features are not known, let alone its outcome."""
@@ -174,7 +182,8 @@ class SplitLoader(Node):
             )
 
 
-def _check_classes(splits: TrainingSplits) -> None:
+def check_classes(splits: TrainingSplits) -> None:
+    """Raise `SplitError` when the training rows have one class only."""
     column = splits.train.to_arrow().column(splits.target)
     if pa.types.is_nested(column.type):
         return
@@ -189,5 +198,9 @@ def _check_classes(splits: TrainingSplits) -> None:
 def _leaks(report: AuditReport) -> list[str]:
     said = [f"{finding.kind}: {finding.message}" for finding in report.findings]
     if not said and not report.outcome.fine:
-        said = [f"{check.name} is {check.outcome.value}: {check.message}" for check in report.checks if not check.outcome.fine]
+        said = [
+            f"{check.name} is {check.outcome.value}: {check.message}"
+            for check in report.checks
+            if not check.outcome.fine
+        ]
     return said

@@ -232,7 +232,9 @@ class FeatureRegistrar(Node):
             report = self._store.materialize(None, None, [view.name])
             failed = [run for run in report.runs if run.error is not None]
             if len(failed) == len(report.runs):
-                raise BackendDataError(f"View {view.name!r} could not be brought online: {[run.error for run in failed]}")
+                raise BackendDataError(
+                    f"View {view.name!r} could not be brought online: {[run.error for run in failed]}"
+                )
             return [f"backend {run.backend!r} was not brought up to date: {run.error} (X-4)" for run in failed]
         return []
 
