@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -28,11 +29,8 @@ def read_back(
     that ``existed`` before, a row of the same time or a newer one may stand in its place, which is noted.
     """
     reading = _Reading(store, view, tuple(join_keys), batch, existed)
-    places = (
-        list(dict.fromkeys(i * len(batch) // sample for i in range(sample)))
-        if len(batch) > sample
-        else range(len(batch))
-    )
+    # Drawn, not every n-th: rows come in rounds of the same keys. With one seed, so that it is the same everywhere (T-4).
+    places = sorted(Random(0).sample(range(len(batch)), min(sample, len(batch))))
     reading.offline([reading.winner(row, newest=False) for row in places])
     if view.online:
         reading.online(list(dict.fromkeys(reading.winner(row, newest=True) for row in places)))
