@@ -114,7 +114,11 @@ def test_rows_that_are_stale_are_refused_at_the_gate_unless_their_age_is_not_ask
         with pytest.raises(QualityGateBlockedError, match="STALE"):
             registrar(store, clock, limited, **options).register(old)
         assert world.registered(store) == ([], [])
-    for options in ({"freshness_check": False}, {"max_staleness_hours": 72}, {"gate": QualityGate(policy={"freshness": "warn"})}):
+    for options in (
+        {"freshness_check": False},
+        {"max_staleness_hours": 72},
+        {"gate": QualityGate(policy={"freshness": "warn"})},
+    ):
         done = registrar(memory_store(clock=clock), clock, limited, **options).register(old)
         assert done.completed, options
     assert any("STALE" in warning for warning in done.warnings)
@@ -374,7 +378,9 @@ def test_registering_again_adds_rows_and_the_same_rows_twice_are_one_batch(memor
 
 
 @pytest.mark.rule("O-1")
-def test_older_rows_of_a_view_do_not_overwrite_what_is_online_and_that_is_no_fault(memory: Any, clock: FakeClock) -> None:
+def test_older_rows_of_a_view_do_not_overwrite_what_is_online_and_that_is_no_fault(
+    memory: Any, clock: FakeClock
+) -> None:
     every = registrar(memory, clock, world.spec())
     rows = world.frame(days=4)
     every.register(rows)
