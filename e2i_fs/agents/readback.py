@@ -30,7 +30,7 @@ def read_back(
     """
     reading = _Reading(store, view, tuple(join_keys), batch, existed)
     # Drawn, not every n-th: rows come in rounds of the same keys. With one seed, so that it is the same everywhere (T-4).
-    places = sorted(Random(0).sample(range(len(batch)), min(sample, len(batch))))
+    places = sorted(Random(0).sample(range(len(batch)), min(sample, len(batch))))  # noqa: S311
     reading.offline([reading.winner(row, newest=False) for row in places])
     if view.online:
         reading.online(list(dict.fromkeys(reading.winner(row, newest=True) for row in places)))

@@ -146,6 +146,8 @@ class Tier0Pipeline(Node):
             registration = self._registrar.register(frame, spec)
         else:
             _, registration = self._registrar.examine(frame, spec)
+            off = "enable_feast is off: nothing was registered, and the store is not asked for features"
+            registration = replace(registration, warnings=(*registration.warnings, off))
         if registration.status == "empty":
             raise InvalidBatchError(f"The frame for view {spec.view!r} has no rows, so nothing was registered.")
         return replace(so_far, registration=registration, warnings=registration.warnings)
