@@ -19,7 +19,7 @@ from tests import kit
 
 DAYS = 60
 HCPS = 12
-RULE = TemporalSplit(embargo=timedelta(days=1))
+RULE = TemporalSplit(embargo=timedelta(days=1), tolerance=0.05)
 VIEW = "hcp_conversion"
 REFS = [f"{VIEW}:trx_count", f"{VIEW}:market_share", f"{VIEW}:channel"]
 NEWEST = kit.NOW - timedelta(hours=1)

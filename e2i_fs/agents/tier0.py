@@ -214,7 +214,13 @@ class Tier0Pipeline(Node):
 
     def _refs(self, registration: FeatureRegistration) -> tuple[str, ...]:
         refs = self.flags.feast_feature_refs
-        return registration.registered_features if refs is None else tuple(refs)
+        found = registration.registered_features if refs is None else tuple(refs)
+        if not found:
+            raise RequestError(
+                f"No features to train on: all columns of view {registration.view!r} are labels (P-12). Name features of other "
+                "views with the flag feast_feature_refs."
+            )
+        return found
 
     def _label_refs(self, columns: Sequence[str], registration: FeatureRegistration) -> tuple[str, ...]:
         """Return the reference of the target where it is a label of the store, none where it is a column given."""
