@@ -79,7 +79,8 @@ def infer(column: pa.ChunkedArray) -> tuple[DType, str]:
             )
         return Int64, "uint64, and every value fits"
     if pa.types.is_timestamp(given):
-        zone = f"in the zone {given.tz}, converted to UTC" if given.tz else "without a zone, read as UTC"
+        named = "in UTC" if given.tz == "UTC" else f"in the zone {given.tz}, converted to UTC"
+        zone = named if given.tz else "without a zone, read as UTC"
         return Timestamp, f"times {zone} (T-1)"
     return dtype_of(given), str(given)
 

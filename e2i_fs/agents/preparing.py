@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from e2i_fs.agents.copies import label_copies
 from e2i_fs.agents.inference import AmbiguousError, Inferred, infer, whole_floats
 from e2i_fs.agents.spec import FeatureSpec
 from e2i_fs.batch import checked_batch
@@ -96,7 +97,7 @@ def prepare(
     batch = checked_batch(
         table.drop_columns(left_out), view, join_keys, now_us=now_us, skew_us=skew_us, reject_naive=False
     )
-    problems = [*_twice(batch, view, join_keys), *_one_class(batch, view)]
+    problems = [*_twice(batch, view, join_keys), *_one_class(batch, view), *label_copies(batch, view)]
     if problems:
         raise InvalidBatchError(f"The frame for view {spec.view!r} {_REFUSED}:", problems)
     return Prepared(view, join_keys, batch, tuple(reading.inferred), (*warnings, *reading.warnings))

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from e2i_fs.agents.bridge import in_thread
-from e2i_fs.agents.copies import label_copies
 from e2i_fs.agents.needs import catalog_of
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import hours, one_of
@@ -22,7 +21,7 @@ from e2i_fs.agents.spec import FeatureSpec
 from e2i_fs.agents.undoing import undo, undo_words
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, as_clock, from_us, to_us
-from e2i_fs.errors import BackendDataError, ConfigError, E2IError, InvalidBatchError, QualityGateBlockedError
+from e2i_fs.errors import BackendDataError, ConfigError, E2IError, QualityGateBlockedError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.ops.freshness import FreshnessReport, judge
 from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
@@ -153,11 +152,7 @@ class FeatureRegistrar(Node):
     def _prepared(self, table: pa.Table, spec: FeatureSpec, before: Catalog) -> Prepared:
         existing = before.view(spec.view) if spec.view in before.views else None
         now_us, skew_us = to_us(self._clock.now()), self._skew // timedelta(microseconds=1)
-        prepared = prepare(table, spec, registered=before.entities, existing=existing, now_us=now_us, skew_us=skew_us)
-        copies = list(label_copies(prepared.batch, prepared.view))
-        if copies:
-            raise InvalidBatchError(f"The frame for view {spec.view!r} was refused, nothing was registered:", copies)
-        return prepared
+        return prepare(table, spec, registered=before.entities, existing=existing, now_us=now_us, skew_us=skew_us)
 
     def _judged(self, prepared: Prepared, spec: FeatureSpec, before: Catalog) -> GateDecision:
         report = QCReport.of(
