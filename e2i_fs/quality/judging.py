@@ -86,8 +86,8 @@ def count_figures(rows: Rows, expectation: Expectation) -> dict[str, str]:
         return {}
     looked = looked_at(expectation, rows.columns)
     return {
-        "observed": f"count(*) FILTER ({looked})",
-        "offending": f"count(*) FILTER ({looked} AND {broken(expectation, rows.columns)})",
+        "observed": f"count_if({looked})",
+        "offending": f"count_if({looked} AND {broken(expectation, rows.columns)})",
     }
 
 

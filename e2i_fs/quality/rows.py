@@ -52,6 +52,12 @@ class Column:
         """SQL for whether a present value is a number that one can reckon with."""
         return f"isfinite({self.sql})" if self.real else "true"
 
+    @property
+    def clean(self) -> str:
+        """SQL for the value with NaN and infinities as missing."""
+        # A CASE costs a pass over many columns a third of what a FILTER for each aggregate does.
+        return f"CASE WHEN {self.finite} THEN {self.sql} END" if self.real else self.sql
+
 
 class Rows:
     """The rows of a frame, open for questions. Use `opened`."""
