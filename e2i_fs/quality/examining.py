@@ -16,7 +16,7 @@ from e2i_fs.quality.judging import ExpectationResult, count_figures, judged, jud
 from e2i_fs.quality.outcome import Outcome
 from e2i_fs.quality.predicates import broken
 from e2i_fs.quality.profile import ColumnProfile, figures, moments, profile_of
-from e2i_fs.quality.rows import Column, Rows
+from e2i_fs.quality.rows import Column, Rows, counting
 from e2i_fs.quality.texts import Texts, texts_of
 
 __all__ = ["Examined", "examined"]
@@ -50,7 +50,7 @@ def examined(rows: Rows, asked: Asked, latest_us: int) -> Examined:
     for i, e in enumerate(open_):
         wanted |= {("expectation", i, figure): sql for figure, sql in count_figures(rows, e).items()}
     late = _future_sql(rows, asked, latest_us)
-    wanted["future", "", ""] = f"count_if({late})"
+    wanted["future", "", ""] = counting(late)
     found = rows.measure(wanted)
     for i, e in enumerate(open_):
         results[e] = judged(rows, e, {f: v for (what, key, f), v in found.items() if (what, key) == ("expectation", i)})
@@ -102,7 +102,7 @@ def _marked(
 def _invalid_sql(column: Column, rows: Rows, expectations: Sequence[Expectation]) -> str:
     wrong = [f"NOT {column.finite}"] if column.real else []
     wrong += [broken(e, rows.columns) for e in expectations]
-    return f"count_if({column.sql} IS NOT NULL AND ({' OR '.join(wrong) or 'false'}))"
+    return counting(f"{column.sql} IS NOT NULL AND ({' OR '.join(wrong) or 'false'})")
 
 
 def _future_sql(rows: Rows, asked: Asked, latest_us: int) -> str:

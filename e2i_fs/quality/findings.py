@@ -104,7 +104,7 @@ def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfil
             f"Column {name!r} has {profile.nan:,} NaN and {profile.infinite:,} infinite values.",
             f"Make NaN and infinities in {name!r} missing, or mend the division that made them.",
         )
-    if profile.constant and seen.rows > 1 and name not in (*asked.keys, asked.timestamp_column):
+    if profile.constant and profile.present > 1 and name not in (*asked.keys, asked.timestamp_column):
         if name in asked.labels:
             found.warn(
                 f"The label {name!r} has one class only, {profile.min!r}; nothing can be learnt from it.",

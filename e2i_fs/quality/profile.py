@@ -13,7 +13,7 @@ from e2i_fs.clock import from_us
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.fitting import YEAR_1, YEAR_9999
 from e2i_fs.quality.plain import from_plain, to_plain
-from e2i_fs.quality.rows import Column, Rows
+from e2i_fs.quality.rows import Column, Rows, counting
 from e2i_fs.quality.texts import Texts
 
 __all__ = ["ColumnProfile", "figures", "moments", "profile_of"]
@@ -64,7 +64,7 @@ def figures(column: Column) -> dict[str, str]:
     c, clean = column.sql, column.clean
     made = {"present": f"count({c})"}
     if column.real:
-        made |= {"nan": f"count_if(isnan({c}))", "finite": f"count({clean})"}
+        made |= {"nan": counting(f"isnan({c})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
         value = time_sql(c, column.type) if column.kind == "time" else clean
         made |= {"min": f"min({value})", "max": f"max({value})"}
