@@ -54,10 +54,7 @@ class Distribution:
 def points_of(rows: Rows, column: Column) -> tuple[float, ...]:
     """Return the values of a column by which its distribution is told: its quantiles, a half per cent apart."""
     steps = ", ".join(f"{i}/{STEPS}.0" for i in range(STEPS + 1))
-    only = f" FILTER ({column.finite})" if column.real else ""
-    ((found,),) = rows.fetch(
-        f"SELECT quantile_disc(CAST({column.sql} AS DOUBLE), [{steps}]){only} FROM {rows.relation}"
-    )
+    ((found,),) = rows.fetch(f"SELECT quantile_disc(CAST({column.clean} AS DOUBLE), [{steps}]) FROM {rows.relation}")
     return tuple(sorted(set(found or ())))
 
 
@@ -65,14 +62,12 @@ def measured(rows: Rows, wanted: Mapping[str, Sequence[float]]) -> dict[str, Dis
     """Return the distribution of each column in ``wanted`` at its points, all in one pass."""
     figures, edges = {}, {}
     for name, points in wanted.items():
-        column = rows.columns[name]
-        value = f"CAST({column.sql} AS DOUBLE)"
-        only = f" FILTER ({column.finite})" if column.real else ""
+        value = f"CAST({rows.columns[name].clean} AS DOUBLE)"
         # A value is at a point when it is not at or below the number before it.
         edges[name] = sorted({e for p in points for e in (math.nextafter(p, -math.inf), p)})
         listed = ", ".join(f"'{e!r}'::DOUBLE" for e in edges[name])
-        figures[name, "bins"] = f"histogram({value}, [{listed}]::DOUBLE[]){only}"
-        figures[name, "count"] = f"count({value}){only}"
+        figures[name, "bins"] = f"histogram({value}, [{listed}]::DOUBLE[])"
+        figures[name, "count"] = f"count({value})"
     found = rows.measure(figures)
     made = {}
     for name, points in wanted.items():

@@ -16,8 +16,8 @@ from e2i_fs.quality.judging import ExpectationResult, count_figures, judged, jud
 from e2i_fs.quality.outcome import Outcome
 from e2i_fs.quality.predicates import broken
 from e2i_fs.quality.profile import ColumnProfile, figures, moments, profile_of
-from e2i_fs.quality.rows import Column, Rows
-from e2i_fs.quality.spelling import Odd, odd_texts
+from e2i_fs.quality.rows import Column, Rows, counting
+from e2i_fs.quality.texts import Texts, texts_of
 
 __all__ = ["Examined", "examined"]
 
@@ -26,13 +26,13 @@ _VALIDITY = ("in_range", "in_set", "matches", "has_dtype")
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was counted. ``invalid`` and ``odd`` are by column; ``identity`` is None when there is no key to count by."""
+    """What was counted. ``invalid`` and ``texts`` are by column; ``identity`` is None when there is no key to count by."""
 
     rows: int
     profiles: tuple[ColumnProfile, ...]
     results: tuple[ExpectationResult, ...]
     invalid: dict[str, int]
-    odd: dict[str, Odd]
+    texts: dict[str, Texts]
     identity: Distinct | None
     future: int
     future_examples: tuple[int, ...]
@@ -50,7 +50,7 @@ def examined(rows: Rows, asked: Asked, latest_us: int) -> Examined:
     for i, e in enumerate(open_):
         wanted |= {("expectation", i, figure): sql for figure, sql in count_figures(rows, e).items()}
     late = _future_sql(rows, asked, latest_us)
-    wanted["future", "", ""] = f"count(*) FILTER ({late})"
+    wanted["future", "", ""] = counting(late)
     found = rows.measure(wanted)
     for i, e in enumerate(open_):
         results[e] = judged(rows, e, {f: v for (what, key, f), v in found.items() if (what, key) == ("expectation", i)})
@@ -61,18 +61,19 @@ def examined(rows: Rows, asked: Asked, latest_us: int) -> Examined:
             left = [e for e in open_ if _about(e, name) and _ended(results[e]) is not Outcome.ERROR]
             count = rows.measure({"": _invalid_sql(column, rows, left)})[""]
         invalid[name] = count
-    profiles = [_profile(rows, column, found) for column in rows.columns.values()]
+    texts = {
+        n: texts_of(rows, c, found["column", n, "present"], found["column", n, "distinct"], is_key=n in asked.keys)
+        for n, c in rows.columns.items()
+        if c.kind == "text"
+    }
+    profiles = [_profile(rows, column, found, texts.get(name)) for name, column in rows.columns.items()]
     future = found["future", "", ""] or 0
     return Examined(
         rows.count,
         tuple(profiles),
         tuple(_marked(r, asked, profiles, future) for r in results.values() if r is not None),
         invalid,
-        {
-            p.name: odd_texts(rows, rows.columns[p.name], p, is_text=p.name in asked.texts, is_key=p.name in asked.keys)
-            for p in profiles
-            if p.kind == "text"
-        },
+        texts,
         _identity(rows, asked, results),
         future,
         rows.where(late) if future else (),
@@ -101,7 +102,7 @@ def _marked(
 def _invalid_sql(column: Column, rows: Rows, expectations: Sequence[Expectation]) -> str:
     wrong = [f"NOT {column.finite}"] if column.real else []
     wrong += [broken(e, rows.columns) for e in expectations]
-    return f"count(*) FILTER ({column.sql} IS NOT NULL AND ({' OR '.join(wrong) or 'false'}))"
+    return counting(f"{column.sql} IS NOT NULL AND ({' OR '.join(wrong) or 'false'})")
 
 
 def _future_sql(rows: Rows, asked: Asked, latest_us: int) -> str:
@@ -111,11 +112,13 @@ def _future_sql(rows: Rows, asked: Asked, latest_us: int) -> str:
     return f"{time_sql(column.sql, column.type)} > {latest_us}"
 
 
-def _profile(rows: Rows, column: Column, found: Mapping[tuple[str, object, str], Any]) -> ColumnProfile:
+def _profile(
+    rows: Rows, column: Column, found: Mapping[tuple[str, object, str], Any], texts: Texts | None
+) -> ColumnProfile:
     own = {f: v for (what, key, f), v in found.items() if (what, key) == ("column", column.name)}
     if column.kind == "number" and own["present"]:
         own["mean"], own["std"] = moments(rows, column, own)
-    return profile_of(column, rows.count, own)
+    return profile_of(column, rows.count, own, texts)
 
 
 def _identity(rows: Rows, asked: Asked, results: Mapping[Expectation, ExpectationResult | None]) -> Distinct | None:

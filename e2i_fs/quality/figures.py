@@ -102,7 +102,7 @@ def numerics(rows: Rows, names: Sequence[str]) -> dict[str, NumericFigures]:
         made[name] = NumericFigures(
             mean=mean, std=std, min=_number(own["min"]), max=_number(own["max"]), p25=p25, p50=p50, p75=p75,
             missing_count=rows.count - present, missing_rate=(rows.count - present) / rows.count,
-            nan_count=own.get("nan", 0), infinite_count=own.get("infinite", 0), distribution=spread[name],
+            nan_count=own.get("nan", 0), infinite_count=present - own.get("nan", 0) - own.get("finite", present), distribution=spread[name],
         )  # fmt: skip
     return made
 
@@ -127,8 +127,7 @@ def correlations(rows: Rows, names: Sequence[str]) -> dict[tuple[str, str], floa
     """Return Pearson's correlation of each two columns, either way round, over the rows that have both as finite numbers."""
 
     def finite(name: str) -> str:
-        column = rows.columns[name]
-        return f"CASE WHEN {column.finite} THEN CAST({column.sql} AS DOUBLE) END"
+        return f"CAST({rows.columns[name].clean} AS DOUBLE)"
 
     made: dict[tuple[str, str], float | None] = {}
     twos = list(itertools.combinations_with_replacement(names, 2))
@@ -142,9 +141,8 @@ def correlations(rows: Rows, names: Sequence[str]) -> dict[tuple[str, str], floa
 
 
 def _quartiles(rows: Rows, column: Column) -> tuple[float | None, float | None, float | None]:
-    only = f" FILTER ({column.finite})" if column.real else ""
     ((found,),) = rows.fetch(
-        f"SELECT quantile_cont(CAST({column.sql} AS DOUBLE), [0.25, 0.5, 0.75]){only} FROM {rows.relation}"
+        f"SELECT quantile_cont(CAST({column.clean} AS DOUBLE), [0.25, 0.5, 0.75]) FROM {rows.relation}"
     )
     return tuple(found) if found else (None, None, None)
 

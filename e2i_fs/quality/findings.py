@@ -91,7 +91,7 @@ def _blocking(found: Findings, asked: Asked, seen: Examined) -> None:
 
 
 def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfile) -> None:
-    name, odd = profile.name, seen.odd.get(profile.name)
+    name, texts = profile.name, seen.texts.get(profile.name)
     if seen.rows and not profile.present:
         found.warn(f"Column {name!r} is missing in every row.", f"Drop {name!r}, or find out why its source is silent.")
     elif profile.missing > MOSTLY_MISSING * seen.rows:
@@ -104,7 +104,7 @@ def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfil
             f"Column {name!r} has {profile.nan:,} NaN and {profile.infinite:,} infinite values.",
             f"Make NaN and infinities in {name!r} missing, or mend the division that made them.",
         )
-    if profile.constant and seen.rows > 1 and name not in (*asked.keys, asked.timestamp_column):
+    if profile.constant and profile.present > 1 and name not in (*asked.keys, asked.timestamp_column):
         if name in asked.labels:
             found.warn(
                 f"The label {name!r} has one class only, {profile.min!r}; nothing can be learnt from it.",
@@ -114,19 +114,20 @@ def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfil
             found.warn(
                 f"Column {name!r} has one value only, {profile.min}.", f"Drop {name!r}, or see why it is constant."
             )
-    if odd is None:
+    if texts is None:
         return
+    words = texts.words(profile.present, is_text=name in asked.texts)
     if profile.present and profile.numeric_text == profile.present and name not in asked.texts:
         found.warn(f"Column {name!r} holds numbers as text.", f"Cast {name!r} to numbers, or declare it a String.")
-    if odd.words:
+    if words:
         found.warn(
-            f"Column {name!r} holds numbers as text, and {several(odd.words, 'text')} among them that are not.",
+            f"Column {name!r} holds numbers as text, and {several(words, 'text')} among them that are not.",
             f"Cast {name!r} to numbers, with words for missing made missing.",
         )
-    if odd.spellings:
-        one, other = odd.spellings
+    if texts.spellings:
+        one, other = texts.spellings
         found.warn(
-            f"Column {name!r} has {several(odd.otherwise, 'text')} that differ by case alone from a more frequent one, "
+            f"Column {name!r} has {several(texts.otherwise, 'text')} that differ by case alone from a more frequent one, "
             f"such as {other!r} and {one!r}.",
             f"Spell the values of {name!r} in one way.",
         )

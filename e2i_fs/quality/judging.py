@@ -14,7 +14,7 @@ from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.outcome import Outcome
 from e2i_fs.quality.plain import several
 from e2i_fs.quality.predicates import broken, looked_at
-from e2i_fs.quality.rows import Rows
+from e2i_fs.quality.rows import Rows, counting
 
 __all__ = ["ExpectationResult", "count_figures", "judged", "judged_by_itself"]
 
@@ -86,8 +86,8 @@ def count_figures(rows: Rows, expectation: Expectation) -> dict[str, str]:
         return {}
     looked = looked_at(expectation, rows.columns)
     return {
-        "observed": f"count(*) FILTER ({looked})",
-        "offending": f"count(*) FILTER ({looked} AND {broken(expectation, rows.columns)})",
+        "observed": counting(looked),
+        "offending": counting(f"{looked} AND {broken(expectation, rows.columns)}"),
     }
 
 

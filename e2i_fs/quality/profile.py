@@ -13,7 +13,8 @@ from e2i_fs.clock import from_us
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.fitting import YEAR_1, YEAR_9999
 from e2i_fs.quality.plain import from_plain, to_plain
-from e2i_fs.quality.rows import Column, Rows
+from e2i_fs.quality.rows import Column, Rows, counting
+from e2i_fs.quality.texts import Texts
 
 __all__ = ["ColumnProfile", "figures", "moments", "profile_of"]
 
@@ -23,7 +24,7 @@ class ColumnProfile:
     """What one column holds. ``present`` and ``missing`` (NULL) add up to the rows; NaN and infinities are present.
 
     ``min``, ``max``, ``mean`` and ``std`` (of the sample; None below two values) leave NaN and infinities out. ``distinct``
-    is an estimate within a few per cent, for text alone. ``numeric_text``, ``padded`` and ``blank`` count texts: those that
+    is for text alone, and an estimate within a few per cent where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that
     are numbers, those with space at an end, and those with nothing but space. What does not apply is None.
     """
 
@@ -60,47 +61,31 @@ class ColumnProfile:
 
 def figures(column: Column) -> dict[str, str]:
     """Return the aggregates that make the profile of ``column``, by figure."""
-    c = column.sql
+    c, clean = column.sql, column.clean
     made = {"present": f"count({c})"}
-    only = f" FILTER ({column.finite})" if column.real else ""
     if column.real:
-        made |= {"nan": f"count(*) FILTER (isnan({c}))", "infinite": f"count(*) FILTER (isinf({c}))"}
+        made |= {"nan": counting(f"isnan({c})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
-        value = time_sql(c, column.type) if column.kind == "time" else c
-        made |= {"min": f"min({value}){only}", "max": f"max({value}){only}"}
+        value = time_sql(c, column.type) if column.kind == "time" else clean
+        made |= {"min": f"min({value})", "max": f"max({value})"}
     if column.kind == "number":
-        made |= {"mean": f"favg(CAST({c} AS DOUBLE)){only}", "std": f"stddev_samp(CAST({c} AS DOUBLE)){only}"}
+        made |= {"mean": f"favg(CAST({clean} AS DOUBLE))", "std": f"stddev_samp(CAST({clean} AS DOUBLE))"}
     if column.kind == "text":
-        made |= {
-            "distinct": f"approx_count_distinct({c})",
-            "numeric_text": f"count(*) FILTER ({numeric(c)})",
-            "padded": f"count(*) FILTER ({padded(c)} AND NOT {blank(c)})",
-            "blank": f"count(*) FILTER ({blank(c)})",
-        }
+        made["distinct"] = f"approx_count_distinct({c})"
     return made
 
 
-def numeric(c: str) -> str:
-    """SQL for whether a text is a number as programs write it."""
-    return rf"regexp_full_match({c}, '\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*')"
-
-
-def padded(c: str) -> str:
-    """SQL for whether a text has white space at an end."""
-    return rf"regexp_matches({c}, '^\s|\s$')"
-
-
-def blank(c: str) -> str:
-    """SQL for whether a text has nothing but white space, or nothing."""
-    return rf"regexp_full_match({c}, '\s*')"
-
-
-def profile_of(column: Column, rows: int, found: Mapping[str, Any]) -> ColumnProfile:
-    """Return the profile of ``column`` from what its `figures` came to; a figure that failed is not there."""
+def profile_of(column: Column, rows: int, found: Mapping[str, Any], texts: Texts | None) -> ColumnProfile:
+    """Return the profile of ``column`` from what its `figures` and `texts_of` came to; a figure that failed is None."""
     known: dict[str, Any] = {n: None if isinstance(value, duckdb.Error) else value for n, value in found.items()}
     present: int = known.pop("present")
     if column.kind == "time":
         known |= {end: _moment(known[end]) for end in ("min", "max")}
+    if column.real:
+        known["infinite"] = present - known["nan"] - known.pop("finite")
+    if texts is not None:
+        known |= {"distinct": texts.distinct, "numeric_text": texts.numeric}
+        known |= {"padded": texts.padded, "blank": texts.blank}
     return ColumnProfile(column.name, str(column.type), column.kind, present, rows - present, **known)
 
 
@@ -117,8 +102,7 @@ def moments(rows: Rows, column: Column, found: Mapping[str, Any]) -> tuple[float
     if not any(isinstance(v, duckdb.Error) or (v is not None and not math.isfinite(v)) for v in (mean, std)):
         return mean, std
     scale = max(abs(float(found["min"])), abs(float(found["max"])))
-    shrunk = f"(CAST({column.sql} AS DOUBLE) / {scale!r}::DOUBLE)"
-    only = f"FILTER ({column.finite})"
-    again = rows.measure({"mean": f"favg({shrunk}) {only}", "std": f"stddev_samp({shrunk}) {only}"})
+    shrunk = f"(CAST({column.clean} AS DOUBLE) / {scale!r}::DOUBLE)"
+    again = rows.measure({"mean": f"favg({shrunk})", "std": f"stddev_samp({shrunk})"})
     mean, std = (None if isinstance(v, duckdb.Error) or v is None else v * scale for v in again.values())
     return mean, std if std is None or math.isfinite(std) else None

@@ -119,6 +119,12 @@ class QCReport:
         """The results of the expectations that failed, or could not be carried out for an error."""
         return tuple(r for r in self.expectation_results if r.outcome.failed)
 
+    def to_html(self) -> str:
+        """Return it as one HTML page that needs nothing else."""
+        from e2i_fs.quality.page import page_of
+
+        return page_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON value that `from_dict` reads."""
         made: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -19,7 +19,7 @@ from e2i_fs.pit.connection import database
 from e2i_fs.reading import exact_path, expand_paths, parquet_schema
 from e2i_fs.results import HistoricalResult
 
-__all__ = ["Column", "Rows", "opened"]
+__all__ = ["Column", "Rows", "counting", "opened"]
 
 MEMORY = "2GB"  # beside the caller's own frame; what does not fit is spilled to the system's temporary folder
 EXAMPLES = 5
@@ -51,6 +51,17 @@ class Column:
     def finite(self) -> str:
         """SQL for whether a present value is a number that one can reckon with."""
         return f"isfinite({self.sql})" if self.real else "true"
+
+    @property
+    def clean(self) -> str:
+        """SQL for the value with NaN and infinities as missing."""
+        # A CASE costs a pass over many columns a third of what a FILTER for each aggregate does.
+        return f"CASE WHEN {self.finite} THEN {self.sql} END" if self.real else self.sql
+
+
+def counting(condition: str) -> str:
+    """SQL for the number of rows for which ``condition`` is true; 0 of none."""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
 
 
 class Rows:

@@ -21,8 +21,9 @@ def scores(asked: Asked, seen: Examined) -> dict[str, float | None]:
       as missing in every row. NaN is not missing.
     - validity: present cells that are finite where they are numbers and keep to what is expected of their column
       (`in_range`, `in_set`, `matches`, `has_dtype`), of the present cells.
-    - consistency: present cells that are written like the rest of their column (see `odd_texts`), and pairs that keep to
-      `at_most`, of the present cells and pairs.
+    - consistency: present cells that are written like the rest of their column, and pairs that keep to `at_most`, of
+      the present cells and pairs. A text is not, if it is blank, has space at an end, differs by case alone from a more
+      frequent one, or is a word in a column at least half of whose texts are numbers (see `Texts`).
     - uniqueness: different keys, of the rows that have a key; without keys, different rows of all rows.
     - timeliness: rows whose time is there, not in the future and not older than ``max_age``, of all rows.
     """
@@ -30,7 +31,11 @@ def scores(asked: Asked, seen: Examined) -> dict[str, float | None]:
     absent = sum(name not in names for name in asked.there)
     present = sum(p.present for p in seen.profiles)
     pairs = [r for r in seen.results if r.expectation.kind == "at_most"]
-    odd = sum(o.cells for o in seen.odd.values()) + sum(r.offending for r in pairs)
+    odd = sum(r.offending for r in pairs)
+    for p in seen.profiles:
+        texts = seen.texts.get(p.name)
+        if texts is not None:
+            odd += texts.odd_words if texts.words(p.present, is_text=p.name in asked.texts) else texts.odd
     timely = next((r for r in seen.results if r.expectation.kind == "in_time"), None)
     identity = seen.identity
     return {
