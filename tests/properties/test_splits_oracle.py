@@ -112,7 +112,9 @@ def test_among_eighty_instants_of_very_unequal_size_no_cuts_are_nearer(seed: int
     sizes = [upto[a], upto[b] - upto[resume[a]], upto[c] - upto[resume[b]], upto[80] - upto[resume[c]]]
     kept = sum(sizes)
     fits = (sizes[0] > 0) & (sizes[1] > 0) & (sizes[2] > 0) & (sizes[3] > 0) & (kept > 0)
-    off = np.max([np.abs(np.broadcast_to(n / np.maximum(kept, 1), fits.shape) - r) for n, r in zip(sizes, ratios)], axis=0)
+    off = np.max(
+        [np.abs(np.broadcast_to(n / np.maximum(kept, 1), fits.shape) - r) for n, r in zip(sizes, ratios)], axis=0
+    )
     best = off[fits].min()
     found = find_cuts(Instants(moments.tolist(), counts.tolist(), embargo), ratios, [1, 1, 1, 1], 0.02)
     assert found is not None
