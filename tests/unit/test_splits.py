@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_the_default_rule_is_sixty_twenty_fifteen_five_with_a_week_between() -> 
 
 
 def test_a_row_at_exactly_the_end_of_the_embargo_is_embargoed_and_one_microsecond_later_is_not() -> None:
-    times = [START + i * DAY for i in range(0, 100)]
+    times = [START + i * DAY for i in range(100)]
     rule = TemporalSplit(ratios=(0.25, 0.25, 0.25, 0.25), embargo=DAY, tolerance=0.05)
     assert split(rows(100), rule).dropped.counts["embargo"] == 3  # in each gap the row that is one day later
     later = TemporalSplit(ratios=rule.ratios, embargo=DAY - kit.US, tolerance=0.05)
@@ -320,8 +320,8 @@ def test_the_embargo_that_an_error_offers_can_be_had() -> None:
 
 
 def test_times_of_mixed_zones_are_the_instants_they_are() -> None:
-    zones = [timezone.utc, timezone(timedelta(hours=9)), timezone(timedelta(hours=-7))]
-    utc = [t.replace(tzinfo=timezone.utc) for t in rows()["event_timestamp"]]
+    zones = [UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-7))]
+    utc = [t.replace(tzinfo=UTC) for t in rows()["event_timestamp"]]
     mixed = [t.astimezone(zones[i % 3]) for i, t in enumerate(utc)]
     assert split(rows(event_timestamp=mixed)).train.rows == split(rows()).train.rows
 
