@@ -19,6 +19,7 @@ from e2i_fs.cli import (
     quality,
     register,
     retrieve,
+    verify,
     watch,
 )
 from e2i_fs.cli.answer import write_json
@@ -36,7 +37,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (project, register, retrieve, fill, watch, quality, failover, doctor, certify, demo_command, new_backend):
+for module in (
+    project,
+    register,
+    retrieve,
+    verify,
+    fill,
+    watch,
+    quality,
+    failover,
+    doctor,
+    certify,
+    demo_command,
+    new_backend,
+):
     module.add_to(app)
 
 # typer carries its own copy of click, or not, depending on its version; the base of its errors is in either.

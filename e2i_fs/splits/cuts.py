@@ -18,7 +18,7 @@ __all__ = ["Cuts", "Instants", "deviation", "find_cuts"]
 
 # Shares nearer to the best than this are as good; a search for the last thousandth would take most of the time.
 _NEAR_ENOUGH = 0.001
-_BOXES, _BOXES_IN_NEED = 4_000, 100_000
+_BOXES, _BOXES_IN_NEED = 4_000, 50_000
 
 _Box = tuple[tuple[int, int], ...]
 
@@ -62,7 +62,12 @@ class Instants:
 
     def sizes(self, stops: Sequence[int]) -> list[int]:
         """Return the number of rows of each split; negative where a split would end before it begins."""
-        return [self.upto[stop] - self.upto[start] for start, stop in self.parts(stops)]
+        found, begun = [], 0
+        for stop in stops:
+            found.append(self.upto[stop] - begun)
+            begun = self.beyond[stop]
+        found.append(self.rows - begun)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def find_cuts(instants: Instants, ratios: Sequence[float], minima: Sequence[int]
     for stops in _guesses(instants, ratios):
         offer(stops)
     inside = (1, len(instants) - 1)
-    first: _Box = tuple(inside for _ in ratios[1:])
+    first: _Box = (inside,) * (len(ratios) - 1)
     boxes = [(0.0, first)] if inside[0] <= inside[1] else []
     tried = 0
     while boxes:
@@ -152,18 +157,20 @@ def _halves(instants: Instants, box: _Box) -> list[_Box]:
 
 def _least_off(instants: Instants, box: _Box, ratios: Sequence[float], minima: Sequence[int]) -> float | None:
     """Return a lower bound on the deviation of all cuts in a box, None when none of them can be."""
-    last = instants.rows
-    lows = [0, *(instants.beyond[low] for low, _ in box)]
-    highs = [0, *(instants.beyond[high] for _, high in box)]
-    most = [min(b, last) - a for b, a in zip([*(instants.upto[h] for _, h in box), last], lows, strict=True)]
-    least = [a - b for a, b in zip([*(instants.upto[low] for low, _ in box), last], highs, strict=True)]
-    if any(n < m for n, m in zip(most, minima, strict=True)):
-        return None
-    least = [max(n, m) for n, m in zip(least, minima, strict=True)]
-    all_most, all_least = sum(most), sum(least)
+    upto, beyond = instants.upto, instants.beyond
+    least, most = [], []
+    begun_least = begun_most = 0  # how many rows lie before the split, gap included
+    for (low, high), minimum in zip((*box, (len(instants),) * 2), minima, strict=True):
+        at_most = upto[high] - begun_least
+        if at_most < minimum:
+            return None
+        most.append(at_most)
+        least.append(max(upto[low] - begun_most, minimum))
+        begun_least, begun_most = beyond[low], beyond[high]
+    all_least, all_most = sum(least), sum(most)
     off = 0.0
     for n_least, n_most, ratio in zip(least, most, ratios, strict=True):
-        low = n_least / (n_least + all_most - n_most)
-        high = n_most / (n_most + all_least - n_least)
-        off = max(off, low - ratio, ratio - high)
+        low_share = n_least / (n_least + all_most - n_most)
+        high_share = n_most / (n_most + all_least - n_least)
+        off = max(off, low_share - ratio, ratio - high_share)
     return off

@@ -32,7 +32,7 @@ def refusal(rule: TemporalSplit, instants: Instants, nearest: Sequence[int] | No
         open_ended = find_cuts(Instants(instants.times, instants.counts, 0), rule.ratios, minima, rule.tolerance)
         if open_ended is not None:
             return (
-                f"The embargo of {rule.embargo} leaves no room: the times span {span}, and three gaps take {3 * rule.embargo} or "
+                f"The embargo of {_said(rule.embargo)} leaves no room: the times span {_said(span)}, and three gaps take {_said(3 * rule.embargo)} or "
                 f"more of it. {_largest(rule, instants, minima)}"
             )
     if nearest is None:
@@ -43,7 +43,7 @@ def refusal(rule: TemporalSplit, instants: Instants, nearest: Sequence[int] | No
     kept = sum(nearest)
     shares = ", ".join(f"{name} {n} rows ({n / kept:.1%})" for name, n in zip(NAMES, nearest, strict=True))
     why = "rows of one instant are not divided"
-    why += f", the embargo of {rule.embargo} takes rows" if rule.embargo else ""
+    why += f", the embargo of {_said(rule.embargo)} takes rows" if rule.embargo else ""
     why += ", and an entity may stay in one split only" if rule.isolate_entities else ""
     short = [name for name, n, least in zip(NAMES, nearest, minima, strict=True) if n < least]
     if short:
@@ -60,10 +60,20 @@ def refusal(rule: TemporalSplit, instants: Instants, nearest: Sequence[int] | No
 
 def _largest(rule: TemporalSplit, instants: Instants, minima: Sequence[int]) -> str:
     """Say the longest embargo, to a sixty-fourth of the one asked for, that leaves room within the tolerance."""
-    for part in range(63, -1, -1):
-        embargo = rule.embargo * part // 64
-        shorter = Instants(instants.times, instants.counts, embargo // timedelta(microseconds=1))
+    works, fails = 0, 64
+    while fails - works > 1:
+        middle = (works + fails) // 2
+        shorter = Instants(instants.times, instants.counts, _part(rule, middle) // timedelta(microseconds=1))
         found = find_cuts(shorter, rule.ratios, minima, rule.tolerance)
-        if found is not None and found.off <= rule.tolerance:
-            return f"An embargo of {embargo} would do, or rows of a longer time."
-    return "Bring rows of a longer time."
+        works, fails = (middle, fails) if found is not None and found.off <= rule.tolerance else (works, middle)
+    longest = f"An embargo of {_said(_part(rule, works))} would do. " if works else ""
+    return f"{longest}Shorten it, or bring rows of a longer time."
+
+
+def _part(rule: TemporalSplit, sixty_fourths: int) -> timedelta:
+    return rule.embargo * sixty_fourths // 64
+
+
+def _said(duration: timedelta) -> str:
+    """Return a duration as people say it: without hours and minutes that are none."""
+    return str(duration).removesuffix(", 0:00:00")

@@ -65,6 +65,7 @@ class TrainingFrame:
             native = native.collect() if type(native).__name__ == "LazyFrame" else native
         if len(table) == 0:
             raise InvalidEntityFrameError("The training frame has no rows; there is nothing to split.")
+        table = _without_views(table)
         names = table.column_names
         by_ref = {} if asked is None else dict(zip(asked.refs, asked.names, strict=True))
         labels = set() if asked is None else {by_ref[ref] for ref in asked.labels}
@@ -122,8 +123,8 @@ class TrainingFrame:
     def _check_copies(self) -> None:
         """Raise `LeakageError` for a feature that is the target itself, value for value."""
         target = _comparable(self.table.column(self.target))
-        if target is None or pc.count_distinct(target).as_py() < 2:
-            return
+        if target is None or len(pc.unique(target.drop_null())) < 2:
+            return  # of one value only, a constant feature is no copy
         for name in self.features:
             column = _comparable(self.table.column(name))
             if column is None or column.type != target.type or column.null_count != target.null_count:
@@ -133,6 +134,12 @@ class TrainingFrame:
                     f"The feature {name!r} equals the target {self.target!r} in all {len(target)} rows: a model would learn "
                     "to copy it. Leave it out of features=[...]."
                 )
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return a table whose text is not in views, from which Arrow cannot take rows; polars gives text so."""
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return table.cast(pa.schema([f.with_type(plain.get(f.type, f.type)) for f in table.schema]))
 
 
 def _listed(given: Iterable[str] | str) -> tuple[str, ...]:
@@ -168,4 +175,4 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
         return column.cast(pa.float64(), safe=False)
     if pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given):
         return column.cast(pa.large_string())
-    return None if pa.types.is_nested(given) else column
+    return None if pa.types.is_nested(given) or pa.types.is_null(given) else column
