@@ -137,7 +137,9 @@ def _later_events(bench: Bench, answers: Answers, view: str, refs: list[str]) ->
     events: list[Any] = list(answers.results[refs[0]].event_timestamps[refs[0]])
     bench.put(
         "events",
-        pa.table({"row": pa.array(range(len(events)), pa.int64()), "came": pa.array(events, pa.timestamp("us", "UTC"))}),
+        pa.table(
+            {"row": pa.array(range(len(events)), pa.int64()), "came": pa.array(events, pa.timestamp("us", "UTC"))}
+        ),
     )
     late = bench.rows_of(
         "SELECT row, epoch_us(came), l FROM events JOIN labelled USING (row) WHERE epoch_us(came) > l ORDER BY row"

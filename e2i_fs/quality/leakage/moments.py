@@ -22,10 +22,11 @@ __all__ = ["Moments"]
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
 _SAMPLE = 400
+_NEARLY_ALL = 0.95
 _ENOUGH = 12
 """Wrong rows below which no constant distance is claimed: any few rows lie some distance apart."""
 
-OFFSETS = [q * 15 * _MINUTE for q in range(-56, 57) if q] + [s * d * _DAY for d in (1, 2, 7) for s in (1, -1)]
+OFFSETS = [q * 15 * _MINUTE for q in range(-56, 57)] + [s * d * _DAY for d in (1, 2, 7) for s in (1, -1)]
 _OTHERS = {
     "next": ("the frame holds the next row's values: joined with direction='forward' or 'nearest'?",
              "coalesce((SELECT min(e) FROM h WHERE h.kid = asked.kid AND h.e > asked.t), asked.t)"),
@@ -60,18 +61,22 @@ class Moments:
             UNION ALL
             SELECT row, false FROM (
                 SELECT row FROM x ANTI JOIN wrong USING (row) ORDER BY hash(row) LIMIT {_SAMPLE})""")
-        named: list[tuple[float, float, int | str, str]] = []
-        for at in dict.fromkeys(["e", "a"] if knowledge.counts else ["e"]):
-            for how, mine, all_ in _scores(bench, suspects, at, wrong, rows):
-                named.append((all_, mine, how, at))
-        named.sort(key=lambda s: (-s[0], isinstance(s[2], int), _oddness(s[2])))
-        if not named or wrong < 3:
+        if wrong < 3:
             return cls(bench, None, "", "e")
-        score, mine, how, at = named[0]
-        if mine < 0.95 or score < 0.95:
-            return cls(bench, None, "", at)
+        for at in ["e", "a"] if knowledge.filter_by_created else ["e"]:  # most tools know of no time of knowing
+            scores = sorted(
+                _scores(bench, suspects, at, wrong, rows),
+                key=lambda s: (-s[2], s[0] != 0, isinstance(s[0], int), _oddness(s[0])),
+            )
+            if scores and scores[0][1] >= _NEARLY_ALL and scores[0][2] >= _NEARLY_ALL:
+                break
+        else:
+            return cls(bench, None, "", "e")
+        how = scores[0][0]
         if isinstance(how, str):
             return cls(bench, None, _OTHERS[how][0], at)
+        if not how:
+            return cls(bench, None, "the frame holds what had happened, known or not: joined by event time alone?", at)
         if wrong < _ENOUGH:
             return cls(bench, None, "", at)
         side = "later" if how > 0 else "earlier"
@@ -94,6 +99,7 @@ class Moments:
 
 
 def _oddness(how: int | str) -> tuple[bool, int]:
+    """Return what to prefer among moments that explain as much: the row's own, one with a name, then whole hours, the nearest."""
     return (False, 0) if isinstance(how, str) else (how % (60 * _MINUTE) != 0, abs(how))
 
 
