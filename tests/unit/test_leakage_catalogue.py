@@ -552,7 +552,7 @@ SPLITS: dict[str, tuple[Callable[[World], Any], set[LeakKind], dict[str, Any]]] 
     "split_at_random": (_random, {K.ENTITY_OVERLAP, K.TIME_OVERLAP}, {}),
     "one_entity_in_train_and_test": (
         _one_entity_in_both,
-        {K.ENTITY_OVERLAP, K.TIME_OVERLAP},
+        {K.ENTITY_OVERLAP, K.TIME_OVERLAP, K.ROW_IN_TWO_SPLITS},
         {"isolate_entities": True},
     ),
     "entities_shared_where_they_should_not_be": (_by_time, {K.ENTITY_OVERLAP}, {"isolate_entities": True}),

@@ -157,10 +157,7 @@ def _judged(
     }
     counts = bench.row_of("SELECT " + ", ".join(f"count(*) FILTER ({sql})" for sql in could.values()) + " FROM match")
     order = sorted(could, key=lambda kind: -counts[list(could).index(kind)])  # stable: the more harmless first
-    cases = [
-        "WHEN moved_e IS NOT NULL THEN 'TIME_SHIFT'",
-        "WHEN default_gives AND past_e IS NOT NULL THEN 'LATE_VALUE'",
-    ]
+    cases = ["WHEN moved_e IS NOT NULL THEN 'TIME_SHIFT'"]
     if _filled(bench):
         cases.append("WHEN a IS NULL AND f = (SELECT mode(f) FROM match WHERE a IS NULL) THEN 'FILLED_VALUE'")
     cases += [f"WHEN {could[kind]} THEN '{kind}'" for kind in order]

@@ -14,6 +14,7 @@ __all__ = ["encodings", "windows"]
 _SPANS = [(b, a) for b in (*range(7), None) for a in range(4) if (b, a) != (0, 0)]  # rows before and after; None is all
 _SAMPLE = 1_500
 _LEAST = 20
+_GROUPING = ("text", "bool", "number")
 _CLOSE = "abs({a} - {b}) <= 1e-6 * (1e-3 + abs({b}))"  # a Float32 column holds seven digits
 
 
@@ -109,7 +110,7 @@ def encodings(bench: Bench, question: Question) -> Check:
     if not columns:
         return Check(name, Outcome.PASSED, "no column is a number")
     found: dict[str, Finding] = {}
-    for group in [n for n in [*question.key_columns, *question.inputs] if _may_group(bench, n)]:
+    for group in _groups(bench, question):
         others = [c for c in columns if c[0] != group]
         for feature, told in _encoded(bench, others, bench.names[group], as_number(target, given)).items():
             message = (
@@ -120,12 +121,13 @@ def encodings(bench: Bench, question: Question) -> Check:
     return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found.values()))
 
 
-def _may_group(bench: Bench, name: str) -> bool:
-    column = bench.names[name]
-    if kind_of(bench.types[column]) not in ("text", "bool", "number"):
-        return False
-    (values,) = bench.row_of(f"SELECT approx_count_distinct({column}) FROM x")
-    return bool(2 <= values <= bench.rows / 2)
+def _groups(bench: Bench, question: Question) -> list[str]:
+    """Return the columns that rows can be grouped by: a few values, each in two rows or more."""
+    names = [n for n in [*question.key_columns, *question.inputs] if kind_of(bench.types[bench.names[n]]) in _GROUPING]
+    if not names:
+        return []
+    counts = bench.row_of("SELECT " + ", ".join(f"approx_count_distinct({bench.names[n]})" for n in names) + " FROM x")
+    return [n for n, values in zip(names, counts, strict=True) if 2 <= values <= bench.rows / 2]
 
 
 def _encoded(bench: Bench, columns: list[tuple[str, str]], group: str, y: str) -> dict[str, str]:
