@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from e2i_fs.cli import certify, demo_command, doctor, failover, fill, new_backend, project, register, retrieve, watch
+from e2i_fs.cli import (
+    audit,
+    certify,
+    demo_command,
+    doctor,
+    failover,
+    fill,
+    new_backend,
+    project,
+    register,
+    retrieve,
+    watch,
+)
 from e2i_fs.cli.answer import write_json
 from e2i_fs.cli.command import ConfigOption, DefinitionsOption, JsonOption
 from e2i_fs.cli.exits import MISTAKE
@@ -24,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (project, register, retrieve, fill, watch, failover, doctor, certify, demo_command, new_backend):
+for module in (project, register, retrieve, audit, fill, watch, failover, doctor, certify, demo_command, new_backend):
     module.add_to(app)
 
 # typer carries its own copy of click, or not, depending on its version; the base of its errors is in either.

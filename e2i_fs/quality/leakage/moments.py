@@ -28,15 +28,15 @@ _ENOUGH = 12
 
 OFFSETS = [q * 15 * _MINUTE for q in range(-56, 57)] + [s * d * _DAY for d in (1, 2, 7) for s in (1, -1)]
 _OTHERS = {
-    "next": ("the frame holds the next row's values: joined with direction='forward' or 'nearest'?",
+    "next": ("as if the next row had been joined: direction='forward' or 'nearest'",
              "coalesce((SELECT min(e) FROM h WHERE h.kid = asked.kid AND h.e > asked.t), asked.t)"),
-    "nearest": ("the frame holds the nearest row's values, before or after: joined with direction='nearest'?",
+    "nearest": ("as if the nearest row had been joined, before or after: direction='nearest'",
                 "(SELECT arg_min(e, (abs(e - asked.t), -e)) FROM h WHERE h.kid = asked.kid)"),
-    "last": ("the frame holds each key's last row: joined without time?", "(SELECT max(e) FROM h WHERE h.kid = asked.kid)"),
-    "first": ("the frame holds each key's first row: joined without time?", "(SELECT min(e) FROM h WHERE h.kid = asked.kid)"),
-    "day": ("the frame holds what was true at the end of the row's day: joined by date?",
+    "last": ("as if each key's last row had been joined without time", "(SELECT max(e) FROM h WHERE h.kid = asked.kid)"),
+    "first": ("as if each key's first row had been joined without time", "(SELECT min(e) FROM h WHERE h.kid = asked.kid)"),
+    "day": ("as if joined by date, to the end of the row's day",
             f"(asked.t // {_DAY} + 1) * {_DAY} - 1"),
-    "before": ("the frame holds what was true just before the row's time: joined with < instead of <=?", "asked.t - 1"),
+    "before": ("as if joined with < where <= is right", "asked.t - 1"),
 }  # fmt: skip
 
 
@@ -76,11 +76,11 @@ class Moments:
         if isinstance(how, str):
             return cls(bench, None, _OTHERS[how][0], at)
         if not how:
-            return cls(bench, None, "the frame holds what had happened, known or not: joined by event time alone?", at)
+            return cls(bench, None, "as if joined by event time alone, known or not", at)
         if wrong < _ENOUGH:
             return cls(bench, None, "", at)
         side = "later" if how > 0 else "earlier"
-        return cls(bench, how, f"the frame holds what was true {timedelta(microseconds=abs(how))} {side}", at)
+        return cls(bench, how, f"as if asked {timedelta(microseconds=abs(how))} {side}", at)
 
     def matching(self, s: Suspect, ttl: int | None) -> str:
         """Return SQL for the event time of the row that gives a wrong cell ``d`` its value at the distance found, or NULL."""
