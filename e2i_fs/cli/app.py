@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from e2i_fs.cli import (
+    audit,
     certify,
     demo_command,
     doctor,
@@ -42,6 +43,7 @@ for module in (
     register,
     retrieve,
     verify,
+    audit,
     fill,
     watch,
     quality,

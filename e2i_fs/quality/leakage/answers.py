@@ -24,8 +24,9 @@ __all__ = ["Answers", "ask"]
 class Answers:
     """The store's answers by reference.
 
-    ``known`` is what the cells are held against. ``lenient`` has, where nobody said whether knowledge time counts, what
-    the contract's default gives (P-3): a cell that equals only that is late, and warns. ``results`` has the answer that
+    ``known`` is what the cells are held against. ``lenient`` has, where knowledge time counts, what the contract's default
+    gives (P-3): a cell that equals only that is late; ``warns`` says that nobody asked for knowledge time, so that it only
+    warns. ``results`` has the answer that
     each reference came with, ``knowledge`` how it was asked, by view.
     """
 
@@ -33,6 +34,7 @@ class Answers:
     lenient: Mapping[str, pa.ChunkedArray]
     results: Mapping[str, HistoricalResult]
     knowledge: Mapping[str, Knowledge]
+    warns: bool
 
 
 def ask(
@@ -52,11 +54,11 @@ def ask(
     for columns, counts in ((strict, True), (plain, False)):
         if columns:
             _asked(store, question, columns, counts, as_of, known, results)
-    if auto and strict:
+    if strict:
         _asked(store, question, strict, False, as_of, lenient, {})
     as_of_us = None if as_of is None else moment_to_us(as_of, "as_of", reject_naive=False)
     views = {j.view.name: Knowledge(j in strict, as_of_us) for j in question.judged if j.view is not None}
-    return Answers(known, lenient, results, views)
+    return Answers(known, lenient, results, views, auto)
 
 
 def _asked(

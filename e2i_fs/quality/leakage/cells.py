@@ -49,7 +49,7 @@ def compare_cells(bench: Bench, question: Question, answers: Answers) -> Compare
     honest: set[str] = set()
     unjudged: list[str] = []
     for n, j in enumerate(question.judged):
-        if j.label:
+        if j.label or j.ref in question.misused:
             continue  # a label is held against the store by a check of its own: it may lie in the future
         count = _differing(bench, question, answers, n, j)
         if not count:
@@ -133,8 +133,8 @@ def _findings(question: Question, answers: Answers, suspect: Suspect, cells: pa.
         own = cells.filter(pa.compute.equal(cells.column("kind"), kind.value))
         if not len(own):
             continue
-        default = own.column("default_gives")
-        warns = kind in WARNINGS or (kind in (LeakKind.LATE_VALUE, LeakKind.BACKFILLED_ROW) and _all(default))
+        late = kind in (LeakKind.LATE_VALUE, LeakKind.BACKFILLED_ROW)
+        warns = kind in WARNINGS or (late and answers.warns and _all(own.column("default_gives")))
         shown = own.slice(0, _SHOWN).to_pylist()
         examples = tuple(_example(question, answers, suspect.judged, cell) for cell in shown)
         told = tell(kind, suspect.judged, len(own), question.rows, examples[0], hint, lenient=warns)

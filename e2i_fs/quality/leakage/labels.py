@@ -92,21 +92,21 @@ def _copies(
         UNION ALL
         SELECT asked.row, h.*, true FROM asked JOIN (SELECT kid, max(rank) AS top FROM h GROUP BY kid) b ON asked.kid = b.kid
         JOIN h ON h.kid = b.kid AND h.rank = b.top""")
-    found = []
-    for name in columns:
+    pairs = [(name, field) for name in columns for field in fields]
+    told = []
+    for name, field in pairs:
         column = bench.names[name]
-        for field in fields:
-            cell, value, unfit = comparable(
-                bench.types[column], field.dtype, f"x.{column}", f"o.v{positions[field.name]}"
-            )
-            shares = bench.rows_of(f"""
-                SELECT count(*), count(DISTINCT v), avg(CAST(f IS NOT DISTINCT FROM v AND NOT unfit AS INT)) FROM (
-                    SELECT o.final, {cell} AS f, {value} AS v, {unfit} AS unfit FROM outcome o JOIN x ON x.row = o.row)
-                WHERE v IS NOT NULL GROUP BY final""")
-            if any(rows >= _LEAST and values > 1 and share >= 0.999 for rows, values, share in shares):
-                found.append((name, field))
-                break
-    return found
+        cell, value, unfit = comparable(bench.types[column], field.dtype, f"x.{column}", f"o.v{positions[field.name]}")
+        there = f"({value}) IS NOT NULL"
+        same = f"CAST(({cell}) IS NOT DISTINCT FROM ({value}) AND NOT {unfit} AS INT)"
+        told.append(f"count(*) FILTER ({there}), count(DISTINCT {value}), avg({same}) FILTER ({there})")
+    copies: dict[str, Field] = {}
+    for figures in bench.rows_of(f"SELECT {', '.join(told)} FROM outcome o JOIN x ON x.row = o.row GROUP BY final"):
+        for n, (name, field) in enumerate(pairs):
+            rows, values, share = figures[3 * n : 3 * n + 3]
+            if rows >= _LEAST and values > 1 and share >= 0.999:
+                copies.setdefault(name, field)
+    return list(copies.items())
 
 
 def after_label(bench: Bench, question: Question, answers: Answers) -> Check:

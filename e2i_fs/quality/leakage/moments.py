@@ -22,20 +22,21 @@ __all__ = ["Moments"]
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
 _SAMPLE = 400
+_NEARLY_ALL = 0.95
 _ENOUGH = 12
 """Wrong rows below which no constant distance is claimed: any few rows lie some distance apart."""
 
-OFFSETS = [q * 15 * _MINUTE for q in range(-56, 57) if q] + [s * d * _DAY for d in (1, 2, 7) for s in (1, -1)]
+OFFSETS = [q * 15 * _MINUTE for q in range(-56, 57)] + [s * d * _DAY for d in (1, 2, 7) for s in (1, -1)]
 _OTHERS = {
-    "next": ("the frame holds the next row's values: joined with direction='forward' or 'nearest'?",
+    "next": ("as if the next row had been joined: direction='forward' or 'nearest'",
              "coalesce((SELECT min(e) FROM h WHERE h.kid = asked.kid AND h.e > asked.t), asked.t)"),
-    "nearest": ("the frame holds the nearest row's values, before or after: joined with direction='nearest'?",
+    "nearest": ("as if the nearest row had been joined, before or after: direction='nearest'",
                 "(SELECT arg_min(e, (abs(e - asked.t), -e)) FROM h WHERE h.kid = asked.kid)"),
-    "last": ("the frame holds each key's last row: joined without time?", "(SELECT max(e) FROM h WHERE h.kid = asked.kid)"),
-    "first": ("the frame holds each key's first row: joined without time?", "(SELECT min(e) FROM h WHERE h.kid = asked.kid)"),
-    "day": ("the frame holds what was true at the end of the row's day: joined by date?",
+    "last": ("as if each key's last row had been joined without time", "(SELECT max(e) FROM h WHERE h.kid = asked.kid)"),
+    "first": ("as if each key's first row had been joined without time", "(SELECT min(e) FROM h WHERE h.kid = asked.kid)"),
+    "day": ("as if joined by date, to the end of the row's day",
             f"(asked.t // {_DAY} + 1) * {_DAY} - 1"),
-    "before": ("the frame holds what was true just before the row's time: joined with < instead of <=?", "asked.t - 1"),
+    "before": ("as if joined with < where <= is right", "asked.t - 1"),
 }  # fmt: skip
 
 
@@ -60,22 +61,26 @@ class Moments:
             UNION ALL
             SELECT row, false FROM (
                 SELECT row FROM x ANTI JOIN wrong USING (row) ORDER BY hash(row) LIMIT {_SAMPLE})""")
-        named: list[tuple[float, float, int | str, str]] = []
-        for at in dict.fromkeys(["e", "a"] if knowledge.counts else ["e"]):
-            for how, mine, all_ in _scores(bench, suspects, at, wrong, rows):
-                named.append((all_, mine, how, at))
-        named.sort(key=lambda s: (-s[0], isinstance(s[2], int), _oddness(s[2])))
-        if not named or wrong < 3:
+        if wrong < 3:
             return cls(bench, None, "", "e")
-        score, mine, how, at = named[0]
-        if mine < 0.95 or score < 0.95:
-            return cls(bench, None, "", at)
+        for at in ["e", "a"] if knowledge.filter_by_created else ["e"]:  # most tools know of no time of knowing
+            scores = sorted(
+                _scores(bench, suspects, at, wrong, rows),
+                key=lambda s: (-s[2], s[0] != 0, isinstance(s[0], int), _oddness(s[0])),
+            )
+            if scores and scores[0][1] >= _NEARLY_ALL and scores[0][2] >= _NEARLY_ALL:
+                break
+        else:
+            return cls(bench, None, "", "e")
+        how = scores[0][0]
         if isinstance(how, str):
             return cls(bench, None, _OTHERS[how][0], at)
+        if not how:
+            return cls(bench, None, "as if joined by event time alone, known or not", at)
         if wrong < _ENOUGH:
             return cls(bench, None, "", at)
         side = "later" if how > 0 else "earlier"
-        return cls(bench, how, f"the frame holds what was true {timedelta(microseconds=abs(how))} {side}", at)
+        return cls(bench, how, f"as if asked {timedelta(microseconds=abs(how))} {side}", at)
 
     def matching(self, s: Suspect, ttl: int | None) -> str:
         """Return SQL for the event time of the row that gives a wrong cell ``d`` its value at the distance found, or NULL."""
@@ -94,6 +99,7 @@ class Moments:
 
 
 def _oddness(how: int | str) -> tuple[bool, int]:
+    """Return what to prefer among moments that explain as much: the row's own, one with a name, then whole hours, the nearest."""
     return (False, 0) if isinstance(how, str) else (how % (60 * _MINUTE) != 0, abs(how))
 
 

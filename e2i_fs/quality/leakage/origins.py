@@ -157,27 +157,27 @@ def _judged(
     }
     counts = bench.row_of("SELECT " + ", ".join(f"count(*) FILTER ({sql})" for sql in could.values()) + " FROM match")
     order = sorted(could, key=lambda kind: -counts[list(could).index(kind)])  # stable: the more harmless first
-    cases = [
-        "WHEN moved_e IS NOT NULL THEN 'TIME_SHIFT'",
-        "WHEN default_gives AND past_e IS NOT NULL THEN 'LATE_VALUE'",
-    ]
+    cases = ["WHEN moved_e IS NOT NULL THEN 'TIME_SHIFT'"]
     if _filled(bench):
         cases.append("WHEN a IS NULL AND f = (SELECT mode(f) FROM match WHERE a IS NULL) THEN 'FILLED_VALUE'")
     cases += [f"WHEN {could[kind]} THEN '{kind}'" for kind in order]
     bench.run(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
-        SELECT *, CASE WHEN unfit THEN 'UNEXPLAINED' WHEN f IS NULL THEN 'LOST_VALUE' {" ".join(cases)} END AS kind FROM match""")
+        SELECT *, CASE WHEN unfit THEN 'UNEXPLAINED' WHEN f IS NULL AND default_gives THEN 'LATE_VALUE' WHEN f IS NULL THEN 'LOST_VALUE' {" ".join(cases)} END AS kind FROM match""")
     _of_others(bench, question, answers, view, s)
     at = """CASE kind WHEN 'TIME_SHIFT' THEN moved_e WHEN 'FUTURE_VALUE' THEN next_e WHEN 'LATE_VALUE' THEN past_e
             WHEN 'STALE_VALUE' THEN seen_e WHEN 'EXPIRED_VALUE' THEN seen_e WHEN 'WRONG_ENTITY' THEN other_e END"""
     known = """CASE kind WHEN 'FUTURE_VALUE' THEN next_c WHEN 'LATE_VALUE' THEN past_c WHEN 'STALE_VALUE' THEN seen_c
             WHEN 'EXPIRED_VALUE' THEN seen_c WHEN 'WRONG_ENTITY' THEN other_c END"""
+    ttl = question.catalog.view(view).ttl_us
+    # The row that answers is there and says NULL: whatever stands there instead was put there (P-5).
+    fresh = "winner_e IS NOT NULL" + ("" if ttl is None else f" AND t - winner_e <= {ttl}")
     return bench.table_of(f"""
         SELECT row,
-               CASE WHEN kind = 'STALE_VALUE' AND a IS NULL THEN 'FILLED_VALUE'
+               CASE WHEN kind IN ('STALE_VALUE', 'EXPIRED_VALUE') AND a IS NULL AND {fresh} THEN 'FILLED_VALUE'
                     WHEN kind = 'LATE_VALUE' AND c - e > (SELECT lag FROM usual) THEN 'BACKFILLED_ROW'
                     ELSE kind END AS kind, e, c, key, default_gives
-        FROM (SELECT row, kind, a, {at} AS e, {known} AS c, key, default_gives FROM sourced) ORDER BY row""")
+        FROM (SELECT row, t, winner_e, kind, a, {at} AS e, {known} AS c, key, default_gives FROM sourced) ORDER BY row""")
 
 
 def _filled(bench: Bench) -> bool:

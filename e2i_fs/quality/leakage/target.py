@@ -19,6 +19,7 @@ from e2i_fs.quality.outcome import Outcome
 __all__ = ["target_checks"]
 
 _COPY, _MISSING, _KEY = "target in columns", "target in missingness", "target in keys"
+_LEAST_IDS = 12
 _ENOUGH = {"groups": 0.94, "order": 0.98, "rank": 0.99}
 _ENOUGH_OF_HONEST = {"groups": 0.98, "order": 0.998, "rank": 0.9995}
 
@@ -34,11 +35,11 @@ def target_checks(bench: Bench, question: Question, honest: frozenset[str]) -> l
         return [Check(name, Outcome.INCONCLUSIVE, str(reason)) for name in names]
     found: dict[str, list[Finding]] = {name: [] for name in names}
     unjudged: list[str] = []
+    known = _counts(bench, question.inputs)
     for name in question.inputs:
         column, given = bench.names[name], bench.types[bench.names[name]]
-        present, missing = bench.row_of(
-            f"SELECT count({_known(column, given)}), count(*) - count({_known(column, given)}) FROM s"
-        )
+        present = known[name]
+        missing = subject.rows - present
         if not present or kind_of(given) == "other":
             unjudged.append(name)
             continue
@@ -63,6 +64,14 @@ def target_checks(bench: Bench, question: Question, honest: frozenset[str]) -> l
 def _check(name: str, found: list[Finding], why: str) -> Check:
     outcome = Outcome.FAILED if found else Outcome.INCONCLUSIVE if why else Outcome.PASSED
     return Check(name, outcome, f"not judged: {why}" if why else "", tuple(found))
+
+
+def _counts(bench: Bench, names: list[str]) -> dict[str, int]:
+    """Return how many values of each column are there."""
+    if not names:
+        return {}
+    counted = ", ".join(f"count({_known(bench.names[n], bench.types[bench.names[n]])})" for n in names)
+    return dict(zip(names, bench.row_of(f"SELECT {counted} FROM s"), strict=True))
 
 
 def _known(column: str, given: Any) -> str:
@@ -149,13 +158,18 @@ def _in_number(bench: Bench, subject: Subject, column: str, given: Any) -> str:
 
 
 def _of_ids(bench: Bench, subject: Subject, pieces: dict[str, str], number: str) -> str:
+    if bench.row_of("SELECT count(*) FROM ids")[0] < 2 * _LEAST_IDS:
+        return ""
     bench.run("ALTER TABLE s RENAME TO all_rows")
     bench.run("ALTER TABLE ids RENAME TO s")
     try:
         for words, sql in pieces.items():
-            if subject.classes and by_groups(bench, sql, "y", least=12) >= _ENOUGH["groups"]:
+            if subject.classes and by_groups(bench, sql, "y", least=_LEAST_IDS) >= _ENOUGH["groups"]:
                 return f"{words} tells the target: an id that encodes the outcome"
-        if subject.binary and by_order(bench, number, "y = (SELECT min(y) FROM s)", least=12) >= _ENOUGH["order"]:
+        if (
+            subject.binary
+            and by_order(bench, number, "y = (SELECT min(y) FROM s)", least=_LEAST_IDS) >= _ENOUGH["order"]
+        ):
             return "its number ranks the two classes apart: ids were given in the order of the outcome"
         if subject.numeric and not subject.classes and by_rank(bench, number) >= _ENOUGH["rank"]:
             return "its number orders the rows as the target does: ids were given in the order of the outcome"

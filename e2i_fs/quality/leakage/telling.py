@@ -32,6 +32,7 @@ _REMEDY = {
     LeakKind.TIME_SHIFT: "Convert both times to UTC before joining.",
     LeakKind.UNEXPLAINED: "Find where they come from, or take the column from the store.",
 }
+_PLACED = (LeakKind.FUTURE_VALUE, LeakKind.TIME_SHIFT, LeakKind.STALE_VALUE, LeakKind.LATE_VALUE)
 
 
 def tell(
@@ -39,8 +40,8 @@ def tell(
 ) -> str:
     """Return the message of one finding."""
     text = f"{cells:,} of {rows:,} cells of {judged.column!r} ({judged.ref}) {_SAID[kind]}"
-    if hint and kind in (LeakKind.FUTURE_VALUE, LeakKind.TIME_SHIFT, LeakKind.STALE_VALUE):
-        text += f"; {hint}"
+    if hint and kind in _PLACED:
+        text += f", {hint}"
     text += f". Row {example.row} holds {example.value!r}, the store says {example.answer!r}"
     if example.event_timestamp is not None and example.timestamp is not None:
         text += f": {example.event_timestamp.isoformat()} is when that value became true"

@@ -11,13 +11,15 @@ from e2i_fs.quality.outcome import Outcome
 
 __all__ = ["encodings", "windows"]
 
-_BEFORE, _AFTER = range(7), range(4)
-_MOST = 50_000
+_SPANS = [(b, a) for b in (*range(7), None) for a in range(4) if (b, a) != (0, 0)]  # rows before and after; None is all
+_SAMPLE = 1_500
 _LEAST = 20
+_GROUPING = ("text", "bool", "number")
 _CLOSE = "abs({a} - {b}) <= 1e-6 * (1e-3 + abs({b}))"  # a Float32 column holds seven digits
 
 
 def _numbers(bench: Bench, question: Question) -> list[tuple[str, str]]:
+    """Return the names of the numeric columns, each with its SQL."""
     return [
         (name, as_number(bench.names[name], bench.types[bench.names[name]]))
         for name in question.inputs
@@ -33,58 +35,65 @@ def windows(bench: Bench, question: Question) -> Check:
     name = "target in windows"
     assert question.target is not None
     target, given = bench.names[question.target], bench.types[bench.names[question.target]]
+    columns = _numbers(bench, question)
     if kind_of(given) not in ("number", "bool"):
         return Check(name, Outcome.PASSED, "a target that is no number has no mean")
-    y = as_number(target, given)
-    keys = ", ".join(bench.names[k] for k in question.key_columns)
-    found: list[Finding] = []
-    for how in dict.fromkeys([keys, ""]):
-        part = f"PARTITION BY {how} " if how else ""
-        spans = {
-            f"{f}({b},{a})": (f, f"ROWS BETWEEN {b} PRECEDING AND {a} FOLLOWING")
-            for f in ("avg", "sum") for b in _BEFORE for a in _AFTER if (b, a) != (0, 0)
-        }  # fmt: skip
-        spans |= {
-            f"{f}(all before,{a})": (f, f"ROWS BETWEEN UNBOUNDED PRECEDING AND {a} FOLLOWING")
-            for f in ("avg", "sum")
-            for a in (0, 1)
-        }
-        listed = ", ".join(f"{f}(y) OVER (w {rows}) AS w{i}" for i, (f, rows) in enumerate(spans.values()))
-        columns = _numbers(bench, question)
-        if not columns:
-            continue
-        features = ", ".join(f"{sql} AS f{i}" for i, (_, sql) in enumerate(columns))
-        few = (
-            f"WHERE row < {_MOST}" if bench.rows > _MOST else ""
-        )  # neighbours must stay neighbours: the first rows, not a sample
-        own = f", {how}" if how else ""
-        bench.run(f"""
-            CREATE OR REPLACE TEMP TABLE spans AS
-            SELECT *, {listed} FROM (SELECT row, t, {y} AS y, {features}{own} FROM x {few})
-            WINDOW w AS ({part}ORDER BY t, row)""")
+    if not columns:
+        return Check(name, Outcome.PASSED, "no column is a number")
+    found: dict[str, Finding] = {}
+    for how in dict.fromkeys([", ".join(bench.names[k] for k in question.key_columns), ""]):
+        for feature, span in _spans(bench, as_number(target, given), how, columns).items():
+            message = (
+                f"The column {feature!r} is {span} of the target {question.target!r} in the order of time"
+                f"{' within each key' if how else ''}, the row's own included. End the window before the row."
+            )
+            found.setdefault(feature, Finding(LeakKind.TARGET_IN_WINDOW, message, feature, bench.rows))
+    return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found.values()))
+
+
+def _spans(bench: Bench, y: str, key: str, columns: list[tuple[str, str]]) -> dict[str, str]:
+    """Return, for each feature that is a window in nearly every sampled row, which one.
+
+    Sums up to each row give the sum of any window as a difference. A feature's commonest value proves nothing: it may be 0
+    wherever the target is.
+    """
+    part = f"PARTITION BY {key} " if key else ""
+    features = ", ".join(f"{sql} AS f{i}" for i, (_, sql) in enumerate(columns))
+    # The rows' order within each key, and what came up to each; row 0 of a key stands for nothing yet.
+    bench.run(f"""
+        CREATE OR REPLACE TEMP TABLE upto AS
+        SELECT *, max(i) OVER (PARTITION BY part) AS last FROM (
+            SELECT row, {f"dense_rank() OVER (ORDER BY {key})" if key else "1"} AS part, row_number() OVER ({part}ORDER BY t, row) AS i,
+                   sum(y) OVER ({part}ORDER BY t, row ROWS UNBOUNDED PRECEDING) AS s,
+                   count(y) OVER ({part}ORDER BY t, row ROWS UNBOUNDED PRECEDING) AS c, y, {", ".join(f"f{i}" for i in range(len(columns)))}
+            FROM (SELECT *, {y} AS y, {features} FROM x))""")
+    step = max(1, bench.rows // _SAMPLE)
+    listed = ", ".join(f"({b if b is not None else 1_000_000_000}, {a})" for b, a in _SPANS)
+    bench.run(f"""
+        CREATE OR REPLACE TEMP TABLE spans AS
+        SELECT p.*, b, a, coalesce(high.s, 0) - coalesce(low.s, 0) AS total,
+               (coalesce(high.s, 0) - coalesce(low.s, 0)) / nullif(high.c - coalesce(low.c, 0), 0) AS mean
+        FROM (SELECT * FROM upto WHERE y IS NOT NULL AND hash(row) % {step} = 0) p, (VALUES {listed}) v(b, a)
+        JOIN upto high ON high.part = p.part AND high.i = least(p.i + a, p.last)
+        LEFT JOIN upto low ON low.part = p.part AND low.i = p.i - b - 1""")
+    common = ", ".join(f"(SELECT mode({sql}) FROM x)" for _, sql in columns)
+    modes = bench.row_of(f"SELECT {common}")
+    told = []
+    for i, mode in enumerate(modes):
+        seen = "false" if mode is None else f"f{i} IS NOT NULL AND f{i} != {mode!r}::DOUBLE"
+        close = ", ".join(
+            f"avg(CAST({_CLOSE.format(a=f'f{i}', b=w)} AS INT)) FILTER ({seen})" for w in ("mean", "total")
+        )
+        told.append(f"count(*) FILTER ({seen}), count(DISTINCT f{i}) FILTER ({seen}), {close}")
+    best: dict[str, tuple[float, str]] = {}
+    for b, a, *figures in bench.rows_of(f"SELECT b, a, {', '.join(told)} FROM spans GROUP BY b, a ORDER BY a, b"):
         for i, (feature, _) in enumerate(columns):
-            if any(f.feature == feature for f in found):
-                continue
-            span = _span(bench, i, list(spans))
-            if span:
-                message = (
-                    f"The column {feature!r} is {span} of the target {question.target!r} in the order of time"
-                    f"{' within each key' if how else ''}, the row's own included. End the window before the row."
-                )
-                found.append(Finding(LeakKind.TARGET_IN_WINDOW, message, feature, bench.rows))
-    return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found))
-
-
-def _span(bench: Bench, i: int, names: list[str]) -> str:
-    """Return the window that a feature is in nearly every row, or ''. Its commonest value proves nothing: it may be 0 in all."""
-    hits = ", ".join(f"avg(CAST({_CLOSE.format(a=f'f{i}', b=f'w{n}')} AS INT))" for n in range(len(names)))
-    rows, values, *shares = bench.row_of(f"""
-        SELECT count(*), count(DISTINCT f{i}), {hits} FROM spans
-        WHERE f{i} IS NOT NULL AND y IS NOT NULL AND f{i} != (SELECT mode(f{i}) FROM spans)""")
-    if rows < _LEAST or values < 3:
-        return ""
-    best = max(range(len(names)), key=lambda n: shares[n] or 0)
-    return names[best] if (shares[best] or 0) >= 0.9 else ""
+            rows, values, *shares = figures[4 * i : 4 * i + 4]
+            for word, share in zip(("the mean", "the sum"), shares, strict=True):
+                if rows >= _LEAST and values >= 3 and (share or 0) >= max(0.9, best.get(feature, (0.0, ""))[0] + 1e-9):
+                    reach = "all rows before" if b > len(_SPANS) else f"{b} rows before"
+                    best[feature] = (share, f"{word} over {reach}, the row and {a} after")
+    return {feature: span for feature, (_, span) in best.items()}
 
 
 def encodings(bench: Bench, question: Question) -> Check:
@@ -95,43 +104,53 @@ def encodings(bench: Bench, question: Question) -> Check:
     name = "target in encodings"
     assert question.target is not None
     target, given = bench.names[question.target], bench.types[bench.names[question.target]]
+    columns = _numbers(bench, question)
     if kind_of(given) not in ("number", "bool"):
         return Check(name, Outcome.PASSED, "a target that is no number has no mean")
-    y = as_number(target, given)
-    groups = [n for n in [*question.key_columns, *question.inputs] if _may_group(bench, n)]
-    found = []
-    for feature, number in _numbers(bench, question):
-        for group in groups:
-            if group == feature:
-                continue
-            told = _encoded(bench, number, bench.names[group], y)
-            if told:
-                message = (
-                    f"The column {feature!r} is the mean of the target {question.target!r} over {group!r} in this very frame, "
-                    f"{told}. Encode with the rows before each row's time, or with train's folds."
-                )
-                found.append(Finding(LeakKind.TARGET_IN_ENCODING, message, feature, bench.rows))
-                break
-    return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found))
+    if not columns:
+        return Check(name, Outcome.PASSED, "no column is a number")
+    found: dict[str, Finding] = {}
+    for group in _groups(bench, question):
+        others = [c for c in columns if c[0] != group]
+        for feature, told in _encoded(bench, others, bench.names[group], as_number(target, given)).items():
+            message = (
+                f"The column {feature!r} is the mean of the target {question.target!r} over {group!r} in this very frame, "
+                f"{told}. Encode with the rows before each row's time, or with train's folds."
+            )
+            found.setdefault(feature, Finding(LeakKind.TARGET_IN_ENCODING, message, feature, bench.rows))
+    return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found.values()))
 
 
-def _may_group(bench: Bench, name: str) -> bool:
-    column = bench.names[name]
-    if kind_of(bench.types[column]) not in ("text", "bool", "number"):
-        return False
-    (values,) = bench.row_of(f"SELECT approx_count_distinct({column}) FROM x")
-    return bool(2 <= values <= bench.rows / 2)
+def _groups(bench: Bench, question: Question) -> list[str]:
+    """Return the columns that rows can be grouped by: a few values, each in two rows or more."""
+    names = [n for n in [*question.key_columns, *question.inputs] if kind_of(bench.types[bench.names[n]]) in _GROUPING]
+    if not names:
+        return []
+    counts = bench.row_of("SELECT " + ", ".join(f"approx_count_distinct({bench.names[n]})" for n in names) + " FROM x")
+    return [n for n, values in zip(names, counts, strict=True) if 2 <= values <= bench.rows / 2]
 
 
-def _encoded(bench: Bench, number: str, group: str, y: str) -> str:
-    close = _CLOSE.format(a="f", b="w")
-    without = _CLOSE.format(a="f", b="((w * n - y) / (n - 1))")
-    rows, values, whole, left_out = bench.row_of(f"""
-        SELECT count(*), count(DISTINCT f), avg(CAST({close} AS INT)), avg(CAST({without} AS INT)) FROM (
-            SELECT {number} AS f, {y} AS y, avg({y}) OVER (PARTITION BY {group}) AS w, count({y}) OVER (PARTITION BY {group}) AS n
-            FROM x) WHERE f IS NOT NULL AND y IS NOT NULL AND n > 1""")
-    if rows < _LEAST or values < 3:
-        return ""
-    if (whole or 0) >= 0.98:
-        return "the row's own target included"
-    return "each row's own target left out, which gives it away by its absence" if (left_out or 0) >= 0.98 else ""
+def _encoded(bench: Bench, columns: list[tuple[str, str]], group: str, y: str) -> dict[str, str]:
+    """Return the features that are the mean over one group in nearly every row, each with how."""
+    if not columns:
+        return {}
+    features = ", ".join(f"{sql} AS f{i}" for i, (_, sql) in enumerate(columns))
+    told = []
+    for i in range(len(columns)):
+        whole = _CLOSE.format(a=f"f{i}", b="w")
+        without = _CLOSE.format(a=f"f{i}", b="((w * n - y) / (n - 1))")
+        told.append(f"count(f{i}), count(DISTINCT f{i}), avg(CAST({whole} AS INT)), avg(CAST({without} AS INT))")
+    figures = bench.row_of(f"""
+        SELECT {", ".join(told)} FROM (
+            SELECT {features}, {y} AS y, avg({y}) OVER (PARTITION BY {group}) AS w, count({y}) OVER (PARTITION BY {group}) AS n
+            FROM x) WHERE y IS NOT NULL AND n > 1""")
+    found = {}
+    for i, (feature, _) in enumerate(columns):
+        rows, values, whole, without = figures[4 * i : 4 * i + 4]
+        if rows < _LEAST or values < 3:
+            continue
+        if (whole or 0) >= 0.98:
+            found[feature] = "the row's own target included"
+        elif (without or 0) >= 0.98:
+            found[feature] = "each row's own target left out, which gives it away by its absence"
+    return found
