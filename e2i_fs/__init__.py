@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         RunOverlapError,
         SchemaMismatchError,
         SplitError,
+        StalePlanError,
         StateKeyError,
         ThrottledError,
         UnknownBackendError,
@@ -99,8 +100,8 @@ _HOMES = {
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
         "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
-        "RunOverlapError SchemaMismatchError SplitError StateKeyError ThrottledError UnknownBackendError UnknownFeatureError "
-        "UnsupportedError"
+        "RunOverlapError SchemaMismatchError SplitError StalePlanError StateKeyError ThrottledError UnknownBackendError "
+        "UnknownFeatureError UnsupportedError"
     ),
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
@@ -193,6 +194,7 @@ __all__ = [
     "SQLSource",
     "SchemaMismatchError",
     "SplitError",
+    "StalePlanError",
     "StateKeyError",
     "String",
     "Struct",

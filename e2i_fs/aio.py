@@ -15,9 +15,11 @@ from typing import Any, ParamSpec, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from e2i_fs.catalog import Definition, Plan
+from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.discovery import FoundFeature
+from e2i_fs.dtypes import DType
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.opening import connect
 from e2i_fs.receipts import TrainingReceipt, Verification
@@ -60,10 +62,17 @@ class AsyncStore:
         await self.close()
 
     async def apply(
-        self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False
+        self,
+        definitions: Sequence[Definition],
+        *,
+        dry_run: bool = False,
+        allow_breaking: bool = False,
+        expected: str | None = None,
     ) -> Plan:
         """See `Store.apply`."""
-        return await self._run(self._store.apply, definitions, dry_run=dry_run, allow_breaking=allow_breaking)
+        return await self._run(
+            self._store.apply, definitions, dry_run=dry_run, allow_breaking=allow_breaking, expected=expected
+        )
 
     async def delete(self, name: str, *, kind: str | None = None) -> Plan:
         """See `Store.delete`."""
@@ -88,6 +97,28 @@ class AsyncStore:
     async def get_feature_view(self, name: str) -> FeatureView:
         """See `Store.get_feature_view`."""
         return await self._run(self._store.get_feature_view, name)
+
+    async def catalog(self) -> Catalog:
+        """See `Store.catalog`."""
+        return await self._run(self._store.catalog)
+
+    async def search(
+        self,
+        text: str = "",
+        *,
+        use_case: str | None = None,
+        entity: str | None = None,
+        owner: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dtype: DType | str | None = None,
+        role: str | None = None,
+        limit: int = 20,
+    ) -> list[FoundFeature]:
+        """See `Store.search`."""
+        return await self._run(
+            self._store.search, text, use_case=use_case, entity=entity, owner=owner, tags=tags, dtype=dtype, role=role,
+            limit=limit,
+        )  # fmt: skip
 
     async def get_historical_features(
         self,

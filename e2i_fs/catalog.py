@@ -9,7 +9,7 @@ from typing import Any
 
 from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field, fingerprint
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BreakingChangeError, DefinitionError, UnknownFeatureError, did_you_mean
+from e2i_fs.errors import BreakingChangeError, DefinitionError, StalePlanError, UnknownFeatureError, did_you_mean
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.sources import PushSource, RequestSource, Source
@@ -112,6 +112,14 @@ class Catalog:
     def revision(self) -> str:
         """A hash of everything in the catalogue: equal revisions are equal catalogues."""
         return fingerprint(self.to_json())
+
+    def require_revision(self, expected: str | None) -> None:
+        """Raise `StalePlanError` unless this is the catalogue of that revision; None asks for nothing."""
+        if expected not in (None, self.revision):
+            raise StalePlanError(
+                "What is registered has changed since the plan was made, so nothing was applied. Plan again, and look at what "
+                "the new plan says."
+            )
 
     # ---- changing -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from e2i_fs.errors import DefinitionError, did_you_mean
 
 __all__ = [
     "Array", "Bool", "Bytes", "DType", "Date", "Decimal", "Float32", "Float64", "Int32", "Int64", "Json",
-    "String", "Struct", "Timestamp", "Vector", "dtype_from_canonical",
+    "String", "Struct", "Timestamp", "Vector", "dtype_from_canonical", "dtype_named",
 ]  # fmt: skip
 
 
@@ -78,6 +78,20 @@ def check_dtype(value: object, where: str) -> DType:
     names = [repr(t) for t in _SIMPLE.values()] + ["Struct(...)", "Array(t)", "Vector(n)", "Decimal(p, s)"]
     hint = did_you_mean(value.capitalize(), [repr(t) for t in _SIMPLE.values()]) if isinstance(value, str) else ""
     raise DefinitionError(f"{where}: {value!r} is not a dtype.{hint} Use one of e2i_fs's: {', '.join(names)}.")
+
+
+def dtype_named(name: str) -> DType:
+    """Return the dtype without parameters of this name, in letters of any case, or raise with the nearest names.
+
+    >>> dtype_named("int64")
+    Int64
+    """
+    found = _SIMPLE.get(name.lower())
+    if found is None:
+        raise DefinitionError(
+            f"Unknown dtype {name!r}.{did_you_mean(name.capitalize(), [repr(t) for t in _SIMPLE.values()])}"
+        )
+    return found
 
 
 def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType:

@@ -3,7 +3,7 @@
 ::
 
     E2IError
-    ├ DefinitionError ── SchemaMismatchError, BreakingChangeError
+    ├ DefinitionError ── SchemaMismatchError, BreakingChangeError, StalePlanError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
     │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError,
     │                    SplitError, HoldoutLockedError, ReceiptError, StateKeyError
@@ -23,6 +23,7 @@ backend (X-2). A driver's own error is always the ``__cause__`` (G-4).
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,12 +59,14 @@ __all__ = [
     "RunOverlapError",
     "SchemaMismatchError",
     "SplitError",
+    "StalePlanError",
     "StateKeyError",
     "ThrottledError",
     "UnknownBackendError",
     "UnknownFeatureError",
     "UnsupportedError",
     "did_you_mean",
+    "suggested",
 ]
 
 
@@ -81,6 +84,10 @@ class SchemaMismatchError(DefinitionError):
 
 class BreakingChangeError(DefinitionError):
     """A change that would break readers, applied without ``allow_breaking=True`` (R-4)."""
+
+
+class StalePlanError(DefinitionError):
+    """What is registered is no longer what the plan was made against; nothing was applied (R-1)."""
 
 
 class RequestError(E2IError, ValueError):
@@ -230,3 +237,16 @@ def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
         return ""
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f" Known: {', '.join(repr(prefix + n) for n in names[:8])}{more}."
+
+
+_SUGGESTED = re.compile(r" (?:Did you mean|Known:) ((?:'[^']*'(?: or |, )?)+)")
+
+
+def suggested(message: str) -> list[str]:
+    """Return the names that `did_you_mean` gave to a message, for those who read errors by program.
+
+    >>> suggested("Unknown view 'hpc'." + did_you_mean("hpc", ["hcp", "visits"]))
+    ['hcp']
+    """
+    found = _SUGGESTED.findall(message)
+    return re.findall(r"'([^']*)'", found[-1]) if found else []

@@ -27,7 +27,7 @@ from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, Asked, FeatureStatus
 from e2i_fs.routing import Answered
 
-__all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "newest_event", "retrieve"]
+__all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "retrieve"]
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
@@ -91,6 +91,12 @@ class Retrieved:
     columns: Mapping[str, pa.ChunkedArray]
     codes: Mapping[str, pa.ChunkedArray]
     events: Mapping[str, pa.ChunkedArray]
+
+    @property
+    def newest_event(self) -> int | None:
+        """The newest event time in the answer, in microseconds; None if there is none."""
+        newest = [pc.max(column).as_py() for column in self.events.values()]
+        return max((e for e in newest if e is not None), default=None)
 
 
 def retrieve(
@@ -213,12 +219,6 @@ def asked_of(
         backend_kind=kinds.get(answered.backend, answered.backend),
         at=at,
     )
-
-
-def newest_event(found: Retrieved) -> int | None:
-    """Return the newest event time of an answer, None where it has none."""
-    newest = [pc.max(column).as_py() for column in found.events.values()]
-    return max((e for e in newest if e is not None), default=None)
 
 
 def _scan(backend: Backend, view: str, columns: Mapping[str, Any], keyed: pa.Table) -> Sequence[ScanPart]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from e2i_fs.catalog import Definition, Plan
     from e2i_fs.definitions import Entity, FeatureService, FeatureView
+    from e2i_fs.discovery import FoundFeature
+    from e2i_fs.dtypes import DType
     from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
@@ -101,6 +103,21 @@ class FeatureStore(Protocol):
 
     def get_feature_view(self, name: str) -> FeatureView:
         """Return one feature view."""
+        ...
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        use_case: str | None = None,
+        entity: str | None = None,
+        owner: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dtype: DType | str | None = None,
+        role: str | None = None,
+        limit: int = 20,
+    ) -> list[FoundFeature]:
+        """Return the features that words speak of, best first."""
         ...
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
@@ -206,6 +223,21 @@ class AsyncFeatureStore(Protocol):
 
     async def get_feature_view(self, name: str) -> FeatureView:
         """Return one feature view."""
+        ...
+
+    async def search(
+        self,
+        text: str = "",
+        *,
+        use_case: str | None = None,
+        entity: str | None = None,
+        owner: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dtype: DType | str | None = None,
+        role: str | None = None,
+        limit: int = 20,
+    ) -> list[FoundFeature]:
+        """Return the features that words speak of, best first."""
         ...
 
     async def delete(self, name: str, *, kind: str | None = None) -> Plan:

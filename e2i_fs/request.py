@@ -17,7 +17,7 @@ from e2i_fs.errors import (
 )
 from e2i_fs.on_demand import OnDemandFeatureView
 
-__all__ = ["Output", "Request", "resolve"]
+__all__ = ["Output", "Request", "resolve", "views_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ def resolve(
     )
     _no_twins(outputs, full_feature_names)
     return _needs(catalog, outputs)
+
+
+def views_of(request: Request) -> list[str]:
+    """Return the names of the views that a request reads or runs."""
+    return [*request.views, *(view.name for view in request.on_demand)]
 
 
 def _references(catalog: Catalog, features: Any) -> list[str]:

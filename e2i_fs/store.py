@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,7 @@ from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
+from e2i_fs.dtypes import DType
 from e2i_fs.entries import Entry, performer
 from e2i_fs.errors import BackendUnavailableError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
@@ -27,6 +28,7 @@ from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Sta
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
+    from e2i_fs.discovery import FoundFeature
     from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
@@ -83,17 +85,26 @@ class Store:
 
     # ---- registering --------------------------------------------------------------------------------------
 
-    def apply(self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False) -> Plan:
+    def apply(
+        self,
+        definitions: Sequence[Definition],
+        *,
+        dry_run: bool = False,
+        allow_breaking: bool = False,
+        expected: str | None = None,
+    ) -> Plan:
         """Register definitions, all or none, and return the plan (R-1); ``dry_run`` only plans.
 
         Sources that can be reached are checked first (R-3). Raises `DefinitionError`, `SchemaMismatchError`, or
-        `BreakingChangeError` unless ``allow_breaking`` (R-4). What is applied can at once be read (R-5).
+        `BreakingChangeError` unless ``allow_breaking`` (R-4). What is applied can at once be read (R-5). ``expected`` is
+        the ``revision`` of the `catalog` that was planned against: `StalePlanError` when it is another by now.
         """
         from e2i_fs.reading import check_source
 
         definitions = list(definitions) if isinstance(definitions, Iterable) else definitions
         base = self._config.base
         before = self._router.catalog()
+        before.require_revision(expected)
         after, plan = before.planned(definitions, base, allow_breaking=allow_breaking)
         named = {definition.name for definition in definitions if isinstance(definition, FeatureView)}
         for name in after.views:  # a view changes with its entities too
@@ -105,6 +116,7 @@ class Store:
 
         def change(current: Catalog) -> Catalog:
             nonlocal plan
+            current.require_revision(expected)
             changed, plan = current.planned(definitions, base, allow_breaking=allow_breaking)
             return changed
 
@@ -151,6 +163,34 @@ class Store:
         """Return the view called ``name``, or raise `UnknownFeatureError` with the nearest names."""
         return self._router.catalog().view(name)
 
+    def catalog(self) -> Catalog:
+        """Return all that is registered as one value; its ``revision`` changes when any of it does."""
+        return self._router.catalog()
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        use_case: str | None = None,
+        entity: str | None = None,
+        owner: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dtype: DType | str | None = None,
+        role: str | None = None,
+        limit: int = 20,
+    ) -> list[FoundFeature]:
+        """Return the features that the words of ``text`` speak of, best first, at most ``limit`` (see `FoundFeature`).
+
+        Names, descriptions, tags, keys, owners and services are looked at. The other arguments filter by equality, in
+        letters of any case; ``use_case`` is that tag of the view or of a service. Nothing found is an empty list.
+        """
+        from e2i_fs.discovery import search
+
+        return search(
+            self._router.catalog(), text, freshness=self._freshness_of, use_case=use_case, entity=entity, owner=owner,
+            tags=tags, dtype=dtype, role=role, limit=limit,
+        )  # fmt: skip
+
     # ---- reading ------------------------------------------------------------------------------------------
 
     def get_historical_features(
@@ -174,10 +214,10 @@ class Store:
         asked, `BackendError`, or `FailoverError`.
         """
         from e2i_fs.backend import Knowledge
-        from e2i_fs.historical import EntityFrame, Evidence, asked_of, newest_event, retrieve
+        from e2i_fs.historical import EntityFrame, Evidence, asked_of, retrieve
         from e2i_fs.historical import Retrieved as Columns
         from e2i_fs.pit.times import moment_to_us
-        from e2i_fs.request import Request, resolve
+        from e2i_fs.request import Request, resolve, views_of
 
         begun = self._clock.monotonic()
         entities = EntityFrame.checked(entity_df, timestamp_column, reject_naive=self._config.reject_naive)
@@ -194,9 +234,9 @@ class Store:
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
             return retrieve(backend, catalog, request, entities, knowledge)
 
-        answered = self._router.ask(Question("historical", prepare, _views_of, answer, strict=strict))
+        answered = self._router.ask(Question("historical", prepare, views_of, answer, strict=strict))
         result = answered.value
-        provenance = self._with_age(answered, newest_event(result))
+        provenance = self._with_age(answered, result.newest_event)
         asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
 
         ask = partial(self._router.backend, answered.backend)
@@ -230,7 +270,7 @@ class Store:
         missed a write (X-7). Labels are not served online (P-12).
         """
         from e2i_fs.lookup import EntityRows, Found, assemble, look_up, newest_event, same_rows
-        from e2i_fs.request import Request, resolve
+        from e2i_fs.request import Request, resolve, views_of
 
         begun = self._clock.monotonic()
         rows = EntityRows.checked(entity_rows, reject_naive=self._config.reject_naive)
@@ -243,7 +283,7 @@ class Store:
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Found:
             return look_up(backend, catalog, request, rows, now_us=to_us(self._clock.now()))
 
-        answered = self._router.ask(Question("online", prepare, _views_of, answer, same=same_rows, strict=strict))
+        answered = self._router.ask(Question("online", prepare, views_of, answer, same=same_rows, strict=strict))
         provenance = self._with_age(answered, newest_event(answered.value))
         self._told("online", answered, rows.count, begun)
         return assemble(answered.catalog, answered.query, rows, answered.value, provenance)
@@ -325,18 +365,9 @@ class Store:
     def _materialize(
         self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
     ) -> Any:
-        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, failed_run
-        from e2i_fs.pit.times import moment_to_us
+        from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, told_run, window
 
-        now_us = to_us(self._clock.now())
-        naive = self._config.reject_naive
-        start_us = None if start is None else moment_to_us(start, "start", reject_naive=naive)
-        end_us = now_us if end is None else min(now_us, moment_to_us(end, "end", reject_naive=naive))
-        if start_us is not None and start_us > end_us:
-            raise RequestError(
-                f"The window is empty: start {from_us(start_us).isoformat()} is after end {from_us(end_us).isoformat()} "
-                "(an end later than now is now)."
-            )
+        start_us, end_us = window(start, end, to_us(self._clock.now()), reject_naive=self._config.reject_naive)
         catalog = self._router.catalog()
         names = self._named(catalog, views)
         runs: list[MaterializationRun] = []
@@ -350,17 +381,7 @@ class Store:
             details = {"mode": mode, "start_us": start_us, "end_us": end_us}
             entry = Entry(name, kind, uuid.uuid4().hex, "", details, progress=progress)
             for outcome in self._router.write(entry, self._perform):
-                run = outcome.value
-                if outcome.error is not None:
-                    run = failed_run(
-                        outcome.backend,
-                        name,
-                        mode,
-                        start_us,
-                        end_us,
-                        self._clock.now(),
-                        outcome.error,  # type: ignore[arg-type]
-                    )
+                run = told_run(outcome, name, mode, (start_us, end_us), self._clock.now())
                 runs.append(run)
                 self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
@@ -374,29 +395,26 @@ class Store:
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
-        from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus, judge
+        from e2i_fs.ops.freshness import FreshnessStatus
 
-        reports: dict[str, FreshnessReport] = {}
-        for name in self._named(self._router.catalog(), views):
-            answered = self._router.ask(
-                Question("online", lambda _, n=name: [n], lambda q: q, lambda b, _, q: b.position(q[0]))  # type: ignore[misc]
-            )
-            position, now = answered.value, self._clock.now()
-            newest = None if position.newest_event_us is None else from_us(position.newest_event_us)
-            age = None if newest is None else max(now - newest, timedelta(0))
-            limit = answered.catalog.views[name].max_staleness
-            status = judge(age, limit)
-            reports[name] = FreshnessReport(
-                name, status, age, newest, limit, position.rows, now, answered.backend, answered.provenance.degraded
-            )
-            if status is not FreshnessStatus.FRESH:
-                self.emit(lambda at, r=reports[name]: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+        reports = {name: self._freshness_of(name) for name in self._named(self._router.catalog(), views)}
+        for report in reports.values():
+            if report.status is not FreshnessStatus.FRESH:
+                self.emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
         return reports
+
+    def _freshness_of(self, view: str) -> Any:
+        from e2i_fs.ops.freshness import report_of
+
+        question = Question("online", lambda _: [view], lambda views: views, lambda b, _, views: b.position(views[0]))
+        answered = self._router.ask(question)
+        limit = answered.catalog.views[view].max_staleness
+        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance)
 
     def statistics(self, feature: str) -> Any:
         """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""
         from e2i_fs.ops.statistics import feature_statistics
-        from e2i_fs.request import Request, resolve
+        from e2i_fs.request import Request, resolve, views_of
 
         view, _, name = feature.partition(":")
 
@@ -412,7 +430,7 @@ class Store:
             parts = backend.scan(view, [f.name for f in definition.schema])
             return feature_statistics(definition, catalog.join_keys(view), name, parts)
 
-        return self._router.ask(Question("historical", prepare, _views_of, answer)).value
+        return self._router.ask(Question("historical", prepare, views_of, answer)).value
 
     # ---- several backends ---------------------------------------------------------------------------------
 
@@ -490,7 +508,3 @@ class Store:
             return [name for name, view in sorted(catalog.views.items()) if view.online]
         named = [views] if isinstance(views, str) else views
         return [catalog.view(name).name for name in named]
-
-
-def _views_of(request: Any) -> list[str]:
-    return [*request.views, *(view.name for view in request.on_demand)]

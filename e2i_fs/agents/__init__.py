@@ -1,6 +1,6 @@
 """Components for agents over a `FeatureStore`: each an object with sync and awaited methods, and a graph's node as it is.
 
-Nothing here imports an agents' framework. The names below are the public ones, each imported when it is first used.
+Beside them stands a server for agents that speak MCP (`e2i_fs.agents.mcp`). Nothing here imports an agents' framework. The names below are the public ones, each imported when it is first used.
 """
 
 from __future__ import annotations

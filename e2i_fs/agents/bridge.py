@@ -22,6 +22,8 @@ from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
 if TYPE_CHECKING:
     from e2i_fs.catalog import Definition, Plan
     from e2i_fs.definitions import Entity, FeatureService, FeatureView
+    from e2i_fs.discovery import FoundFeature
+    from e2i_fs.dtypes import DType
     from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
@@ -175,6 +177,30 @@ class _OnLoop:
 
     def get_feature_view(self, name: str) -> FeatureView:
         return on_loop(self._store.get_feature_view, name)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        use_case: str | None = None,
+        entity: str | None = None,
+        owner: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dtype: DType | str | None = None,
+        role: str | None = None,
+        limit: int = 20,
+    ) -> list[FoundFeature]:
+        return on_loop(
+            self._store.search,
+            text,
+            use_case=use_case,
+            entity=entity,
+            owner=owner,
+            tags=tags,
+            dtype=dtype,
+            role=role,
+            limit=limit,
+        )
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
         return on_loop(self._store.delete, name, kind=kind)

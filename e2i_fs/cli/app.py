@@ -15,11 +15,13 @@ from e2i_fs.cli import (
     doctor,
     failover,
     fill,
+    mcp_command,
     new_backend,
     project,
     quality,
     register,
     retrieve,
+    search,
     verify,
     watch,
 )
@@ -39,20 +41,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project,
-    register,
-    retrieve,
-    verify,
-    audit,
-    fill,
-    watch,
-    quality,
-    failover,
-    doctor,
-    certify,
-    demo_command,
-    new_backend,
-):
+    project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
+    mcp_command,
+):  # fmt: skip
     module.add_to(app)
 
 # typer carries its own copy of click, or not, depending on its version; the base of its errors is in either.

@@ -117,8 +117,13 @@ def _shown(report: AuditReport, html: str | None) -> list[Any]:
     colour = _COLOUR[report.outcome.value]
     counted = f"{len(report.findings)} findings in {report.rows:,} rows, {report.cells:,} cells compared with the store"
     parts: list[Any] = [f"[{colour}]{report.outcome.value}[/]: {counted}"]
-    parts += [f"\n[{_COLOUR[f.outcome.value]}]{f.kind.value}[/] {escape(f.feature or '')}\n{escape(f.message)}" for f in report.findings]
-    parts.append(table(None, ["check", "outcome", "why"], [(c.name, c.outcome.value, c.message) for c in report.checks]))
+    parts += [
+        f"\n[{_COLOUR[f.outcome.value]}]{f.kind.value}[/] {escape(f.feature or '')}\n{escape(f.message)}"
+        for f in report.findings
+    ]
+    parts.append(
+        table(None, ["check", "outcome", "why"], [(c.name, c.outcome.value, c.message) for c in report.checks])
+    )
     for name, what in report.not_asked.items():
         parts.append(f"[dim]not asked: {escape(name)}; {escape(what)}[/]")
     return [*parts, f"The report is in {escape(html)}"] if html else parts

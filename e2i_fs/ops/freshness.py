@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-__all__ = ["FreshnessReport", "FreshnessStatus", "judge"]
+from e2i_fs.clock import from_us
+
+if TYPE_CHECKING:
+    from e2i_fs.backend import Position
+    from e2i_fs.results import Provenance
+
+__all__ = ["FreshnessReport", "FreshnessStatus", "judge", "report_of", "worst"]
 
 
 class FreshnessStatus(enum.StrEnum):
@@ -37,6 +45,17 @@ class FreshnessReport:
     degraded: bool = False
 
 
+def report_of(
+    view: str, position: Position, max_staleness: timedelta | None, now: datetime, provenance: Provenance
+) -> FreshnessReport:
+    """Return the freshness of a view at ``now`` by the position that a backend told of it (F-1)."""
+    newest = None if position.newest_event_us is None else from_us(position.newest_event_us)
+    age = None if newest is None else max(now - newest, timedelta(0))
+    status = judge(age, max_staleness)
+    by, degraded = provenance.served_by, provenance.degraded
+    return FreshnessReport(view, status, age, newest, max_staleness, position.rows, now, by, degraded)
+
+
 def judge(age: timedelta | None, max_staleness: timedelta | None) -> FreshnessStatus:
     """Return the status of an age: fresh up to M/2, warning up to M, stale up to 2M, then expired (F-2).
 
@@ -52,3 +71,12 @@ def judge(age: timedelta | None, max_staleness: timedelta | None) -> FreshnessSt
     if age <= max_staleness:
         return FreshnessStatus.WARNING
     return FreshnessStatus.STALE if age <= 2 * max_staleness else FreshnessStatus.EXPIRED
+
+
+def worst(statuses: Iterable[FreshnessStatus]) -> FreshnessStatus:
+    """Return the status that is furthest from fresh; UNKNOWN is further than any, and stands for none at all.
+
+    >>> worst([FreshnessStatus.FRESH, FreshnessStatus.STALE])
+    <FreshnessStatus.STALE: 'STALE'>
+    """
+    return max(statuses, key=list(FreshnessStatus).index, default=FreshnessStatus.UNKNOWN)

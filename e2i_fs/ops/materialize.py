@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,10 +21,14 @@ from e2i_fs.batch import online_rows
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.definitions import FeatureView, fingerprint
-from e2i_fs.errors import E2IError
+from e2i_fs.errors import RequestError
 from e2i_fs.online import row_order
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.pit.engine import latest_rows
+from e2i_fs.pit.times import moment_to_us
+
+if TYPE_CHECKING:
+    from e2i_fs.routing import Outcome
 
 __all__ = ["MaterializationReport", "MaterializationRun", "Progress", "materialize_view"]
 
@@ -131,13 +135,29 @@ def materialize_view(
     return run_of(record)
 
 
-def failed_run(
-    backend: str, view: str, mode: str, start_us: int | None, end_us: int, at: datetime, error: E2IError
+def window(start: datetime | None, end: datetime | None, now_us: int, *, reject_naive: bool) -> tuple[int | None, int]:
+    """Return the window to materialise in microseconds; an end later than now is now. Raises when it is empty."""
+    start_us = None if start is None else moment_to_us(start, "start", reject_naive=reject_naive)
+    end_us = now_us if end is None else min(now_us, moment_to_us(end, "end", reject_naive=reject_naive))
+    if start_us is not None and start_us > end_us:
+        raise RequestError(
+            f"The window is empty: start {from_us(start_us).isoformat()} is after end {from_us(end_us).isoformat()} "
+            "(an end later than now is now)."
+        )
+    return start_us, end_us
+
+
+def told_run(
+    outcome: Outcome, view: str, mode: str, within: tuple[int | None, int], at: datetime
 ) -> MaterializationRun:
-    """Return the record of a run that a backend could not do."""
+    """Return the record of what became of a run on one backend, the record of a failure if it could not do it."""
+    if outcome.error is None:
+        done: MaterializationRun = outcome.value
+        return done
+    start_us, end_us = within
     return MaterializationRun(
-        "", backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed", 0, 0, None,
-        at, timedelta(0), f"{type(error).__name__}: {error}",
+        "", outcome.backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed",
+        0, 0, None, at, timedelta(0), f"{type(outcome.error).__name__}: {outcome.error}",
     )  # fmt: skip
 
 
