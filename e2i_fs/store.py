@@ -238,13 +238,11 @@ class Store:
         result = answered.value
         provenance = self._with_age(answered, result.newest_event)
         asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
-
         ask = partial(self._router.backend, answered.backend)
         evidence = Evidence(ask, answered.catalog, answered.query, entities, knowledge)
         self._told("historical", answered, len(entities.times), begun)
-        return HistoricalResult(
-            entities.frame, result.columns, result.codes, result.events, provenance, evidence, asked
-        )
+        columns, codes, events = result.columns, result.codes, result.events
+        return HistoricalResult(entities.frame, columns, codes, events, provenance, evidence, asked)
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
         """Make the training set of a receipt again, and say whether it is identical or what differs, value for value.
@@ -494,10 +492,7 @@ class Store:
         return backend
 
     def _views(self, views: Sequence[str] | None) -> list[str] | None:
-        if views is None:
-            return None
-        catalog = self._router.catalog()
-        return [catalog.view(v).name for v in ([views] if isinstance(views, str) else views)]
+        return None if views is None else self._named(self._router.catalog(), views)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""
@@ -506,5 +501,4 @@ class Store:
     def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
         if views is None:
             return [name for name, view in sorted(catalog.views.items()) if view.online]
-        named = [views] if isinstance(views, str) else views
-        return [catalog.view(name).name for name in named]
+        return [catalog.view(name).name for name in ([views] if isinstance(views, str) else views)]
