@@ -14,10 +14,11 @@ from e2i_fs.agents.bridge import in_thread
 from e2i_fs.agents.needs import catalog_of
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import hours, one_of
-from e2i_fs.agents.preparing import Prepared, check_spec, prepare, read_table
+from e2i_fs.agents.preparing import Prepared, prepare
 from e2i_fs.agents.readback import read_back
+from e2i_fs.agents.reading import read_table
 from e2i_fs.agents.registration import FeatureRegistration
-from e2i_fs.agents.spec import FeatureSpec
+from e2i_fs.agents.spec import FeatureSpec, check_spec
 from e2i_fs.agents.undoing import undo, undo_words
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, as_clock, from_us, to_us

@@ -12,7 +12,7 @@ from e2i_fs.errors import DefinitionError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.sources import DEFAULT_TIMESTAMP, PushSource, Source
 
-__all__ = ["FeatureSpec"]
+__all__ = ["FeatureSpec", "check_spec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +130,10 @@ def _entities(
             )
         made[name] = tuple(columns)
     return FrozenMap(made)
+
+
+def check_spec(spec: object) -> FeatureSpec:
+    """Return ``spec`` if it is one, else raise a `DefinitionError`."""
+    if isinstance(spec, FeatureSpec):
+        return spec
+    raise DefinitionError(f"spec is {spec!r}; give a FeatureSpec, which says what the frame's columns are.")

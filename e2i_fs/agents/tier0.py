@@ -15,10 +15,9 @@ from e2i_fs.agents.merging import Prefer
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import one_of
 from e2i_fs.agents.outcome import Step, Tier0Outcome
-from e2i_fs.agents.preparing import check_spec
 from e2i_fs.agents.registrar import FeatureRegistrar
 from e2i_fs.agents.registration import FeatureRegistration
-from e2i_fs.agents.spec import FeatureSpec
+from e2i_fs.agents.spec import FeatureSpec, check_spec
 from e2i_fs.clock import Clock, as_clock
 from e2i_fs.errors import (
     ConfigError,

@@ -393,6 +393,16 @@ def test_older_rows_of_a_view_do_not_overwrite_what_is_online_and_that_is_no_fau
     assert answer["trx_count"] == [world.newest_counts(rows)["hcp_00"]]
 
 
+@pytest.mark.rule("F-1")
+def test_a_backfill_into_a_view_that_is_fresh_is_fresh(memory: Any, clock: FakeClock) -> None:
+    limited = world.spec(max_staleness=timedelta(hours=24))
+    registrar(memory, clock, limited).register(world.frame(days=2))
+    backfill = world.frame(days=2, newest=kit.NOW - timedelta(days=20))
+    assert registrar(memory, clock, limited).register(backfill).completed
+    with pytest.raises(QualityGateBlockedError, match="STALE|EXPIRED"):
+        registrar(memory_store(clock=clock), clock, limited).register(backfill)
+
+
 @pytest.mark.rule("R-4")
 def test_a_breaking_change_is_refused_and_the_view_stays_as_it_was(memory: Any, clock: FakeClock) -> None:
     registrar(memory, clock, world.spec()).register(world.frame(days=2))
