@@ -94,7 +94,7 @@ def test_uniqueness_is_the_share_of_different_keys_among_rows_that_have_one() ->
 def test_without_keys_whole_rows_are_compared_and_missing_equals_missing() -> None:
     made = report(table({"a": ["x", "x", None, None], "b": [1.0, 2.0, NAN, NAN]}))
     assert made.uniqueness_score == 3 / 4
-    assert any("1 row repeat" in w and "first at 3" in w for w in made.warnings)
+    assert any("1 row repeats" in w and "first at 3" in w for w in made.warnings)
 
 
 def test_timeliness_is_the_share_of_rows_neither_missing_nor_future_nor_too_old() -> None:
@@ -149,7 +149,7 @@ def test_an_expectation_of_an_unknown_column_is_an_error_that_names_the_nearest(
 def test_a_row_of_the_future_blocks_beyond_the_skew() -> None:
     inside, beyond = NOW + timedelta(seconds=60), NOW + timedelta(seconds=60, microseconds=1)
     made = report(table({"event_timestamp": [NOW, inside, beyond]}))
-    assert made.blocking_issues == ("1 row of 'event_timestamp' lie in the future, first at 2.",)
+    assert made.blocking_issues == ("1 row of 'event_timestamp' lies in the future, first at 2.",)
     assert report(table({"event_timestamp": [NOW, inside]})).blocking_issues == ()
 
 
