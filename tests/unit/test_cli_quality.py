@@ -117,5 +117,5 @@ def test_too_few_rows_to_tell_end_with_one(call: Call) -> None:
 
 def test_people_are_told_the_same(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["qc", "bad.parquet", "--view", "visits"]) == 1
-    out = capfd.readouterr().out
+    out = " ".join(capfd.readouterr().out.split())
     assert "blocked" in out and "completeness" in out and "first at 1" in out

@@ -213,10 +213,10 @@ def test_psi_of_classes_is_that_by_hand_with_one_bin_for_what_is_new() -> None:
 def test_what_chance_explains_is_what_it_says() -> None:
     """Of many comparisons of unchanged data about one in a thousand exceeds ``by_chance``, and hardly any warns."""
     rng = np.random.default_rng(3)
-    columns = {f"x{i}": rng.normal(size=2000) for i in range(25)} | {
+    columns = {f"x{i}": rng.normal(size=2000) for i in range(15)} | {
         f"k{i}": rng.integers(0, 6, 2000) for i in range(150)
     }
-    later = {f"x{i}": rng.normal(size=1500) for i in range(25)} | {
+    later = {f"x{i}": rng.normal(size=1500) for i in range(15)} | {
         f"k{i}": rng.integers(0, 6, 1500) for i in range(150)
     }
     made = drift(pa.table(columns), pa.table(later))
