@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from e2i_fs.clock import to_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import RequestError, did_you_mean
@@ -77,7 +76,7 @@ def asked_of(
         made.append(unique(*identity, severity="block" if own_keys else "warn"))
     made += [has_dtype(name, dtype) for name, dtype in dtypes.items() if name in columns]
     if timestamp_column is not None:
-        limits = FrozenMap({"latest": to_us(latest), "oldest": None if oldest is None else to_us(oldest)})
+        limits = FrozenMap({"latest": latest, "oldest": oldest})
         made.append(Expectation("in_time", (timestamp_column,), limits))
     there = dict.fromkeys([*every, *dtypes])
     return Asked(

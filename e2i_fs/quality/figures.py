@@ -125,15 +125,15 @@ def categorical(rows: Rows, column: Column) -> CategoricalFigures:
 
 def correlations(rows: Rows, names: Sequence[str]) -> dict[tuple[str, str], float | None]:
     """Return Pearson's correlation of each two columns, either way round, over the rows that have both as finite numbers."""
-
-    def finite(name: str) -> str:
-        return f"CAST({rows.columns[name].clean} AS DOUBLE)"
-
+    # Named once in a subquery: hundreds of aggregates over expressions take DuckDB longer to plan than to run.
+    numbers = {name: f"v{i}" for i, name in enumerate(names)}
+    listed = ", ".join(f"CAST({rows.columns[name].clean} AS DOUBLE) AS {v}" for name, v in numbers.items())
+    relation = f"(SELECT {listed} FROM {rows.relation})"
     made: dict[tuple[str, str], float | None] = {}
     twos = list(itertools.combinations_with_replacement(names, 2))
     for start in range(0, len(twos), _AT_ONCE):
-        asked = {(a, b): f"corr({finite(a)}, {finite(b)})" for a, b in twos[start : start + _AT_ONCE]}
-        for (a, b), value in rows.measure(asked).items():
+        asked = {(a, b): f"corr({numbers[a]}, {numbers[b]})" for a, b in twos[start : start + _AT_ONCE]}
+        for (a, b), value in rows.measure(asked, relation).items():
             known = None if isinstance(value, duckdb.Error) or value is None or not math.isfinite(value) else value
             # Rounding may carry a perfect correlation a little beyond 1.
             made[a, b] = made[b, a] = None if known is None else 1.0 if a == b else max(-1.0, min(1.0, known))

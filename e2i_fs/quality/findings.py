@@ -57,7 +57,7 @@ def findings_of(asked: Asked, seen: Examined) -> Findings:
     if not asked.keys and seen.identity is not None and seen.identity.repeated:
         many, first = seen.identity.repeated, ", ".join(map(str, seen.identity.examples))
         found.warn(
-            f"{several(many, 'row')} repeat an earlier row in every column, first at {first}.",
+            f"{several(many, 'row')} {_verb(many, 'repeat')} an earlier row in every column, first at {first}.",
             "Drop the repeated rows, or name the key of a row with keys=.",
         )
     return found
@@ -85,7 +85,7 @@ def _blocking(found: Findings, asked: Asked, seen: Examined) -> None:
     if seen.future:
         rows = ", ".join(map(str, seen.future_examples))
         found.block(
-            f"{several(seen.future, 'row')} of {asked.timestamp_column!r} lie in the future, first at {rows}.",
+            f"{several(seen.future, 'row')} of {asked.timestamp_column!r} {_verb(seen.future, 'lie')} in the future, first at {rows}.",
             "Mend the clock or the time zone of the producer; a store refuses rows of the future (O-4).",
         )
 
@@ -121,21 +121,25 @@ def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfil
         found.warn(f"Column {name!r} holds numbers as text.", f"Cast {name!r} to numbers, or declare it a String.")
     if words:
         found.warn(
-            f"Column {name!r} holds numbers as text, and {several(words, 'text')} among them that are not.",
+            f"Column {name!r} holds numbers as text, and {several(words, 'text')} among them that {'is' if words == 1 else 'are'} not.",
             f"Cast {name!r} to numbers, with words for missing made missing.",
         )
     if texts.spellings:
         one, other = texts.spellings
         found.warn(
-            f"Column {name!r} has {several(texts.otherwise, 'text')} that differ by case alone from a more frequent one, "
+            f"Column {name!r} has {several(texts.otherwise, 'text')} that {_verb(texts.otherwise, 'differ')} by case alone from a more frequent one, "
             f"such as {other!r} and {one!r}.",
             f"Spell the values of {name!r} in one way.",
         )
     if profile.padded or profile.blank:
         found.warn(
-            f"Column {name!r} has {profile.padded or 0:,} texts with space at an end and {profile.blank or 0:,} blank ones.",
+            f"Column {name!r} has {several(profile.padded or 0, 'text')} with space at an end and {profile.blank or 0:,} blank.",
             f"Strip the texts of {name!r}, and make blank ones missing.",
         )
+
+
+def _verb(count: int, many: str) -> str:
+    return f"{many}s" if count == 1 else many
 
 
 def _zones(found: Findings, seen: Examined) -> None:

@@ -7,6 +7,7 @@ import decimal
 from collections.abc import Mapping
 from typing import Any
 
+from e2i_fs.clock import to_us
 from e2i_fs.errors import RequestError
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.expectations import Expectation
@@ -64,8 +65,8 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
             return f"({column.sql} > {other.sql}{nan})"
         case "in_time":
             moment = time_sql(column.sql, column.type)
-            late = f"{moment} > {given['latest']}"
-            early = "false" if given["oldest"] is None else f"{moment} < {given['oldest']}"
+            late = f"{moment} > {to_us(given['latest'])}"
+            early = "false" if given["oldest"] is None else f"{moment} < {to_us(given['oldest'])}"
             return f"({column.sql} IS NULL OR {late} OR {early})"
     raise RequestError(f"{expectation!r} is not about single rows.")
 

@@ -67,7 +67,8 @@ def figures(column: Column) -> dict[str, str]:
         made |= {"nan": counting(f"isnan({c})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
         value = time_sql(c, column.type) if column.kind == "time" else clean
-        made |= {"min": f"min({value})", "max": f"max({value})"}
+        plus = " + 0::FLOAT" if column.real else ""  # or else whether a zero has a sign depended on the order of rows
+        made |= {"min": f"min({value}){plus}", "max": f"max({value}){plus}"}
     if column.kind == "number":
         made |= {"mean": f"favg(CAST({clean} AS DOUBLE))", "std": f"stddev_samp(CAST({clean} AS DOUBLE))"}
     if column.kind == "text":

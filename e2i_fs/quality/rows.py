@@ -79,8 +79,8 @@ class Rows:
         """Return a sentence that says there is no such column, naming the nearest."""
         return f"There is no column {name!r}.{did_you_mean(name, self.columns)}"
 
-    def measure(self, figures: Mapping[K, str]) -> dict[K, Any]:
-        """Return the value of each aggregate in ``figures``, all of them in one pass over the rows.
+    def measure(self, figures: Mapping[K, str], relation: str | None = None) -> dict[K, Any]:
+        """Return the value of each aggregate in ``figures``, all of them in one pass over the rows, or over ``relation``.
 
         A figure that cannot be computed of these values has the error in place of its value; it is found by halving.
         """
@@ -88,13 +88,13 @@ class Rows:
             return {}
         names = list(figures)
         try:
-            found = self.fetch(f"SELECT {', '.join(figures.values())} FROM {self.relation}")[0]
+            found = self.fetch(f"SELECT {', '.join(figures.values())} FROM {relation or self.relation}")[0]
         except _OF_THE_DATA as error:
             if len(names) == 1:
                 return {names[0]: error}
             half = len(names) // 2
             parts = ({n: figures[n] for n in part} for part in (names[:half], names[half:]))
-            return {name: value for part in parts for name, value in self.measure(part).items()}
+            return {name: value for part in parts for name, value in self.measure(part, relation).items()}
         return dict(zip(names, found, strict=True))
 
     def where(self, condition: str) -> tuple[int, ...]:

@@ -94,7 +94,7 @@ def test_uniqueness_is_the_share_of_different_keys_among_rows_that_have_one() ->
 def test_without_keys_whole_rows_are_compared_and_missing_equals_missing() -> None:
     made = report(table({"a": ["x", "x", None, None], "b": [1.0, 2.0, NAN, NAN]}))
     assert made.uniqueness_score == 3 / 4
-    assert any("1 row repeat" in w and "first at 3" in w for w in made.warnings)
+    assert any("1 row repeats" in w and "first at 3" in w for w in made.warnings)
 
 
 def test_timeliness_is_the_share_of_rows_neither_missing_nor_future_nor_too_old() -> None:
@@ -149,7 +149,8 @@ def test_an_expectation_of_an_unknown_column_is_an_error_that_names_the_nearest(
 def test_a_row_of_the_future_blocks_beyond_the_skew() -> None:
     inside, beyond = NOW + timedelta(seconds=60), NOW + timedelta(seconds=60, microseconds=1)
     made = report(table({"event_timestamp": [NOW, inside, beyond]}))
-    assert made.blocking_issues == ("1 row of 'event_timestamp' lie in the future, first at 2.",)
+    assert made.blocking_issues == ("1 row of 'event_timestamp' lies in the future, first at 2.",)
+    assert (made.timeliness_score, made.expectation_results[-1].offending) == (2 / 3, 1)
     assert report(table({"event_timestamp": [NOW, inside]})).blocking_issues == ()
 
 
@@ -280,3 +281,58 @@ def test_columns_named_with_quotes_spaces_and_case_twins_are_judged_each_by_itse
             "c0": 0,
         }
         assert [r.offending for r in made.failed_expectations] == [1, 1, 2]
+
+
+# ---- bad input --------------------------------------------------------------------------------------------
+
+
+def test_a_frame_without_rows_or_columns_is_skipped_and_blocks() -> None:
+    for frame in (pa.table({}), table({"hcp_id": []}), pd.DataFrame({"x": []}), pl.DataFrame({"x": []})):
+        made = report(frame)
+        assert (made.status, made.overall_score, made.row_count) == ("skipped", None, 0)
+        assert made.blocking_issues == ("The frame has no rows; nothing was judged.",)
+        assert len(made.inconclusive) == 5
+
+
+def test_a_frame_in_which_all_is_missing_has_nothing_valid_or_consistent_to_judge() -> None:
+    made = report(pa.table({"x": pa.nulls(3, pa.float64()), "s": pa.nulls(3, pa.string()), "n": pa.nulls(3)}))
+    assert (made.completeness_score, made.validity_score, made.consistency_score) == (0.0, None, None)
+    assert sum("missing in every row" in w for w in made.warnings) == 3
+
+
+@pytest.mark.rule("T-1")
+def test_times_of_mixed_zones_are_one_instant_and_naive_beside_aware_columns_are_told() -> None:
+    zone = dt.timezone(timedelta(hours=5))
+    rows = [
+        {"event_timestamp": NOW},
+        {"event_timestamp": NOW.astimezone(zone)},
+        {"event_timestamp": NOW.replace(tzinfo=None)},
+    ]
+    made = report(rows)
+    assert (made.columns[0].min, made.columns[0].max, made.timeliness_score) == (NOW, NOW, 1.0)
+    naive = pa.array([NOW.replace(tzinfo=None)], pa.timestamp("us"))
+    both = report(pa.table({"aware": pa.array([NOW], pa.timestamp("us", "Asia/Tokyo")), "naive": naive}))
+    assert any("'naive' has no time zone and 'aware' has one" in w for w in both.warnings)
+
+
+def test_many_different_texts_are_judged_row_by_row_and_the_last_duplicate_is_found() -> None:
+    n = 60_000
+    ids = [f"id_{i}" for i in range(n - 2)] + ["id_0", " padded"]
+    made = report(table({"id": ids}), keys=["id"])
+    assert made.uniqueness_score == (n - 1) / n
+    assert made.consistency_score == (n - 1) / n
+    (duplicates,) = made.failed_expectations
+    assert duplicates.examples == (n - 2,)
+    assert made.columns[0].distinct == pytest.approx(n - 1, rel=0.1)
+
+
+def test_a_column_of_more_words_than_numbers_is_text_and_one_of_numbers_alone_is_told() -> None:
+    made = report(table({"words": ["a", "b", "1"], "numbers": ["1", " 2 ", "3e1"]}))
+    assert made.consistency_score == 5 / 6  # the padded one
+    assert [w for w in made.warnings if "numbers as text" in w] == ["Column 'numbers' holds numbers as text."]
+
+
+def test_infinities_leave_the_mean_to_the_others() -> None:
+    column = report(table({"x": [INF, -INF, 1.0, 3.0]})).columns[0]
+    assert (column.infinite, column.mean, column.min, column.max) == (2, 2.0, 1.0, 3.0)
+    assert column.std == pytest.approx(math.sqrt(2))
