@@ -1,4 +1,4 @@
-"""``verify``: is a training set what it was?"""
+"""``verify``: whether a training set is still what it was."""
 
 from __future__ import annotations
 
@@ -34,7 +34,14 @@ def verify(
     shown: list[Any] = [f"identical: {found.rows:,} rows, {len(loaded.columns)} features"]
     if not found.identical:
         rows = [(d.kind.value, d.feature or d.view, d.rows or None, d.message) for d in found.differences]
-        shown = [table(f"{found.rows_changed:,} of {found.rows:,} rows changed", ["what", "of", "rows", "about"], rows, right=[2])]
+        shown = [
+            table(
+                f"{found.rows_changed:,} of {found.rows:,} rows changed",
+                ["what", "of", "rows", "about"],
+                rows,
+                right=[2],
+            )
+        ]
     shown += [f"({note})" for note in found.notes]
     document = {"receipt": receipt, "content_hash": loaded.content_hash, **found.to_dict()}
     return Answer(document, shown, OK if found.identical else NO)
