@@ -64,6 +64,8 @@ def kind_of(given: pa.DataType) -> str:
         return "text"
     if pa.types.is_binary(given) or pa.types.is_large_binary(given) or pa.types.is_binary_view(given):
         return "bytes"
+    if pa.types.is_fixed_size_list(given) and pa.types.is_float32(given.value_type):
+        return "vector"
     return "struct" if pa.types.is_struct(given) else "list" if pa.types.is_nested(given) else str(given)
 
 
@@ -119,6 +121,8 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return _whole_times(column).cast(pa.string())
     if kind == "date":
         return column.cast(pa.date32()).cast(pa.int32()).cast(pa.string())
+    if kind == "vector":
+        return _vectors(column)
     if kind in ("whole", "bool"):
         return column.cast(pa.int64() if kind == "bool" else given).cast(pa.string())
     return pa.chunked_array([pa.array([None if v is None else _plain(v) for v in column.to_pylist()], pa.string())])
@@ -130,6 +134,19 @@ def _bits(column: pa.ChunkedArray, given: pa.DataType) -> pa.ChunkedArray:
         [c.view(pa.int64() if wide else pa.int32()) for c in column.chunks], pa.int64() if wide else pa.int32()
     )
     return pc.if_else(pc.is_nan(column), pa.scalar(_NAN64 if wide else _NAN32, bits.type), bits)
+
+
+def _vectors(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return vectors as the bytes of their numbers, without making a Python object of any."""
+    size = column.type.list_size
+    made = []
+    for chunk in column.chunks:
+        numbers = chunk.values.slice(chunk.offset * size, len(chunk) * size)
+        bits = pc.fill_null(_bits(pa.chunked_array([numbers]), numbers.type), 0).combine_chunks()
+        packed = pa.array(bits, pa.int32()).buffers()[1]
+        rows = pa.Array.from_buffers(pa.binary(4 * size), len(chunk), [None, packed])
+        made.append(pc.if_else(chunk.is_valid(), rows, pa.scalar(None, rows.type)).cast(pa.large_binary()))
+    return pa.chunked_array(made, pa.large_binary())
 
 
 def _whole_times(column: pa.ChunkedArray) -> pa.ChunkedArray:

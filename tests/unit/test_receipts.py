@@ -92,6 +92,26 @@ def test_small_whole_numbers_of_every_width_hash_alike_and_not_like_their_text()
     )
 
 
+def test_a_part_of_a_column_hashes_as_a_column_of_its_own() -> None:
+    cells = pa.array([1, 2, 3, 4], pa.uint64())
+    own = column_hash(pa.chunked_array([pa.array([2, 3], pa.uint64())]), "whole")
+    assert column_hash(pa.chunked_array([cells[1:3]]), "whole") == own
+    assert column_hash(pa.chunked_array([cells[1:2], cells[2:3]]), "whole") == own
+
+
+def test_vectors_hash_by_their_numbers_in_any_chunking() -> None:
+    values = [[1.0, 2.0], None, [1.0, 2.5], [float("nan"), 0.0], [1.0, 2.0]]
+    column = pa.array(values, pa.list_(pa.float32(), 2))
+    found = hashes(column)
+    assert found[1] == 0
+    assert found[0] == found[4]
+    assert len(set(found)) == 4
+    assert hashes(pa.chunked_array([column[:2], column[2:]])) == found
+    assert hashes(column[1:4]) == found[1:4]
+    by_hand = hashlib.md5(struct.pack("<2f", 1.0, 2.5)).hexdigest()
+    assert found[2] == int(by_hand[:16], 16)
+
+
 def test_every_nan_is_one_value_which_is_neither_missing_nor_a_number() -> None:
     nan, other = pa.array([float("nan")]), pa.array([-float("nan")])
     assert hashes(nan) == hashes(other)
