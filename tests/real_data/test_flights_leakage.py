@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -33,7 +32,9 @@ def flights() -> pd.DataFrame:
 def store(flights: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("flights")
     pq.write_table(pa.Table.from_pandas(flights, preserve_index=False), folder / "flights.parquet")
-    source = fs.ParquetSource(str(folder / "flights.parquet"), timestamp_field="scheduled_at", created_timestamp_field="landed_at")
+    source = fs.ParquetSource(
+        str(folder / "flights.parquet"), timestamp_field="scheduled_at", created_timestamp_field="landed_at"
+    )
     schema = [fs.Field("delay_minutes", fs.Int64), fs.Field("distance_miles", fs.Int64), fs.Field("row", fs.Int64)]
     route = fs.Entity("route", join_keys={"origin": fs.String, "destination": fs.String})
     landed = fs.ParquetSource(str(folder / "flights.parquet"), timestamp_field="landed_at")
@@ -47,7 +48,9 @@ def store(flights: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
 
 def _asked(flights: pd.DataFrame) -> pd.DataFrame:
     """What is to be predicted: whether a flight will be late, an hour before it is to leave; a flight of each route and time."""
-    frame = flights[["origin", "destination", "scheduled_at", "delay_minutes"]].drop_duplicates([*ROUTE, "scheduled_at"])
+    frame = flights[["origin", "destination", "scheduled_at", "delay_minutes"]].drop_duplicates(
+        [*ROUTE, "scheduled_at"]
+    )
     frame = frame.assign(event_timestamp=frame["scheduled_at"] - timedelta(hours=1), late=frame["delay_minutes"] > 15)
     return frame[[*ROUTE, "event_timestamp", "late"]].sort_values("event_timestamp").head(6_000).reset_index(drop=True)
 
@@ -55,7 +58,9 @@ def _asked(flights: pd.DataFrame) -> pd.DataFrame:
 def _with_features(flights: pd.DataFrame, by: str) -> pd.DataFrame:
     history = flights[[*ROUTE, by, "delay_minutes", "distance_miles", "row"]].rename(columns={by: "event_timestamp"})
     # Of several flights of a route at one moment the greatest answers (P-4).
-    return history.sort_values(["event_timestamp", "delay_minutes", "distance_miles", "row"], kind="stable").drop(columns="row")
+    return history.sort_values(["event_timestamp", "delay_minutes", "distance_miles", "row"], kind="stable").drop(
+        columns="row"
+    )
 
 
 @pytest.mark.rule("P-1", "P-10")

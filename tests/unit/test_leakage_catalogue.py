@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from e2i_fs.quality import AuditReport, LeakKind, Outcome, audit, audit_splits
-from tests.leakage_world import FEATURES, HORIZON, KEYS, LABEL, TTL, World
+from e2i_fs.quality import LeakKind, Outcome, audit, audit_splits
+from tests.leakage_world import FEATURES, HORIZON, KEYS, LABEL, World
 
 K = LeakKind
 BY = list(KEYS)
@@ -157,7 +157,7 @@ def the_ttl_ignored(world: World) -> Planted:
 @leak
 def a_merge_without_time(world: World) -> Planted:
     """Each key's last row, joined to all of its entity rows."""
-    last = world.history().drop_duplicates(BY, keep="last")[[*BY, *"trx engagement tier active".split()]]
+    last = world.history().drop_duplicates(BY, keep="last")[[*BY, *["trx", "engagement", "tier", "active"]]]
     frame = _frame(world)[[*BY, "event_timestamp", "converted"]].merge(last, on=BY)
     return Planted(
         frame,
@@ -170,7 +170,7 @@ def a_merge_without_time(world: World) -> Planted:
 @leak
 def a_merge_that_fans_out(world: World) -> Planted:
     """The key is not unique in the history, so each entity row becomes as many as its key has."""
-    columns = [*BY, *"trx engagement tier active".split()]
+    columns = [*BY, *["trx", "engagement", "tier", "active"]]
     frame = _frame(world)[[*BY, "event_timestamp", "converted"]].head(40).merge(world.history()[columns], on=BY)
     rows = len(frame) - 40
     everything = (K.FUTURE_VALUE, K.STALE_VALUE, K.EXPIRED_VALUE, K.FILLED_VALUE, K.LOST_VALUE, K.LATE_VALUE)
