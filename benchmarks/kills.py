@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -61,17 +62,22 @@ def child(folder: Path, first: int) -> None:
         number = first
         while True:
             kind = ("both", "online", "offline", "push")[number % 4]
-            print("sent", number, kind, flush=True)
+            _say("sent", number, kind)
             if kind == "push":
                 store.push("visits", batch(number), idempotency_key=f"k{number}")
             else:
                 store.write("stats", batch(number), to=kind, idempotency_key=f"k{number}")
-            print("done", number, kind, flush=True)
+            _say("done", number, kind)
             if number % 10 == 9:
                 store.materialize(None, START + timedelta(seconds=number))
             if number % 25 == 24:
                 store.catch_up()
             number += 1
+
+
+def _say(what: str, number: int, kind: str) -> None:
+    # In one piece: print may write word by word, and the process be killed in between.
+    os.write(1, f"{what} {number} {kind}\n".encode())
 
 
 def run(*, runs: int, seed: int, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 Readers in a closed loop look up keys that a writer keeps writing; every unmarked answer is checked against what was
 acknowledged before the question and what was sent before the answer. They ask ``rate`` times a second between them, as
 agents that think in between do; with ``--rate 0`` as fast as they can, which tells how much may be had, for the times are
-then those of threads that wait for each other. Prints one JSON document.
+then those of threads that wait for each other. Before or after each question the same reader asks the same of a DuckDB store
+alone, written to alike, so that both are measured at the same moments. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Seen:
     """What the threads saw. Lists of (time of the question, seconds, backend) and counts."""
 
     answers: list[tuple[float, float, str]] = field(default_factory=list)
+    alone: list[tuple[float, float]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     degraded: int = 0
@@ -93,14 +95,19 @@ def run(*, seconds: float, readers: int, redis: RedisServer, folder: str, rate: 
         "breaker": {"open_for": 1.0, "longest": 2.0},
     }
     events: list[Any] = []
-    alone = _standby_alone(folder, readers, pause, min(15.0, seconds / 6))
-    with fs.connect({"backends": backends, "failover": failover}, plugins=[_Listener(events)]) as store:
+    with (
+        fs.connect({"backends": backends, "failover": failover}, plugins=[_Listener(events)]) as store,
+        fs.connect({"backend": "duckdb", "path": f"{folder}/alone"}) as alone,
+    ):
         store.apply([VIEW])
+        alone.apply([VIEW])
         truth, seen, stop = Truth(), Seen(), threading.Event()
         for key in KEYS:
-            _write(store, truth, seen, key, 0)
-        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n, pause)) for n in range(readers)]
-        threads.append(threading.Thread(target=_keep_writing, args=(store, truth, seen, stop)))
+            _write(store, truth, seen, key, 0, alone)
+        threads = [
+            threading.Thread(target=_read, args=(store, truth, seen, stop, n, pause, alone)) for n in range(readers)
+        ]
+        threads.append(threading.Thread(target=_keep_writing, args=(store, truth, seen, stop, alone)))
         began = time.monotonic()
         for thread in threads:
             thread.start()
@@ -111,13 +118,13 @@ def run(*, seconds: float, readers: int, redis: RedisServer, folder: str, rate: 
         took = time.monotonic() - began
         done = store.catch_up(timeout=60)
         final = _final(store, truth)
-    alone += _standby_alone(folder, readers, pause, min(15.0, seconds / 6))
-    return _numbers(seen, outages, alone, took, events, {name: d.done for name, d in done.items()}, final)
+    return _numbers(seen, outages, took, events, {name: d.done for name, d in done.items()}, final)
 
 
-def _write(store: Any, truth: Truth, seen: Seen, key: str, value: int) -> None:
+def _write(store: Any, truth: Truth, seen: Seen, key: str, value: int, alone: Any) -> None:
     times = pa.array([datetime.now(UTC) - timedelta(seconds=1)], pa.timestamp("us", "UTC"))
     rows = pa.table({"hcp_id": [key], "event_timestamp": times, "x": pa.array([value], pa.int64())})
+    alone.write("stats", rows, to="online", idempotency_key=f"{key}-{value}")
     truth.sent(key, value)
     seen.writes += 1
     for _ in range(200):
@@ -130,22 +137,24 @@ def _write(store: Any, truth: Truth, seen: Seen, key: str, value: int) -> None:
             return
 
 
-def _keep_writing(store: Any, truth: Truth, seen: Seen, stop: threading.Event) -> None:
+def _keep_writing(store: Any, truth: Truth, seen: Seen, stop: threading.Event, alone: Any) -> None:
     value = 0
     while not stop.is_set():
         value += 1
         for key in KEYS:
             if stop.wait(0.02):
                 return
-            _write(store, truth, seen, key, value)
+            _write(store, truth, seen, key, value, alone)
 
 
-def _read(store: Any, truth: Truth, seen: Seen, stop: threading.Event, number: int, pause: float) -> None:
+def _read(store: Any, truth: Truth, seen: Seen, stop: threading.Event, number: int, pause: float, alone: Any) -> None:
     turn = number
     asked = time.monotonic()
     while not stop.wait(max(0.0, asked + pause - time.monotonic())):
         turn += 7
         keys = [KEYS[(turn + n) % len(KEYS)] for n in range(5)]
+        if turn % 2:
+            _ask_alone(alone, seen, keys)
         asked = time.monotonic()
         try:
             answer = store.get_online_features([REF], [{"hcp_id": key} for key in keys])
@@ -162,6 +171,15 @@ def _read(store: Any, truth: Truth, seen: Seen, stop: threading.Event, number: i
                 seen.wrong.append(
                     f"{key}={value} by {answer.provenance.served_by} at {asked:.3f}: {answer.provenance.attempts}"
                 )
+        if not turn % 2:
+            _ask_alone(alone, seen, keys)
+
+
+def _ask_alone(alone: Any, seen: Seen, keys: list[str]) -> None:
+    began = time.monotonic()
+    answer = alone.get_online_features([REF], [{"hcp_id": key} for key in keys])
+    seen.alone.append((began, time.monotonic() - began))
+    assert None not in answer.to_dict()["x"]
 
 
 def _break_again_and_again(redis: RedisServer, seconds: float, seen: Seen) -> list[tuple[str, float, float]]:
@@ -197,24 +215,6 @@ def _wait(seconds: float, seen: Seen) -> None:
         threading.Event().wait(min(0.1, left))
 
 
-def _standby_alone(folder: str, readers: int, pause: float, seconds: float) -> list[float]:
-    """Return the seconds that reads take under the same load from a DuckDB store that has nothing before it."""
-    with fs.connect({"backend": "duckdb", "path": tempfile.mkdtemp(dir=folder)}) as store:
-        store.apply([VIEW])
-        truth, seen, stop = Truth(), Seen(), threading.Event()
-        for key in KEYS:
-            _write(store, truth, seen, key, 0)
-        threads = [threading.Thread(target=_read, args=(store, truth, seen, stop, n, pause)) for n in range(readers)]
-        threads.append(threading.Thread(target=_keep_writing, args=(store, truth, seen, stop)))
-        for thread in threads:
-            thread.start()
-        _wait(seconds, seen)
-        stop.set()
-        for thread in threads:
-            thread.join(60)
-    return [took for _, took, _ in seen.answers]
-
-
 def _final(store: Any, truth: Truth) -> dict[str, int]:
     """Return how many keys are wrong in the end, on each backend by itself."""
     wrong = {}
@@ -228,12 +228,13 @@ def _final(store: Any, truth: Truth) -> dict[str, int]:
 
 
 def _numbers(
-    seen: Seen, outages: list[tuple[str, float, float]], alone: list[float], took: float, events: list[Any],
+    seen: Seen, outages: list[tuple[str, float, float]], took: float, events: list[Any],
     caught_up: dict[str, bool], final: dict[str, int],
 ) -> dict[str, Any]:  # fmt: skip
     during = [s for at, s, _ in seen.answers if any(b <= at < e for _, b, e in outages)]
     outside = [s for at, s, _ in seen.answers if not any(b - 0.1 <= at < e + 0.1 for _, b, e in outages)]
     opened = [s for at, s, by in seen.answers if by == "standby" and any(b + 2.0 <= at < e for _, b, e in outages)]
+    alone = [s for at, s in seen.alone if any(b + 2.0 <= at < e for _, b, e in outages)]
     back = []
     faults: dict[str, dict[str, list[float]]] = {}
     for fault, begin, end in outages:

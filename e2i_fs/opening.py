@@ -55,11 +55,18 @@ def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> R
             backend.kind, name=backend.name, options=backend.options, clock=clock, base=config.base
         )
 
-    if len(config.backends) == 1:
-        (only,) = config.backends
+    (only, *others) = config.backends
+    if not others and not _others_took_part(ledger, only.name):
         return Single(only.name, opener(only)(), clock)
     from e2i_fs.failover.router import Failover
 
     router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
     router.open_all()
     return router
+
+
+def _others_took_part(ledger: Ledger, name: str) -> bool:
+    """Return whether the store has had other backends: what is written without them must be noted, for when they are back (X-4)."""
+    if not ledger.records.query("SELECT 1 FROM sqlite_master WHERE name = 'members'"):
+        return False
+    return bool(ledger.records.query("SELECT 1 FROM members WHERE name <> ?", (name,)))

@@ -27,12 +27,28 @@ class Authority:
 
     def of(self, member: Member, own: Catalog, version: tuple[int, int] | None = None) -> Catalog:
         """Return it, when ``member`` says that its own catalogue is ``own``."""
-        known = self._remembered if self._remembered is not None else self.last(version)
-        if member.role == "primary" and (known is None or all(view in own.views for view in known.views)):
+        known = self.last(version)
+        if member.role == "primary" and (known is None or not self.lacking(own, known)):
             self.remember(own)
             return own
-        # A standby, or a primary that lacks a view which nobody deleted here: what was last seen of a whole primary counts.
-        return self.last(version) or own
+        # A standby, or a primary that is not what it was: what was last seen of a whole primary counts.
+        return known or own
+
+    def lacking(self, own: Catalog, known: Catalog) -> list[str]:
+        """Return the views of ``known`` that a primary with the definitions ``own`` has no rows of any more.
+
+        It lacks a view, or has it in a form that cannot hold the rows, and nobody changed it so here: an older copy of the
+        primary was put back, say.
+        """
+        if own.revision == known.revision:
+            return []
+        changed = breaking_views(known, own)
+        intended = self._journal.intended() if changed else {}
+        return [
+            view
+            for view in known.views
+            if view not in own.views or (view in changed and intended.get(view) != own.fingerprint(view))
+        ]
 
     def last(self, version: tuple[int, int] | None = None) -> Catalog | None:
         """Return what was last seen of a whole primary, None when there never was one; ``version`` is the records'."""

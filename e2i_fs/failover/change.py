@@ -40,17 +40,16 @@ class Changer:
                 limit = max(1.0, self._config.deadline)
                 member.call(lambda backend, limit=limit: backend.ping(limit), limit)  # type: ignore[misc]
             primary = self._members[0]
-            known = self._authority.of(primary, primary.backend.definitions())
+            own = primary.backend.definitions()
+            known = self._authority.of(primary, own)
 
             def changed(own: Catalog) -> Catalog:
-                whole = all(view in own.views for view in known.views)
-                return to(own if whole else own.holding(known))  # a primary that lost views gets them back
+                lost = self._authority.lacking(own, known)
+                return to(own.holding(known) if lost else own)  # a primary that lost views gets them back
 
-            there = primary.backend.definitions().views
-            for view in known.views:
-                if view not in there:
-                    why = "it had lost the view, and its rows have not been rebuilt"
-                    self._recovery.quarantine(primary, view, "lost", why)
+            for view in self._authority.lacking(own, known):
+                why = "it had lost the view, and its rows have not been rebuilt"
+                self._recovery.quarantine(primary, view, "lost", why)
             wanted = changed(primary.backend.definitions())
             for standby in self._members[1:]:
                 own = standby.backend.definitions()

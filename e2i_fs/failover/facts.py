@@ -8,23 +8,31 @@ from typing import Literal, NamedTuple
 
 from e2i_fs.failover.parity import Standing
 
-__all__ = ["Behind", "Facts", "Fault"]
+__all__ = ["Behind", "Facts", "Fault", "UnderWay"]
 
 Fault = Literal["lost", "late", "differs"]
 """Why rows cannot be believed: they went, there never were all of them, or they are others than they should be."""
+
+
+class UnderWay(NamedTuple):
+    """A write that a process is, or was, busy with: its number, that process's name, and whether some backend has taken it."""
+
+    seq: int
+    writer: str
+    taken: bool
 
 
 class Behind(NamedTuple):
     """The writes to one view that one backend has not taken, in numbers: there may be very many of them.
 
     ``number`` is how many, ``first`` the number of the first, ``left`` of the first that nobody is busy with (None if there is none);
-    ``under_way`` are those that a process was busy with, by its name, whether it lives or not.
+    ``under_way`` are those that a process was busy with, whether it lives or not.
     """
 
     number: int
     first: int
     left: int | None
-    under_way: tuple[tuple[int, str], ...] = ()
+    under_way: tuple[UnderWay, ...] = ()
 
 
 _NONE = Behind(0, 0, None)
@@ -49,10 +57,16 @@ class Facts:
         """Return the facts of one backend and view; writes under way by processes that live are not missed."""
         rows = self.behind.get((backend, view), _NONE)
         position = rows.first - 1 if rows.number else self.heads.get(view, 0)
-        missed = rows.number - sum(self.busy(writer) for _, writer in rows.under_way)
+        busy = [each for each in rows.under_way if self.busy(each.writer)]
         found = self.quarantined.get((backend, view))
         times = self.quarantines.get((backend, view), 0)
-        return Standing(missed, None if found is None else found[1], position=position, quarantines=times)
+        return Standing(
+            rows.number - len(busy),
+            None if found is None else found[1],
+            position=position,
+            quarantines=times,
+            coming=sum(each.taken for each in busy),
+        )
 
     def pending(self, backend: str, view: str) -> bool:
         """Return whether a write to ``view`` is missed by ``backend`` or still under way."""
@@ -68,12 +82,12 @@ class Facts:
         rows = self.behind.get((backend, view), _NONE)
         if rows.left is not None and rows.left < seq:
             return True
-        return any(number < seq and not self.busy(writer) for number, writer in rows.under_way)
+        return any(each.seq < seq and not self.busy(each.writer) for each in rows.under_way)
 
     def older_busy(self, backend: str, view: str, seq: int) -> bool:
         """Return whether an earlier write to the view, which ``backend`` has not taken, is still under way."""
         rows = self.behind.get((backend, view), _NONE)
-        return any(number < seq and self.busy(writer) for number, writer in rows.under_way)
+        return any(each.seq < seq and self.busy(each.writer) for each in rows.under_way)
 
     def faults(self, backend: str) -> dict[str, tuple[Fault, str]]:
         """Return what is wrong with the rows of ``backend`` and why that is known, by view."""

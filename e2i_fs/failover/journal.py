@@ -8,13 +8,14 @@ be made anew. What of them is given up is known for each view, so that nobody ta
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from e2i_fs.entries import Entry, decode_rows, encode_rows
-from e2i_fs.errors import InvalidBatchError
-from e2i_fs.failover.facts import Behind, Facts, Fault
+from e2i_fs.errors import BackendUnavailableError, InvalidBatchError
+from e2i_fs.failover.facts import Behind, Facts, Fault, UnderWay
 from e2i_fs.failover.parity import Standing
 from e2i_fs.ops.records import Records
 
@@ -23,13 +24,16 @@ __all__ = ["Fault", "Journal", "JournalState", "Missed"]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL,
-    details TEXT NOT NULL, payload BLOB, bytes INTEGER NOT NULL, UNIQUE (view, key));
+    details TEXT NOT NULL, payload BLOB, bytes INTEGER NOT NULL, sent INTEGER NOT NULL,
+    claims INTEGER NOT NULL DEFAULT 1, UNIQUE (view, key));
 CREATE INDEX IF NOT EXISTS entries_kept ON entries (seq) WHERE payload IS NOT NULL;
+CREATE TABLE IF NOT EXISTS members (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heads (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS missed (backend TEXT NOT NULL, view TEXT NOT NULL, seq INTEGER NOT NULL, writer TEXT,
     PRIMARY KEY (backend, view, seq)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS missed_left ON missed (backend, view, seq) WHERE writer IS NULL;
 CREATE INDEX IF NOT EXISTS missed_under_way ON missed (seq) WHERE writer IS NOT NULL;
+CREATE INDEX IF NOT EXISTS missed_by_whom ON missed (seq);
 CREATE TABLE IF NOT EXISTS behind (backend TEXT NOT NULL, view TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (backend, view)) WITHOUT ROWID;
 INSERT OR IGNORE INTO behind SELECT backend, view, count(*) FROM missed GROUP BY backend, view;
@@ -86,6 +90,26 @@ class Journal:
         self._max_bytes = max_bytes
         records.extend(_SCHEMA)
         self._facts = Facts((-1, -1), records.busy)
+        self._reading = threading.Lock()
+
+    # ---- who takes part (X-4) -----------------------------------------------------------------------------
+
+    def members(self) -> set[str]:
+        """Return the names of all backends that ever took part."""
+        return {name for (name,) in self._records.query("SELECT name FROM members")}
+
+    def enlist(self, names: Sequence[str], views: Sequence[str]) -> None:
+        """Note who takes part. Who joins a store that has been written to, or has ``views``, has yet to get its rows."""
+        if set(names) <= self.members():
+            return
+        with self._records.transaction() as db:
+            known = {name for (name,) in db.execute("SELECT name FROM members")}
+            written = {view for (view,) in db.execute("SELECT view FROM heads")}
+            for name in names if known else ():
+                if name not in known:
+                    for view in sorted(written.union(views)):
+                        self._quarantine(db, name, view, "late", "it joined the store later, and has not been rebuilt")
+            db.executemany("INSERT OR IGNORE INTO members VALUES (?)", [(name,) for name in names])
 
     # ---- writing (X-5) ------------------------------------------------------------------------------------
 
@@ -100,27 +124,33 @@ class Journal:
         details = json.dumps(dict(entry.details))
         writer = self._records.writer
         with self._records.transaction() as db:
-            found = db.execute(
-                "SELECT seq, content FROM entries WHERE view = ? AND key = ?", (entry.view, entry.key)
-            ).fetchone()
-            if found is not None:
-                seq, before = found
-                if before != entry.content:
+            found = None
+            for key in _keys_of_batch(entry):
+                before = db.execute(
+                    "SELECT seq, content FROM entries WHERE view = ? AND key = ?", (entry.view, key)
+                ).fetchone()
+                if before is not None and before[1] != entry.content:
                     raise InvalidBatchError(
                         f"View {entry.view!r}: the idempotency key {entry.key.partition(':')[2]!r} was used before with other "
                         "rows (W-2). Nothing was written; give this batch a key of its own."
                     )
-                db.execute("UPDATE missed SET writer = ? WHERE view = ? AND seq = ?", (writer, entry.view, seq))
-                return int(seq), False
+                found = before if key == entry.key else found
+            if found is not None:
+                # Who has missed it still has, whatever becomes of this retry; but nobody else may forget it meanwhile.
+                db.execute("UPDATE entries SET claims = claims + 1 WHERE seq = ?", (found[0],))
+                return int(found[0]), False
             size = len(payload or b"")
-            row = (entry.view, entry.key, entry.kind, entry.content, details, payload, size)
+            row = (entry.view, entry.key, entry.kind, entry.content, details, payload, size, len(backends))
             seq = db.execute(
-                "INSERT INTO entries (view, key, kind, content, details, payload, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO entries (view, key, kind, content, details, payload, bytes, sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             ).lastrowid
             assert seq is not None
             db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?)", (entry.view, seq))
             db.executemany("INSERT INTO missed VALUES (?, ?, ?, ?)", [(b, entry.view, seq, writer) for b in backends])
+            for (name,) in db.execute("SELECT name FROM members").fetchall():
+                if name not in backends:  # another process may have it, or this one again some day
+                    self._quarantine(db, name, entry.view, "late", "a write was made by a store that does not have it")
             (total,) = db.execute("UPDATE size SET bytes = bytes + ? RETURNING bytes", (size,)).fetchone()
             if total > self._max_bytes:
                 self._give_up(db, total)
@@ -142,7 +172,11 @@ class Journal:
     def _give_up(self, db: Any, total: int) -> None:
         """Let go of the oldest rows until what is kept fits. Who still needs them has to be rebuilt, and will be."""
         gone = []
-        kept = db.execute("SELECT seq, view, bytes FROM entries WHERE payload IS NOT NULL ORDER BY seq")
+        # What every backend of its write still misses may be nowhere else: it is kept whatever its size.
+        kept = db.execute(
+            "SELECT seq, view, bytes FROM entries e WHERE payload IS NOT NULL "
+            "AND (SELECT count(*) FROM missed m WHERE m.seq = e.seq) < sent ORDER BY seq"
+        )
         for seq, view, size in kept:
             if total <= self._max_bytes:
                 break
@@ -152,23 +186,41 @@ class Journal:
         db.executemany("INSERT OR REPLACE INTO given_up VALUES (?, ?)", [(view, seq) for seq, view in gone])
         db.execute("UPDATE size SET bytes = ?", (total,))
 
-    def applied(self, backend: str, view: str, seq: int, reached: int) -> None:
-        """Strike off one write that ``backend`` took, and note how far its own count of writes has come at most."""
+    def applied(self, backend: str, view: str, seq: int, reached: int, quarantines: int) -> None:
+        """Strike off one write that ``backend`` took, and note how far its own count of writes has come at most.
+
+        ``quarantines`` is how often it had been in quarantine when the write began: if it was again since, its rows may
+        have been made anew without this write, so it gets it by replay.
+        """
         with self._records.transaction() as db:
-            self._note_reached(db, backend, view, reached)
-            db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
+            sql = "SELECT count FROM quarantines WHERE backend = ? AND view = ?"
+            found = db.execute(sql, (backend, view)).fetchone()
+            if (found[0] if found else 0) == quarantines:
+                self._note_reached(db, backend, view, reached)
+                db.execute("DELETE FROM missed WHERE backend = ? AND view = ? AND seq = ?", (backend, view, seq))
 
     def end(self, view: str, seq: int) -> None:
         """Say that nobody is busy with the write any more: who has not taken it has missed it."""
-        if self._records.query("SELECT 1 FROM missed WHERE seq = ? AND writer IS NOT NULL", (seq,)):
-            with self._records.transaction() as db:
-                db.execute("UPDATE missed SET writer = NULL WHERE view = ? AND seq = ?", (view, seq))
+        try:
+            if self._records.query("SELECT 1 FROM missed WHERE seq = ? AND writer IS NOT NULL", (seq,)):
+                with self._records.transaction() as db:
+                    db.execute("UPDATE missed SET writer = NULL WHERE view = ? AND seq = ?", (view, seq))
+        except BackendUnavailableError:
+            self._records.disown()  # it cannot be noted, but whoever looks sees that nobody is at it
+            raise
 
-    def forget(self, view: str, seq: int) -> None:
-        """Strike off a write that was refused before any backend was asked to take it."""
+    def forget(self, view: str, seq: int) -> bool:
+        """Strike off a write that nobody took and nobody else is at; return whether that is so."""
         with self._records.transaction() as db:
+            untaken = (
+                "SELECT 1 FROM entries e WHERE seq = ? AND claims = 1 "
+                "AND (SELECT count(*) FROM missed m WHERE m.seq = e.seq) = sent"
+            )
+            if db.execute(untaken, (seq,)).fetchone() is None:
+                return False
             db.execute("DELETE FROM missed WHERE view = ? AND seq = ?", (view, seq))
             self._remove(db, "seq = ?", (seq,))
+        return True
 
     def strike_runs(self, backend: str, view: str, kind: str, before: int) -> None:
         """Strike off missed runs of one kind up to ``before``: a later one did all that they would have done."""
@@ -185,17 +237,17 @@ class Journal:
         """Return what is known now; the small tables are read again if any process changed them since."""
         version = self._records.version()
         if version != self._facts.version:
-            with self._records.lock:
-                self._facts = self._read(version)
+            with self._reading, self._records.snapshot() as query:
+                self._facts = self._read(version, query)
         return self._facts
 
-    def _read(self, version: tuple[int, int]) -> Facts:
-        query = self._records.query
-        under_way: dict[tuple[str, str], list[tuple[int, str]]] = {}
-        for backend, view, seq, writer in query(
-            "SELECT backend, view, seq, writer FROM missed WHERE writer IS NOT NULL ORDER BY seq"
+    def _read(self, version: tuple[int, int], query: Callable[[str], list[Any]]) -> Facts:
+        under_way: dict[tuple[str, str], list[UnderWay]] = {}
+        for backend, view, seq, writer, taken in query(
+            "SELECT m.backend, m.view, m.seq, m.writer, (SELECT count(*) FROM missed o WHERE o.seq = m.seq) < e.sent "
+            "FROM missed m JOIN entries e ON e.seq = m.seq WHERE m.writer IS NOT NULL ORDER BY m.seq"
         ):
-            under_way.setdefault((backend, view), []).append((seq, writer))
+            under_way.setdefault((backend, view), []).append(UnderWay(seq, writer, bool(taken)))
         behind = query(
             "SELECT b.backend, b.view, b.count, (SELECT min(seq) FROM missed m WHERE m.backend = b.backend AND m.view = b.view), "
             "(SELECT min(seq) FROM missed m WHERE m.backend = b.backend AND m.view = b.view AND m.writer IS NULL) "
@@ -272,6 +324,10 @@ class Journal:
         with self._records.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?)", list(fingerprints.items()))
 
+    def intended(self) -> dict[str, str]:
+        """Return the fingerprints of what was to be defined, and is not known to have been."""
+        return dict(self._records.query("SELECT view, fingerprint FROM intended"))
+
     def defined(
         self, notes: Mapping[str, str], anew: Sequence[str], gone: Sequence[str], fingerprints: Mapping[str, str]
     ) -> None:
@@ -299,14 +355,17 @@ class Journal:
     def quarantine(self, backend: str, view: str, fault: Fault, reason: str) -> bool:
         """Note that the rows of ``backend`` cannot be believed (X-10); return False if that was known."""
         with self._records.transaction() as db:
-            row = (backend, view, fault, reason)
-            new = db.execute("INSERT OR IGNORE INTO quarantined VALUES (?, ?, ?, ?)", row).rowcount > 0
-            if new:
-                db.execute(
-                    "INSERT INTO quarantines VALUES (?, ?, 1) ON CONFLICT (backend, view) DO UPDATE SET count = count + 1",
-                    (backend, view),
-                )
-            return new
+            return self._quarantine(db, backend, view, fault, reason)
+
+    def _quarantine(self, db: Any, backend: str, view: str, fault: Fault, reason: str) -> bool:
+        row = (backend, view, fault, reason)
+        new: bool = db.execute("INSERT OR IGNORE INTO quarantined VALUES (?, ?, ?, ?)", row).rowcount > 0
+        if new:
+            db.execute(
+                "INSERT INTO quarantines VALUES (?, ?, 1) ON CONFLICT (backend, view) DO UPDATE SET count = count + 1",
+                (backend, view),
+            )
+        return new
 
     def rebuilt(self, backend: str, view: str, upto: int, reached: int) -> None:
         """End the quarantine of rows that were made anew and have every write up to ``upto``."""
@@ -323,11 +382,18 @@ class Journal:
         self._remove(db, "view = ?", (view,))
 
     def readmit(self, backend: str, views: Sequence[str]) -> None:
-        """Forget what is held against ``backend`` for these views: somebody has made it whole."""
+        """Forget what is held against ``backend`` for these views: somebody has made it whole.
+
+        A write that is under way meanwhile is none of it: whether it was taken is not known yet.
+        """
         with self._records.transaction() as db:
             for view in views:
-                for table in ("missed", "quarantined", "reached"):
+                for table in ("quarantined", "reached"):
                     db.execute(f"DELETE FROM {table} WHERE backend = ? AND view = ?", (backend, view))
+                where = "backend = ? AND view = ?"
+                rows = db.execute(f"SELECT seq, writer FROM missed WHERE {where}", (backend, view)).fetchall()
+                over = [seq for seq, writer in rows if writer is None or not self._records.busy(writer)]
+                db.executemany(f"DELETE FROM missed WHERE {where} AND seq = ?", [(backend, view, seq) for seq in over])
 
     def state(self) -> JournalState:
         """Return what is there, for a person to see."""
@@ -343,6 +409,12 @@ class Journal:
         given_up = dict(self._records.query("SELECT view, seq FROM given_up"))
         return JournalState(entries, kept, int(size), self._max_bytes, missed, diverged, given_up)
 
+    def still_missed_by_all(self, seq: int) -> bool:
+        """Return whether nobody has taken a write, as far as is known."""
+        sql = "SELECT (SELECT count(*) FROM missed m WHERE m.seq = e.seq) = sent FROM entries e WHERE seq = ?"
+        found = self._records.query(sql, (seq,))
+        return bool(found and found[0][0])
+
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _note_reached(self, db: Any, backend: str, view: str, reached: int) -> None:
@@ -356,3 +428,11 @@ class Journal:
         (size,) = db.execute(f"SELECT total(bytes) FROM entries WHERE {where}", values).fetchone()
         db.execute(f"DELETE FROM entries WHERE {where}", values)
         db.execute("UPDATE size SET bytes = bytes - ?", (int(size),))
+
+
+def _keys_of_batch(entry: Entry) -> list[str]:
+    """Return the keys under which a batch of one idempotency key may be kept: once for each place that it goes to (W-2)."""
+    if entry.is_run:
+        return [entry.key]
+    batch_id = entry.key.partition(":")[2]
+    return [f"{to}:{batch_id}" for to in ("online", "offline", "both")]

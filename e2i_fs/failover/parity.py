@@ -25,7 +25,8 @@ class Parity(enum.StrEnum):
 class Standing:
     """The facts of one backend and view: writes missed, why it is in quarantine, and whether its definition is the expected one.
 
-    ``position`` is the sequence number up to which it has every write, ``quarantines`` how often it was in quarantine.
+    ``coming`` is how many writes are on their way to it that another backend has taken already: an answer of that one may have
+    told of them, and the next must not go back. ``position`` is the sequence number up to which it has every write, ``quarantines`` how often it was in quarantine.
     """
 
     missed: int = 0
@@ -33,6 +34,7 @@ class Standing:
     defined: bool = True
     position: int = 0
     quarantines: int = 0
+    coming: int = 0
 
     @property
     def parity(self) -> Parity:
@@ -41,14 +43,16 @@ class Standing:
             return Parity.UNVERIFIED
         if self.diverged is not None:
             return Parity.DIVERGED
-        return Parity.LAGGING if self.missed else Parity.VERIFIED
+        return Parity.LAGGING if self.missed or self.coming else Parity.VERIFIED
 
     @property
     def reason(self) -> str | None:
         """Why it is not verified, as a caller reads it; None when it is."""
         return {
             Parity.VERIFIED: None,
-            Parity.LAGGING: f"it may have missed {self.missed} write(s)",
+            Parity.LAGGING: f"it may have missed {self.missed} write(s)"
+            if self.missed
+            else f"{self.coming} write(s) are on their way to it that another backend has",
             Parity.DIVERGED: f"it was found to differ: {self.diverged}",
             Parity.UNVERIFIED: "its definition is not the expected one; apply it",
         }[self.parity]

@@ -20,7 +20,7 @@ from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Perform
-from e2i_fs.errors import BackendUnavailableError, E2IError, ThrottledError
+from e2i_fs.errors import BackendUnavailableError, E2IError, RequestError, RunOverlapError, ThrottledError
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal, Missed
@@ -254,21 +254,32 @@ class Recovery:
         if journal.facts().older_busy(name, view, missed.seq):
             return 0  # in order: a write before it is still under way
 
-        def work(backend: Backend) -> int:
+        def work(backend: Backend) -> tuple[int, int, int]:
+            quarantines = journal.standing(name, view).quarantines
+            before = journal.reached(name, view)  # read first: others may write meanwhile
             self._perform(entry, name, backend)
-            return backend.position(view).sequence
+            return before, backend.position(view).sequence, quarantines
 
         try:
-            reached = self._called(member, work, None if entry.is_run else self._config.write_deadline)
+            before, reached, quarantines = self._called(
+                member, work, None if entry.is_run else self._config.write_deadline
+            )
         except UNAVAILABLE:
             raise
+        except RunOverlapError as busy:
+            raise _StoppedError(str(busy)) from busy
+        except RequestError as error:
+            if journal.still_missed_by_all(missed.seq) and journal.forget(view, missed.seq):
+                _log.warning("write %s to view %r was taken by nobody, and is forgotten: %s", missed.seq, view, error)
+            else:
+                self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
+            return 0
         except E2IError as error:
             self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
             return 0
-        lost = self.compare(member, view, journal.reached(name, view), reached)
-        if lost:
+        if self.compare(member, view, before, reached):
             return 0
-        journal.applied(name, view, missed.seq, reached)
+        journal.applied(name, view, missed.seq, reached, quarantines)
         if entry.is_run:
             journal.strike_runs(name, view, entry.kind, missed.seq)
         self._emit(Replayed(self._clock.now(), name, view, missed.seq))

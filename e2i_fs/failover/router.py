@@ -90,6 +90,7 @@ class Failover:
         ]
         self.journal = Journal(ledger.records, config.journal.max_bytes)
         self._authority = Authority(ledger, self.journal)
+        self.journal.enlist(self.names, list((self._authority.last() or Catalog()).views))
         perform: Perform = performer(ledger, clock)
         rebuilder = Rebuilder(self._members, self.journal, perform, self._last_authority, lambda: to_us(clock.now()))
         self.recovery = Recovery(
@@ -210,7 +211,12 @@ class Failover:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
             raise _NotTheSame("it is not called while its breaker is open", usable=False)
         begun = self._clock.monotonic()
-        if degraded_because is None and (known := self._known(member, asked, facts)) is not None:
+        try:
+            known = self._known(member, asked, facts) if degraded_because is None else None
+        except BaseException:
+            member.breaker.release(permit)
+            raise
+        if known is not None:
             member.breaker.release(permit)
             attempts.append(Attempt(member.name, "not the same", 0.0, known.reason))
             self.recovery.nudge(member)
@@ -246,6 +252,9 @@ class Failover:
             raise
         member.breaker.success(permit)
         attempts.append(Attempt(member.name, "answered", self._clock.monotonic() - begun))
+        for other in self._after(member):
+            if facts.against(other.name):
+                self.recovery.nudge(other)  # nobody asks it, so nobody else would see that it is up and behind
         if member.role != "primary":
             why = degraded_because or "; ".join(f"{a.backend}: {a.error or a.outcome}" for a in attempts[:-1])
             self._emit(FailedOver(self._clock.now(), member.name, why))
@@ -322,18 +331,19 @@ class Failover:
             if refused is not None:
                 raise refused
         value = question.answer(backend, authority, query)
-        if not degraded and not member.local:
+        if not degraded:
             self._check_still_whole(member, backend, standings)
         return authority, query, value, standings
 
     def _check_still_whole(self, member: Member, backend: Backend, standings: dict[str, Standing]) -> None:
-        """Refuse an answer during which a backend on a network may have lost its rows, and taken others since.
+        """Refuse an answer during which the rows may have been lost, or made anew by another process.
 
-        Its connections heal by themselves, so a store that was restarted empty may be found well by a reader while a
-        writer has just begun to fill it again. Its count of writes tells, or that it was in quarantine meanwhile.
+        The connections of a backend on a network heal by themselves, so a store that was restarted empty may be found well
+        by a reader while a writer has just begun to fill it again. Its count of writes tells, or that it was in quarantine
+        meanwhile.
         """
         for view, before in standings.items():
-            reached = self.journal.reached(member.name, view)
+            reached = 0 if member.local else self.journal.reached(member.name, view)
             lost = bool(reached) and self.recovery.compare(member, view, reached, backend.position(view).sequence)
             now = self.journal.standing(member.name, view)
             if lost or now.diverged is not None or now.quarantines != before.quarantines:

@@ -49,48 +49,55 @@ class Writer:
     def write(self, entry: Entry) -> list[Outcome]:
         """Journal ``entry``, then do it on every backend that has all writes before it; the others get it by replay.
 
-        Raises the error of the first backend when it fails for another reason than being down,
-        `NoEligibleBackendError` when nobody took the write.
+        One that is behind, while nobody has the write yet, is brought up to date first, as far as ``write_deadline`` allows;
+        who must wait for another thread or process that is at it comes after those that need not. Raises the error of the
+        first backend when it fails for another reason than being down, `NoEligibleBackendError` when nobody took the write.
         """
         names = [member.name for member in self._members]
         seq, new = self._journal.begin(entry, names)
-        outcomes: list[Outcome] = []
+        outcomes: dict[str, Outcome] = {}
         called = False
         try:
-            for member in self._members:
-                first = not any(o.error is None for o in outcomes)
-                try:
-                    value, reached = self._write_one(member, entry, seq, first=first)
-                except _Behind as behind:
-                    outcomes.append(Outcome(member.name, error=BackendUnavailableError(str(behind))))
-                    continue
-                except UNAVAILABLE as error:
-                    called = True
-                    outcomes.append(Outcome(member.name, error=error))
-                    continue
-                except E2IError as error:
-                    if first:
-                        raise
-                    outcomes.append(Outcome(member.name, error=error))
-                    continue
-                outcomes.append(Outcome(member.name, value))
-                before = self._journal.reached(member.name, entry.view)
-                self._journal.applied(member.name, entry.view, seq, reached)
-                if self._recovery.compare(member, entry.view, before, reached):
-                    member.looked_at.discard(entry.view)
-                elif entry.is_run:
-                    self._journal.strike_runs(member.name, entry.view, entry.kind, seq)
+            for wait in (False, True):
+                for member in self._members:
+                    taken = any(o.error is None for o in outcomes.values())
+                    if wait and (taken or not self._is_behind(member, entry.view, seq)):
+                        continue  # it was asked already, or gets the write by replay
+                    try:
+                        value = self._write_one(member, entry, seq, taken=taken, wait=wait)
+                    except _Behind as behind:
+                        outcomes[member.name] = Outcome(member.name, error=BackendUnavailableError(str(behind)))
+                        continue
+                    except UNAVAILABLE as error:
+                        called = True
+                        outcomes[member.name] = Outcome(member.name, error=error)
+                        continue
+                    except E2IError as error:
+                        if not taken:
+                            raise
+                        outcomes[member.name] = Outcome(member.name, error=error)
+                        continue
+                    outcomes[member.name] = Outcome(member.name, value)
         except (RequestError, UnsupportedError, RunOverlapError):
-            if new and not called and not any(o.error is None for o in outcomes):
+            if new and not called and not any(o.error is None for o in outcomes.values()):
                 self._journal.forget(entry.view, seq)  # refused before any backend took any of it
             raise
         finally:
-            self._journal.end(entry.view, seq)
-        if all(o.error is not None for o in outcomes):
-            if new and not called:
-                self._journal.forget(entry.view, seq)
-            raise self._refused(entry, outcomes, called=called or not new)
-        return outcomes
+            self._end(entry.view, seq)
+        told = [outcomes[name] for name in names]
+        if all(o.error is not None for o in told):
+            gone = new and not called and self._journal.forget(entry.view, seq)
+            raise self._refused(entry, told, called=not gone)
+        return told
+
+    def _end(self, view: str, seq: int) -> None:
+        try:
+            self._journal.end(view, seq)
+        except BackendUnavailableError as error:
+            raise BackendUnavailableError(
+                f"The write to {view!r} is not acknowledged, though it may have arrived, and is then done everywhere: "
+                f"{error} Write it again, with the same idempotency key."
+            ) from error
 
     def _refused(self, entry: Entry, outcomes: Sequence[Outcome], *, called: bool) -> NoEligibleBackendError:
         attempts = [Attempt(o.backend, "failed", 0.0, f"{type(o.error).__name__}: {o.error}") for o in outcomes]
@@ -109,32 +116,41 @@ class Writer:
         made.__cause__ = outcomes[0].error
         return made
 
-    def _write_one(self, member: Member, entry: Entry, seq: int, *, first: bool) -> tuple[object, int]:
-        """Write to one backend; return what the receipt needs, and how far the backend's own count has come."""
+    def _write_one(self, member: Member, entry: Entry, seq: int, *, taken: bool, wait: bool) -> object:
+        """Write to one backend, note that it has it, and return what the receipt needs.
+
+        One that is behind raises `_Behind`: at once when the write is ``taken`` elsewhere, else when it cannot be brought
+        up to date in time, with ``wait`` also by whoever is at it.
+        """
+        view = entry.view
         limit = None if entry.is_run else self._config.write_deadline
-        if self._is_behind(member, entry.view, seq):
-            if not first:  # somebody has the write: this one gets it in its turn
+        if self._is_behind(member, view, seq):
+            if taken:  # this one gets it in its turn
                 self._recovery.nudge(member)
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
-            # Nobody has it yet. What this one has missed is done first, if it is called at all and that can be done in time.
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
-            self._recovery.catch_up(member, [entry.view], limit=limit, wait=limit or 60.0, rebuild=None)
-            if self._is_behind(member, entry.view, seq):
+            patience = (limit or 60.0) if wait else 0
+            self._recovery.catch_up(member, [view], limit=limit, wait=patience, rebuild=None)
+            if self._is_behind(member, view, seq):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
         permit = member.breaker.allow()
         if permit is None:
             raise _Behind(f"Backend {member.name!r} is not called while its breaker is {member.breaker.state}.")
 
-        def work(backend: Backend) -> tuple[object, int]:
+        def work(backend: Backend) -> tuple[object, int, int, int]:
             self._check_defined(member, backend, entry)
-            self._recovery.look(member, backend, [entry.view])
-            if self._is_behind(member, entry.view, seq):
+            self._recovery.look(member, backend, [view])
+            quarantines = self._journal.standing(member.name, view).quarantines
+            if self._is_behind(member, view, seq):
                 raise _Behind(f"Backend {member.name!r} has lost its rows; it gets this write when it was rebuilt.")
-            return self._perform(entry, member.name, backend), backend.position(entry.view).sequence
+            # Read before the write: what others take meanwhile is then no reason to think that rows were lost.
+            before = self._journal.reached(member.name, view)
+            value = self._perform(entry, member.name, backend)
+            return value, before, backend.position(view).sequence, quarantines
 
         try:
-            done = member.call(work, limit)
+            value, before, reached, quarantines = member.call(work, limit)
         except UNAVAILABLE:
             member.breaker.failure(permit)
             raise
@@ -146,7 +162,12 @@ class Writer:
             member.breaker.release(permit)
             raise
         member.breaker.success(permit)
-        return done
+        self._journal.applied(member.name, view, seq, reached, quarantines)
+        if self._recovery.compare(member, view, before, reached):
+            member.looked_at.discard(view)
+        elif entry.is_run:
+            self._journal.strike_runs(member.name, view, entry.kind, seq)
+        return value
 
     def _check_defined(self, member: Member, backend: Backend, entry: Entry) -> None:
         """Raise `_Behind` for a backend whose definition is not the one that counts: it gets the write when it is applied."""

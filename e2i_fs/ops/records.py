@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from e2i_fs.errors import BackendUnavailableError
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Records"]
 
@@ -37,6 +41,7 @@ class Records:
         self._changes = 0
         self._alive: FileLock | None = None
         self._reading = threading.Lock()
+        self._dead: set[str] = set()
         self._connect()
 
     def extend(self, schema: str) -> None:
@@ -59,11 +64,7 @@ class Records:
             self._reader = self._db
             if self.folder is not None:
                 self._reader = sqlite3.connect(target, timeout=30.0, isolation_level=None, check_same_thread=False)
-            self.writer = uuid.uuid4().hex
-            if self.folder is not None:
-                # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
-                self._alive = FileLock(self.folder / "writers" / self.writer)
-                self._alive.acquire(timeout=0)
+            self._take_name()
             self._file = self._state()
         except (OSError, sqlite3.Error) as error:
             raise BackendUnavailableError(
@@ -72,6 +73,30 @@ class Records:
             ) from error
         self._pid = os.getpid()
         self._changes += 1
+
+    def _take_name(self) -> None:
+        """Take a new name among the writers."""
+        self.writer = uuid.uuid4().hex
+        if self.folder is not None:
+            # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
+            self._alive = FileLock(self.folder / "writers" / self.writer)
+            self._alive.acquire(timeout=0)
+
+    def disown(self) -> None:
+        """Give up this process's name: what it is noted to be busy with, and could not be ended, was left undone.
+
+        Where no new name can be had (the disk is full) what is begun from now on counts as left undone from the start.
+        """
+        with self.lock:
+            left, self._alive = self._alive, None
+            try:
+                self._take_name()
+            except (OSError, Timeout):
+                self._alive = None
+            if left is not None:
+                left.release()
+                Path(left.lock_file).unlink(missing_ok=True)
+            self._changes += 1
 
     def _state(self) -> tuple[int, int] | None:
         """Return which file lies at the path; None in memory."""
@@ -118,13 +143,31 @@ class Records:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
+        with self._reading_alone() as reader:
+            return reader.execute(sql, values).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Callable[[str], list[Any]]]:
+        """Let several queries see the file as it was at one moment."""
+        with self._reading_alone() as reader:
+            own = not reader.in_transaction  # in memory a writer of this thread may be at it: then nobody else is
+            if own:
+                reader.execute("BEGIN")
+            try:
+                yield lambda sql: reader.execute(sql).fetchall()
+            finally:
+                if own:
+                    reader.execute("COMMIT")
+
+    @contextmanager
+    def _reading_alone(self) -> Iterator[sqlite3.Connection]:
         if os.getpid() != self._pid:
             with self.lock:
                 if os.getpid() != self._pid:
                     self._connect()
         with self.lock if self._reader is self._db else self._reading:
             try:
-                return self._reader.execute(sql, values).fetchall()
+                yield self._reader
             except sqlite3.Error as error:
                 raise BackendUnavailableError(
                     f"The store's records in {self.folder} cannot be read: {error}."
@@ -136,17 +179,17 @@ class Records:
         return self.query("PRAGMA data_version")[0][0], self._changes
 
     def busy(self, writer: str) -> bool:
-        """Return whether the process that wrote under this name is alive."""
+        """Return whether the process that wrote under this name is alive, and has not given it up."""
         if writer == self.writer:
             return True
-        if self.folder is None:
+        if self.folder is None or writer in self._dead:
             return False
-        lock = FileLock(self.folder / "writers" / writer)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
+            if _is_held(self.folder / "writers" / writer):
+                return True
+        except OSError as error:
+            raise BackendUnavailableError(f"The store's records in {self.folder} cannot be read: {error}.") from error
+        self._dead.add(writer)  # a name is never taken again
         return False
 
     def close(self) -> None:
@@ -158,3 +201,28 @@ class Records:
             if self._alive is not None:
                 self._alive.release()
                 Path(self._alive.lock_file).unlink(missing_ok=True)
+
+
+if sys.platform == "win32":
+
+    def _is_held(path: Path) -> bool:
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+else:
+
+    def _is_held(path: Path) -> bool:
+        """Return whether somebody holds the lock. The look is a shared one: two that look do not see each other."""
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -106,8 +106,8 @@ ABLATIONS = (
         _rewriting(
             (Journal.missed, "ORDER BY m.seq", "ORDER BY m.seq DESC"),
             (
-                Recovery._replay, "journal.applied(name, view, missed.seq, reached)",
-                "[journal.applied(name, view, one.seq, reached) for one in list(journal.missed(name, view))]",
+                Recovery._replay, "journal.applied(name, view, missed.seq, reached, quarantines)",
+                "[journal.applied(name, view, one.seq, reached, quarantines) for one in list(journal.missed(name, view))]",
             ),
         ),
     ),
