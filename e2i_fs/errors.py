@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from e2i_fs.quality.gate import GateDecision
     from e2i_fs.results import Attempt
 
 __all__ = [
@@ -146,7 +147,13 @@ class LeakageError(E2IError):
 
 
 class QualityGateBlockedError(E2IError):
-    """A quality gate refused the data."""
+    """A quality gate refused the data. ``decision`` has every reason; the message shows the first 20."""
+
+    def __init__(self, message: str, decision: GateDecision | None = None) -> None:
+        self.decision = decision
+        reasons = () if decision is None else decision.reasons
+        more = [f"and {len(reasons) - 20} more, all in .decision.reasons"] if len(reasons) > 20 else []
+        super().__init__("\n  - ".join([f"{message}:" if reasons else message, *reasons[:20], *more]))
 
 
 class BackendError(E2IError):

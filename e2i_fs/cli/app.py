@@ -17,6 +17,7 @@ from e2i_fs.cli import (
     fill,
     new_backend,
     project,
+    quality,
     register,
     retrieve,
     watch,
@@ -36,7 +37,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (project, register, retrieve, audit, fill, watch, failover, doctor, certify, demo_command, new_backend):
+for module in (
+    project,
+    register,
+    retrieve,
+    audit,
+    fill,
+    watch,
+    quality,
+    failover,
+    doctor,
+    certify,
+    demo_command,
+    new_backend,
+):
     module.add_to(app)
 
 # typer carries its own copy of click, or not, depending on its version; the base of its errors is in either.

@@ -20,7 +20,8 @@ from e2i_fs.cli.session import Session
 
 COMMANDS = {
     "init", "apply", "plan", "list", "describe", "historical", "online", "materialize", "materialize-incremental",
-    "push", "freshness", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend", "audit",
+    "push", "freshness", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
+    "qc", "baseline", "drift", "audit",
 }  # fmt: skip
 ONE = "hcp_id=hcp_1,brand_id=alvexa"
 
