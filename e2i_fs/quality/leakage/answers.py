@@ -45,8 +45,9 @@ def ask(
 ) -> Answers:
     """Return the point-in-time answer to every row of the frame; with ``"auto"`` knowledge time counts where a view has it."""
     auto = filter_by_created_timestamp == "auto"
-    dated = [j for j in question.judged if j.view is not None and j.view.created_column is not None]
-    strict = dated if auto else list(question.judged) if filter_by_created_timestamp else []
+    features = [j for j in question.judged if j.ref not in question.labelled]  # an outcome is known later by its nature
+    dated = [j for j in features if j.view is not None and j.view.created_column is not None]
+    strict = dated if auto else features if filter_by_created_timestamp else []
     plain = [j for j in question.judged if j not in strict]
     known: dict[str, pa.ChunkedArray] = {}
     lenient: dict[str, pa.ChunkedArray] = {}

@@ -22,7 +22,7 @@ __all__ = ["Moments"]
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
 _SAMPLE = 400
-_NEARLY_ALL = 0.95
+_NEARLY_ALL = 0.97
 _ENOUGH = 12
 """Wrong rows below which no constant distance is claimed: any few rows lie some distance apart."""
 
@@ -63,16 +63,17 @@ class Moments:
                 SELECT row FROM x ANTI JOIN wrong USING (row) ORDER BY hash(row) LIMIT {_SAMPLE})""")
         if wrong < 3:
             return cls(bench, None, "", "e")
-        for at in ["e", "a"] if knowledge.filter_by_created else ["e"]:  # most tools know of no time of knowing
-            scores = sorted(
-                _scores(bench, suspects, at, wrong, rows),
-                key=lambda s: (-s[2], s[0] != 0, isinstance(s[0], int), _oddness(s[0])),
-            )
-            if scores and scores[0][1] >= _NEARLY_ALL and scores[0][2] >= _NEARLY_ALL:
-                break
-        else:
+        # Most tools know of no time of knowing; some know of it, and not of as_of.
+        orders = [
+            "e",
+            *(["greatest(e, c)"] if knowledge.counts else []),
+            *(["a"] if knowledge.as_of_us is not None else []),
+        ]
+        scores = [(*score, at) for at in orders for score in _scores(bench, suspects, at, wrong, rows)]
+        fit = [s for s in scores if min(s[1], s[2]) >= _NEARLY_ALL]
+        if not fit:
             return cls(bench, None, "", "e")
-        how = scores[0][0]
+        how, _, _, at = min(fit, key=lambda s: (-s[2], s[0] != 0, isinstance(s[0], int), _oddness(s[0])))
         if isinstance(how, str):
             return cls(bench, None, _OTHERS[how][0], at)
         if not how:

@@ -61,7 +61,7 @@ class Parts:
         times = question.entities.times
         pieces = [_piece(n, table.take(r), times.take(r), keys) for n, r in enumerate(rows.values())]
         positions = tuple(tuple(r.to_pylist()) for r in rows.values())
-        return cls(tuple(rows), pa.concat_tables(pieces), tuple(keys), positions)
+        return cls(tuple(rows), pa.concat_tables(pieces, promote_options="default"), tuple(keys), positions)
 
     @classmethod
     def made(cls, splits: HasSplits) -> Parts:
@@ -110,7 +110,8 @@ class Parts:
 def _piece(number: int, table: pa.Table, times: pa.ChunkedArray | None, keys: Sequence[str]) -> pa.Table:
     columns: dict[str, Any] = {"part": pa.array([number] * len(table), pa.int64())}
     columns["t"] = pa.nulls(len(table), pa.int64()) if times is None else times
-    columns |= {f"k{i}": prepared(table.column(key)) for i, key in enumerate(keys)}
+    if len(table):  # the columns of an empty frame have no types to compare
+        columns |= {f"k{i}": prepared(table.column(key)) for i, key in enumerate(keys)}
     return pa.table(columns)
 
 

@@ -57,25 +57,27 @@ def _spans(bench: Bench, y: str, key: str, columns: list[tuple[str, str]]) -> di
     Sums up to each row give the sum of any window as a difference. A feature's commonest value proves nothing: it may be 0
     wherever the target is.
     """
-    part = f"PARTITION BY {key} " if key else ""
+    order = f"ORDER BY {key + ', ' if key else ''}t, row"
+    ends = f"PARTITION BY {key}" if key else ""
     features = ", ".join(f"{sql} AS f{i}" for i, (_, sql) in enumerate(columns))
-    # The rows' order within each key, and what came up to each; row 0 of a key stands for nothing yet.
+    # All rows in one order, each key's together: what came up to each, and where its key begins and ends.
     bench.run(f"""
         CREATE OR REPLACE TEMP TABLE upto AS
-        SELECT *, max(i) OVER (PARTITION BY part) AS last FROM (
-            SELECT row, {f"dense_rank() OVER (ORDER BY {key})" if key else "1"} AS part, row_number() OVER ({part}ORDER BY t, row) AS i,
-                   sum(y) OVER ({part}ORDER BY t, row ROWS UNBOUNDED PRECEDING) AS s,
-                   count(y) OVER ({part}ORDER BY t, row ROWS UNBOUNDED PRECEDING) AS c, y, {", ".join(f"f{i}" for i in range(len(columns)))}
+        SELECT * EXCLUDE (k), min(i) OVER (PARTITION BY k) AS first, max(i) OVER (PARTITION BY k) AS last FROM (
+            SELECT row, y, {", ".join(f"f{i}" for i in range(len(columns)))}, {f"min(row) OVER ({ends})" if key else "0"} AS k,
+                   row_number() OVER ({order}) AS i, sum(y) OVER ({order} ROWS UNBOUNDED PRECEDING) AS s,
+                   count(y) OVER ({order} ROWS UNBOUNDED PRECEDING) AS c
             FROM (SELECT *, {y} AS y, {features} FROM x))""")
     step = max(1, bench.rows // _SAMPLE)
     listed = ", ".join(f"({b if b is not None else 1_000_000_000}, {a})" for b, a in _SPANS)
     bench.run(f"""
         CREATE OR REPLACE TEMP TABLE spans AS
-        SELECT p.*, b, a, coalesce(high.s, 0) - coalesce(low.s, 0) AS total,
+        SELECT p.*, coalesce(high.s, 0) - coalesce(low.s, 0) AS total,
                (coalesce(high.s, 0) - coalesce(low.s, 0)) / nullif(high.c - coalesce(low.c, 0), 0) AS mean
-        FROM (SELECT * FROM upto WHERE y IS NOT NULL AND hash(row) % {step} = 0) p, (VALUES {listed}) v(b, a)
-        JOIN upto high ON high.part = p.part AND high.i = least(p.i + a, p.last)
-        LEFT JOIN upto low ON low.part = p.part AND low.i = p.i - b - 1""")
+        FROM (SELECT *, least(i + a, last) AS upper, greatest(i - b - 1, first - 1) AS lower
+              FROM upto, (VALUES {listed}) v(b, a) WHERE y IS NOT NULL AND hash(row) % {step} = 0) p
+        JOIN upto high ON high.i = p.upper
+        LEFT JOIN upto low ON low.i = p.lower""")
     common = ", ".join(f"(SELECT mode({sql}) FROM x)" for _, sql in columns)
     modes = bench.row_of(f"SELECT {common}")
     told = []
