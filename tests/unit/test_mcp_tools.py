@@ -404,6 +404,8 @@ def test_an_agent_names_no_source_that_it_was_not_allowed_to(store: fs.FeatureSt
     view(allowed, [("h", at(1), 1)], name="fine")
     view(secret, [("h", at(1), 1)], name="secret")
     (allowed / "link.parquet").symlink_to(secret / "secret.parquet")
+    (secret / "sub").mkdir()
+    (allowed / "lid").symlink_to(secret / "sub")
 
     def planned(source: dict[str, Any], **rules: Any) -> dict[str, Any]:
         form = {
@@ -419,6 +421,7 @@ def test_an_agent_names_no_source_that_it_was_not_allowed_to(store: fs.FeatureSt
     for path in (
         "secret/secret.parquet",
         "allowed/../secret/secret.parquet",
+        "allowed/li*/../secret.parquet",
         "allowed/link.parquet",
         "/etc/passwd",
         "https://evil/x.parquet",
