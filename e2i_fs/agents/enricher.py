@@ -207,7 +207,7 @@ class ContextEnricher(Node):
             fetched=True,
             origins=origins,
             statuses=answer.statuses,
-            event_timestamps=answer.event_timestamps,
+            event_timestamps=dict(answer.event_timestamps),  # plain, so that a graph's checkpoint can hold it
             conflicts=tuple(conflicts),
             freshness=freshness,
             warnings=tuple(warnings),

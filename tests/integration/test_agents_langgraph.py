@@ -39,14 +39,14 @@ class State(TypedDict, total=False):
     tier0_outcome: Any
 
 
-def graph_of(schema: Any, **nodes: Any) -> Any:
+def graph_of(schema: Any, checkpointer: Any = None, **nodes: Any) -> Any:
     """Return a compiled graph of nodes in a row."""
     graph = StateGraph(schema)
     for before, (name, node) in zip([START, *nodes], nodes.items(), strict=False):
         graph.add_node(name, node)
         graph.add_edge(before, name)
     graph.add_edge(list(nodes)[-1], END)
-    return graph.compile()
+    return graph.compile(checkpointer=checkpointer)
 
 
 def train(state: State) -> dict[str, Any]:
@@ -112,6 +112,22 @@ def test_the_whole_pipeline_is_one_node(clock: FakeClock, how: str) -> None:
     final = graph.invoke(given()) if how == "invoke" else asyncio.run(graph.ainvoke(given()))
     assert final["tier0_outcome"].status == "completed", final["tier0_outcome"].reason
     assert final["predictions"] == expected(final["model"])
+
+
+def test_what_the_nodes_give_comes_back_from_a_checkpoint_as_it_was(clock: FakeClock) -> None:
+    memory = pytest.importorskip("langgraph.checkpoint.memory")
+    plus = pytest.importorskip("langgraph.checkpoint.serde.jsonplus")
+    store = memory_store(clock=clock)
+    prepare = FeatureRegistrar(store, world.spec(), clock=clock)
+    enrich = ContextEnricher(store, world.REFS, clock=clock)
+    saver = memory.InMemorySaver(serde=plus.JsonPlusSerializer(pickle_fallback=True))  # a frame is in the state
+    graph = graph_of(State, saver, prepare=prepare, enrich=enrich)
+    thread = {"configurable": {"thread_id": "1"}}
+    final = graph.invoke({"frame": world.frame(days=2).to_pandas(), "contexts": world.contexts(2)}, thread)
+    kept = graph.get_state(thread).values
+    for key in ("qc_report", "feature_registration", "enriched_contexts", "enrichment"):
+        assert kept[key] == final[key], key
+    assert kept["enrichment"].event_timestamps[world.REFS[0]] == [world.NEWEST] * 2
 
 
 def test_a_refusal_stops_the_graph_and_no_later_node_runs(clock: FakeClock) -> None:
