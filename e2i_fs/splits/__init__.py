@@ -6,7 +6,7 @@
 >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
 >>> splits = TemporalSplit().split(rows, target="sold", entity_keys=["hcp_id"])
 >>> splits
-<TrainingSplits of 'sold': train 227, validation 75, test 58, holdout 19 (locked); dropped 21 of 400 rows>
+<TrainingSplits of 'sold': train 227, validation 76, test 57, holdout 19 (locked); dropped 21 of 400 rows>
 >>> splits.train.X.column_names
 ['calls']
 """

@@ -15,7 +15,7 @@ def homes(rows_of: Mapping[str, Sequence[int]], ratios: Sequence[float]) -> dict
     kept so far fall shortest of the ratio, the later split when equal.
 
     >>> homes({"a": [6, 2, 0], "b": [0, 2, 1]}, [0.6, 0.3, 0.1])
-    {'a': 0, 'b': 2}
+    {'a': 1, 'b': 2}
     """
     kept = [0] * len(ratios)
     found: dict[str, int] = {}
