@@ -21,7 +21,7 @@ FEATURES = ["arrivals:delay_minutes", "arrivals:distance_miles"]
 def flights() -> pd.DataFrame:
     """The flights with when each delay became known: at landing."""
     frame = pq.read_table(real.path("us_flights_2001.parquet")).to_pandas()
-    frame["scheduled_at"] = frame["scheduled_at"].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+    frame["scheduled_at"] = pd.to_datetime(frame["scheduled_at"], utc=True).astype("datetime64[us, UTC]")
     air = pd.to_timedelta(frame["delay_minutes"] + frame["distance_miles"] / 8, unit="min")
     frame["landed_at"] = (frame["scheduled_at"] + air).dt.floor("us").astype("datetime64[us, UTC]")
     frame["row"] = range(len(frame))
