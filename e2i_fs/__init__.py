@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         E2IError,
         FailoverError,
         FeatureNameCollisionError,
+        HoldoutLockedError,
         InvalidBatchError,
         InvalidEntityFrameError,
         InvalidTimestampError,
@@ -64,10 +65,13 @@ if TYPE_CHECKING:
         NoEligibleBackendError,
         PluginLoadError,
         QualityGateBlockedError,
+        ReceiptError,
         RequestError,
         RunOverlapError,
         SchemaMismatchError,
+        SplitError,
         StalePlanError,
+        StateKeyError,
         ThrottledError,
         UnknownBackendError,
         UnknownFeatureError,
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.plugins import BackendSpec, hookimpl, hookspec
     from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
+    from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
     from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
@@ -100,9 +105,10 @@ _HOMES = {
     "errors": (
         "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
-        "InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
-        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError RequestError RunOverlapError "
-        "SchemaMismatchError StalePlanError ThrottledError UnknownBackendError UnknownFeatureError UnsupportedError"
+        "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
+        "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
+        "RunOverlapError SchemaMismatchError SplitError StalePlanError StateKeyError ThrottledError UnknownBackendError "
+        "UnknownFeatureError UnsupportedError"
     ),
     "failover.differences": "Diff",
     "failover.journal": "JournalState",
@@ -114,6 +120,7 @@ _HOMES = {
     "ops.statistics": "FeatureStatistics",
     "plugins": "BackendSpec hookimpl hookspec",
     "protocol": "AsyncFeatureStore FeatureStore",
+    "receipts": "TrainingReceipt Verification",
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
     "routing": "BackendHealth",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
@@ -170,6 +177,7 @@ __all__ = [
     "FreshnessReport",
     "FreshnessStatus",
     "HistoricalResult",
+    "HoldoutLockedError",
     "Int32",
     "Int64",
     "InvalidBatchError",
@@ -196,20 +204,25 @@ __all__ = [
     "Provenance",
     "PushSource",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RequestSource",
     "RunOverlapError",
     "SQLSource",
     "SchemaMismatchError",
+    "SplitError",
     "StalePlanError",
+    "StateKeyError",
     "String",
     "Struct",
     "ThrottledError",
     "Timestamp",
+    "TrainingReceipt",
     "UnknownBackendError",
     "UnknownFeatureError",
     "UnsupportedError",
     "Vector",
+    "Verification",
     "WriteReceipt",
     "__version__",
     "connect",

@@ -22,6 +22,7 @@ from e2i_fs.discovery import FoundFeature
 from e2i_fs.dtypes import DType
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.opening import connect
+from e2i_fs.receipts import TrainingReceipt, Verification
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth
 from e2i_fs.sources import PushSource
@@ -151,6 +152,10 @@ class AsyncStore:
             timestamp_column=timestamp_column,
             strict=strict,
         )
+
+    async def verify(self, receipt: TrainingReceipt) -> Verification:
+        """See `Store.verify`."""
+        return await self._run(self._store.verify, receipt)
 
     async def get_online_features(
         self,

@@ -5,7 +5,8 @@
     E2IError
     ├ DefinitionError ── SchemaMismatchError, BreakingChangeError, StalePlanError
     ├ RequestError    ── UnknownFeatureError, InvalidEntityFrameError, InvalidTimestampError,
-    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError
+    │                    FeatureNameCollisionError, LabelRequestedError, InvalidBatchError,
+    │                    SplitError, HoldoutLockedError, ReceiptError, StateKeyError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
     ├ RunOverlapError
@@ -27,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from e2i_fs.quality.gate import GateDecision
     from e2i_fs.results import Attempt
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "E2IError",
     "FailoverError",
     "FeatureNameCollisionError",
+    "HoldoutLockedError",
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
@@ -51,10 +54,13 @@ __all__ = [
     "NoEligibleBackendError",
     "PluginLoadError",
     "QualityGateBlockedError",
+    "ReceiptError",
     "RequestError",
     "RunOverlapError",
     "SchemaMismatchError",
+    "SplitError",
     "StalePlanError",
+    "StateKeyError",
     "ThrottledError",
     "UnknownBackendError",
     "UnknownFeatureError",
@@ -121,6 +127,22 @@ class InvalidBatchError(RequestError):
         super().__init__("\n  - ".join([message, *self.problems[:20], *more]))
 
 
+class SplitError(RequestError):
+    """Rows that cannot be split as asked; the message says what can be had."""
+
+
+class HoldoutLockedError(RequestError):
+    """The holdout was touched before it was asked for by name."""
+
+
+class ReceiptError(RequestError):
+    """A training receipt that is not whole: its rows are missing, or it is not what was written."""
+
+
+class StateKeyError(RequestError, LookupError):
+    """A graph's state lacks a key that a node of `e2i_fs.agents` reads or writes."""
+
+
 class ConfigError(E2IError, ValueError):
     """A configuration that cannot be used as it stands."""
 
@@ -154,7 +176,13 @@ class LeakageError(E2IError):
 
 
 class QualityGateBlockedError(E2IError):
-    """A quality gate refused the data."""
+    """A quality gate refused the data. ``decision`` has every reason; the message shows the first 20."""
+
+    def __init__(self, message: str, decision: GateDecision | None = None) -> None:
+        self.decision = decision
+        reasons = () if decision is None else decision.reasons
+        more = [f"and {len(reasons) - 20} more, all in .decision.reasons"] if len(reasons) > 20 else []
+        super().__init__("\n  - ".join([f"{message}:" if reasons else message, *reasons[:20], *more]))
 
 
 class BackendError(E2IError):

@@ -11,7 +11,7 @@ import pyarrow as pa
 from e2i_fs.clock import to_us
 from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 
-__all__ = ["Frame", "to_pandas"]
+__all__ = ["Frame", "arrow_table", "to_pandas"]
 
 _NULLABLE = {
     pa.int32(): "Int32", pa.int64(): "Int64", pa.float32(): "Float32", pa.float64(): "Float64",
@@ -30,23 +30,7 @@ class Frame:
         self.lazy = self.kind == "polars" and type(native).__name__ == "LazyFrame"
         # What comes back is what was asked about, whatever the caller does to the frame meanwhile (P-6).
         self.native = native.collect() if self.lazy else native.copy() if self.kind == "pandas" else native
-        native = self.native
-        try:
-            table = _table(native, self.kind)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-            raise InvalidEntityFrameError(
-                f"{what} cannot be read as columns of one type each: {unstopped(error)}. Give every column one type."
-            ) from error
-        if table is None:
-            raise InvalidEntityFrameError(
-                f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
-                "frame, a DuckDB relation, or anything with __arrow_c_stream__."
-            )
-        self.table: pa.Table = table
-        names = table.column_names
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
+        self.table: pa.Table = arrow_table(self.native, what)
 
     def with_columns(self, columns: Mapping[str, pa.ChunkedArray]) -> Any:
         """Return the native frame with ``columns`` after its own, which come back as they were (P-6)."""
@@ -70,6 +54,32 @@ class Frame:
         for name, column in columns.items():
             table = table.append_column(name, column)
         return table
+
+
+def arrow_table(native: Any, what: str) -> pa.Table:
+    """Return a caller's frame as an Arrow table of the same columns, without a copy where its kind allows that.
+
+    Raises `InvalidEntityFrameError` for what is no frame, or has two columns of one name.
+    """
+    kind = _kind(native)
+    if kind == "polars" and type(native).__name__ == "LazyFrame":
+        native = native.collect()
+    try:
+        table = _table(native, kind)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise InvalidEntityFrameError(
+            f"{what} cannot be read as columns of one type each: {unstopped(error)}. Give every column one type."
+        ) from error
+    if table is None:
+        raise InvalidEntityFrameError(
+            f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
+            "frame, a DuckDB relation, or anything with __arrow_c_stream__."
+        )
+    names = table.column_names
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
+    return table
 
 
 def _kind(native: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from e2i_fs.backend import Backend, Knowledge, NativePointInTime, ScanPart
 from e2i_fs.catalog import Catalog
+from e2i_fs.clock import from_us
+from e2i_fs.config import Config
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidEntityFrameError, InvalidTimestampError
@@ -18,12 +21,13 @@ from e2i_fs.frames import Frame
 from e2i_fs.keys import key_column
 from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.pit.engine import point_in_time, typed_column
-from e2i_fs.pit.explain import Explanation, explain_row
+from e2i_fs.pit.explain import Explanation, every_row, explain_row
 from e2i_fs.pit.times import column_to_us
+from e2i_fs.question import Answered
 from e2i_fs.request import Request
-from e2i_fs.results import STATUSES, FeatureStatus
+from e2i_fs.results import STATUSES, Asked, FeatureStatus
 
-__all__ = ["EntityFrame", "Retrieved", "explain", "retrieve"]
+__all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "retrieve"]
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
@@ -35,6 +39,7 @@ class EntityFrame:
     frame: Frame
     times: pa.ChunkedArray
     reject_naive: bool = False
+    timestamp_column: str = "event_timestamp"
 
     @classmethod
     def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool) -> EntityFrame:
@@ -54,7 +59,7 @@ class EntityFrame:
             raise InvalidTimestampError(
                 f"entity_df, column {timestamp_column!r}, row {row}: the time is missing. Every entity row needs one (T-3)."
             )
-        return cls(frame, times, reject_naive)
+        return cls(frame, times, reject_naive, timestamp_column)
 
     def require(self, request: Request) -> None:
         """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
@@ -159,16 +164,61 @@ def _native(
     return pa.table([found.column("e").cast(pa.int64()), *columns], names=wanted)
 
 
-def explain(
-    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge, row: int
-) -> dict[str, Explanation]:
-    """Return why entity row ``row`` got its answer, for each stored view of the request."""
-    explained = {}
-    for name in request.views:
-        view, join_keys = catalog.view(name), catalog.join_keys(name)
-        keyed = entities.keyed(join_keys, slice(row, row + 1))
-        explained[name] = explain_row(keyed, view, join_keys, _scan(backend, name, view.features, keyed), knowledge)
-    return explained
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on, for whoever asks why: the backend that gave it, what was asked, and how."""
+
+    backend: Callable[[], Backend]
+    catalog: Catalog
+    request: Request
+    entities: EntityFrame
+    knowledge: Knowledge
+
+    def explain(self, row: int) -> dict[str, Explanation]:
+        """Return why entity row ``row`` got its answer, for each stored view of the request."""
+        explained = {}
+        for name in self.request.views:
+            view, join_keys = self.catalog.view(name), self.catalog.join_keys(name)
+            keyed = self.entities.keyed(join_keys, slice(row, row + 1))
+            parts = _scan(self.backend(), name, view.features, keyed)
+            explained[name] = explain_row(keyed, view, join_keys, parts, self.knowledge)
+        return explained
+
+    def history(self, view: str, *, everyone: bool = False) -> pa.Table:
+        """Return the rows of history of the keys asked about, or of all, those that no entity row may see too."""
+        found, join_keys = self.catalog.view(view), self.catalog.join_keys(view)
+        keys = None if everyone else self.entities.keyed(join_keys).drop_columns(["t"])
+        parts = self.backend().scan(view, list(found.features), keys=keys)
+        return every_row(keys, found, join_keys, parts)
+
+
+def asked_of(
+    answered: Answered[Request, Retrieved],
+    entities: EntityFrame,
+    knowledge: Knowledge,
+    config: Config,
+    full_feature_names: bool,
+    *,
+    at: datetime,
+) -> Asked:
+    """Return what was asked and who answered, for whoever wants to ask it again."""
+    request = answered.query
+    kinds = {backend.name: backend.kind for backend in config.backends}
+    return Asked(
+        refs=tuple(o.ref for o in request.outputs),
+        names=tuple(o.name for o in request.outputs),
+        dtypes=tuple(o.field.dtype for o in request.outputs),
+        labels=tuple(o.ref for o in request.outputs if o.field.role == "label"),
+        join_keys=request.join_keys,
+        columns=request.columns,
+        timestamp_column=entities.timestamp_column,
+        times=entities.times,
+        full_feature_names=full_feature_names,
+        filter_by_created_timestamp=knowledge.filter_by_created,
+        as_of=None if knowledge.as_of_us is None else from_us(knowledge.as_of_us),
+        backend_kind=kinds.get(answered.backend, answered.backend),
+        at=at,
+    )
 
 
 def _scan(backend: Backend, view: str, columns: Mapping[str, Any], keyed: pa.Table) -> Sequence[ScanPart]:

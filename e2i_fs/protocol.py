@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from e2i_fs.definitions import Entity, FeatureService, FeatureView
     from e2i_fs.discovery import FoundFeature
     from e2i_fs.dtypes import DType
+    from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import PushSource
@@ -91,6 +93,10 @@ class FeatureStore(Protocol):
         """Return the registered feature views."""
         ...
 
+    def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Return the registered on-demand views."""
+        ...
+
     def list_feature_services(self) -> list[FeatureService]:
         """Return the registered feature services."""
         ...
@@ -124,6 +130,10 @@ class FeatureStore(Protocol):
 
     def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of one feature over its history."""
+        ...
+
+    def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make a training set again and say whether it is identical, or what differs."""
         ...
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
@@ -203,6 +213,10 @@ class AsyncFeatureStore(Protocol):
         """Return the registered feature views."""
         ...
 
+    async def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Return the registered on-demand views."""
+        ...
+
     async def list_feature_services(self) -> list[FeatureService]:
         """Return the registered feature services."""
         ...
@@ -236,6 +250,10 @@ class AsyncFeatureStore(Protocol):
 
     async def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of one feature over its history."""
+        ...
+
+    async def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make a training set again and say whether it is identical, or what differs."""
         ...
 
     async def health(self, deadline: float = 1.0) -> list[BackendHealth]:

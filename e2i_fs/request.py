@@ -17,7 +17,7 @@ from e2i_fs.errors import (
 )
 from e2i_fs.on_demand import OnDemandFeatureView
 
-__all__ = ["Output", "Request", "need_created", "resolve", "views_of"]
+__all__ = ["Output", "Request", "resolve", "views_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,15 @@ class Request:
                 raise FeatureNameCollisionError(
                     f"The feature {output.ref!r} would be named {output.name!r} like a column of the entity rows. "
                     f"Pass full_feature_names=True to get {output.view}__{output.field.name}, or rename the column (P-9)."
+                )
+
+    def check_created(self, catalog: Catalog) -> None:
+        """Raise `RequestError` if a view has no created time: what was known when cannot be told of it (P-3)."""
+        for name in self.views:
+            if catalog.views[name].created_column is None:
+                raise RequestError(
+                    f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
+                    "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
                 )
 
     def check_case(self, inputs: Iterable[str]) -> None:
@@ -111,16 +120,6 @@ def resolve(
 def views_of(request: Request) -> list[str]:
     """Return the names of the views that a request reads or runs."""
     return [*request.views, *(view.name for view in request.on_demand)]
-
-
-def need_created(catalog: Catalog, names: Iterable[str]) -> None:
-    """Raise `RequestError` for a view without a created time, of which nobody can tell what was known when (P-3)."""
-    for name in names:
-        if catalog.views[name].created_column is None:
-            raise RequestError(
-                f"View {name!r} has no created time, so what was known when cannot be told (P-3). Give its source a "
-                "created_timestamp_field, or ask without filter_by_created_timestamp and as_of."
-            )
 
 
 def _references(catalog: Catalog, features: Any) -> list[str]:

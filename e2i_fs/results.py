@@ -14,10 +14,13 @@ from e2i_fs.frozen import FrozenMap
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from e2i_fs.dtypes import DType
     from e2i_fs.frames import Frame
+    from e2i_fs.historical import Evidence
     from e2i_fs.pit.explain import Explanation
+    from e2i_fs.receipts.receipt import TrainingReceipt
 
-__all__ = ["Attempt", "FeatureStatus", "HistoricalResult", "OnlineResult", "Provenance"]
+__all__ = ["Asked", "Attempt", "FeatureStatus", "HistoricalResult", "OnlineResult", "Provenance"]
 
 V = TypeVar("V")
 
@@ -96,6 +99,30 @@ class _Lazy(Mapping[str, V]):
         return repr(dict(self))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a historical retrieval was asked, enough to ask it again.
+
+    ``refs``, ``names`` and ``dtypes`` are those of the outputs, in order; ``labels`` the references among them that are
+    labels; ``columns`` the request columns that on-demand views take; ``times`` the entity rows' times in microseconds;
+    ``backend_kind`` the plugin that answered, ``at`` when.
+    """
+
+    refs: tuple[str, ...]
+    names: tuple[str, ...]
+    dtypes: tuple[DType, ...]
+    labels: tuple[str, ...]
+    join_keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    timestamp_column: str
+    times: pa.ChunkedArray
+    full_feature_names: bool
+    filter_by_created_timestamp: bool
+    as_of: datetime | None
+    backend_kind: str
+    at: datetime
+
+
 class HistoricalResult:
     """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in its order (P-6)."""
 
@@ -106,11 +133,14 @@ class HistoricalResult:
         codes: Mapping[str, pa.ChunkedArray],
         events: Mapping[str, pa.ChunkedArray],
         provenance: Provenance,
-        explain: Callable[[int], Mapping[str, Explanation]],
+        evidence: Evidence,
+        asked: Asked,
     ) -> None:
         self._frame = frame
         self._columns = columns
-        self._explain = explain
+        self._evidence = evidence
+        self._receipt: TrainingReceipt | None = None
+        self.asked = asked
         self.provenance = provenance
         self.statuses: Mapping[str, list[FeatureStatus]] = _Lazy(
             {ref: lambda c=c: [STATUSES[code] for code in c.to_pylist()] for ref, c in codes.items()}  # type: ignore[misc]
@@ -129,6 +159,20 @@ class HistoricalResult:
     def feature_names(self) -> list[str]:
         """The names of the feature columns, in the order asked for."""
         return list(self._columns)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the caller's frame: ``"pandas"``, ``"polars"``, ``"duckdb"`` or ``"arrow"``."""
+        return self._frame.kind
+
+    @property
+    def receipt(self) -> TrainingReceipt:
+        """What this answer was made of, and hashes of what it holds: a `TrainingReceipt`, made when first asked for."""
+        if self._receipt is None:
+            from e2i_fs.receipts.making import receipt_of
+
+            self._receipt = receipt_of(self.asked, self._frame.table, self._columns, self.provenance)
+        return self._receipt
 
     def to_native(self) -> Any:
         """Return the caller's own kind of frame: its columns unchanged, the features after them (P-6)."""
@@ -155,7 +199,16 @@ class HistoricalResult:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"explain(row={row}): the result has rows 0 to {len(self) - 1}.")
-        return self._explain(row)
+        return self._evidence.explain(row)
+
+    def history(self, view: str, *, everyone: bool = False) -> pa.Table:
+        """Return the rows of history of the keys asked about: what `explain` tells of one entity row, for all of them.
+
+        Those that no entity row may see are there too (P-1 to P-3), in no order. The columns are ``k0..`` (the join
+        keys), ``e`` and ``c`` (event and created time, int64 µs since 1970 or None), ``v0..`` (all fields in schema
+        order, in their dtypes). ``everyone`` gives the rows of all keys. Raises `UnknownFeatureError`.
+        """
+        return self._evidence.history(view, everyone=everyone)
 
 
 class OnlineResult:

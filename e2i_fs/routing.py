@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from e2i_fs.backend import Backend, Capabilities
 from e2i_fs.catalog import Catalog
@@ -12,6 +12,7 @@ from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Entry, Perform
 from e2i_fs.errors import BackendDataError, BackendError, UnsupportedError
+from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
 
@@ -19,41 +20,12 @@ if TYPE_CHECKING:
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
 
-__all__ = ["Answered", "BackendHealth", "Outcome", "Question", "Router", "Single"]
+__all__ = ["BackendHealth", "Outcome", "Router", "Single"]
 
 _ROUNDS = 200
 
 Q = TypeVar("Q")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Question(Generic[Q, T]):
-    """One read, independent of who answers it.
-
-    ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
-    views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
-    they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
-    """
-
-    kind: str
-    prepare: Callable[[Catalog], Q]
-    views: Callable[[Q], Iterable[str]]
-    answer: Callable[[Backend, Catalog, Q], T]
-    same: Callable[[T, T], bool] | None = None
-    again: Callable[[Backend, Catalog, Q, T], T] | None = None
-    strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Q, T]):
-    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from."""
-
-    value: T
-    query: Q
-    catalog: Catalog
-    backend: str
-    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend
@@ -15,12 +16,13 @@ from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.entries import Entry, performer
-from e2i_fs.errors import BackendUnavailableError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.errors import BackendUnavailableError, RequestError, UnsupportedError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
+from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
-from e2i_fs.routing import Answered, BackendHealth, Question, Router
+from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
 from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
 
@@ -79,7 +82,8 @@ class Store:
             raise BackendUnavailableError("This store is closed. Open it again with connect.")
         return self._through
 
-    def _emit(self, make: Callable[[datetime], Event]) -> None:
+    def emit(self, make: Callable[[datetime], Event]) -> None:
+        """Tell every observer of the event that ``make`` makes of the store's own time (G-5)."""
         if self._plugins.has_observers:
             self._plugins.emit(make(self._clock.now()))
 
@@ -121,7 +125,7 @@ class Store:
             return changed
 
         self._router.change(change)
-        self._emit(lambda at: Applied(at, plan))
+        self.emit(lambda at: Applied(at, plan))
         return plan
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
@@ -139,7 +143,7 @@ class Store:
             return changed
 
         self._router.change(change, removed=(self._router.catalog().kind_of(name, kind), name))
-        self._emit(lambda at: Applied(at, plan))
+        self.emit(lambda at: Applied(at, plan))
         return plan
 
     def list_entities(self) -> list[Entity]:
@@ -214,10 +218,10 @@ class Store:
         asked, `BackendError`, or `FailoverError`.
         """
         from e2i_fs.backend import Knowledge
-        from e2i_fs.historical import EntityFrame, explain, retrieve
+        from e2i_fs.historical import EntityFrame, Evidence, asked_of, retrieve
         from e2i_fs.historical import Retrieved as Columns
         from e2i_fs.pit.times import moment_to_us
-        from e2i_fs.request import Request, need_created, resolve, views_of
+        from e2i_fs.request import Request, resolve, views_of
 
         begun = self._clock.monotonic()
         entities = EntityFrame.checked(entity_df, timestamp_column, reject_naive=self._config.reject_naive)
@@ -228,7 +232,7 @@ class Store:
             request = resolve(catalog, features, labels=labels, full_feature_names=full_feature_names)
             entities.require(request)
             if knowledge.counts:
-                need_created(catalog, request.views)
+                request.check_created(catalog)
             return request
 
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
@@ -237,13 +241,21 @@ class Store:
         answered = self._router.ask(Question("historical", prepare, views_of, answer, strict=strict))
         result = answered.value
         provenance = self._with_age(answered, result.newest_event)
-
-        def explained(row: int) -> Mapping[str, Any]:
-            backend = self._router.backend(answered.backend)
-            return explain(backend, answered.catalog, answered.query, entities, knowledge, row)
-
+        asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
+        ask = partial(self._router.backend, answered.backend)
+        evidence = Evidence(ask, answered.catalog, answered.query, entities, knowledge)
         self._told("historical", answered, len(entities.times), begun)
-        return HistoricalResult(entities.frame, result.columns, result.codes, result.events, provenance, explained)
+        columns, codes, events = result.columns, result.codes, result.events
+        return HistoricalResult(entities.frame, columns, codes, events, provenance, evidence, asked)
+
+    def verify(self, receipt: TrainingReceipt) -> Verification:
+        """Make the training set of a receipt again, and say whether it is identical or what differs, value for value.
+
+        That another backend answers is said, and is no difference. Raises `BackendError` or `FailoverError`.
+        """
+        from e2i_fs.receipts.verify import verified
+
+        return verified(receipt, self._router.catalog(), self.get_historical_features, self._clock.now())
 
     def get_online_features(
         self,
@@ -288,7 +300,7 @@ class Store:
 
     def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
         p, took = answered.provenance, self._clock.monotonic() - begun
-        self._emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
+        self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -321,7 +333,7 @@ class Store:
 
     def _write(self, catalog: Catalog, view: str, table: Any, to: Target, key: str | None) -> WriteReceipt:
         receipt = write_table(self._router, catalog, catalog.view(view), table, to, key, self._perform)
-        self._emit(lambda at: Written(at, view, receipt.rows, to))
+        self.emit(lambda at: Written(at, view, receipt.rows, to))
         return receipt
 
     def _limits(self) -> Limits:
@@ -374,7 +386,7 @@ class Store:
             for outcome in self._router.write(entry, self._perform):
                 run = told_run(outcome, name, mode, (start_us, end_us), self._clock.now())
                 runs.append(run)
-                self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
+                self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
@@ -391,7 +403,7 @@ class Store:
         reports = {name: self._freshness_of(name) for name in self._named(self._router.catalog(), views)}
         for report in reports.values():
             if report.status is not FreshnessStatus.FRESH:
-                self._emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+                self.emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
         return reports
 
     def _freshness_of(self, view: str) -> FreshnessReport:
@@ -404,25 +416,9 @@ class Store:
 
     def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""
-        from e2i_fs.ops.statistics import feature_statistics
-        from e2i_fs.request import Request, resolve, views_of
+        from e2i_fs.ops.statistics import question_of
 
-        view, _, name = feature.partition(":")
-
-        def prepare(catalog: Catalog) -> Request:
-            if view in catalog.on_demand:
-                raise UnsupportedError(f"{view!r} is computed on demand and has no history of its own.")
-            if name == "*":
-                raise UnknownFeatureError("statistics takes one 'view:feature' at a time, not a wildcard.")
-            return resolve(catalog, [feature], labels=[feature])
-
-        def answer(backend: Backend, catalog: Catalog, _: Request) -> Any:
-            definition = catalog.view(view)
-            parts = backend.scan(view, [f.name for f in definition.schema])
-            return feature_statistics(definition, catalog.join_keys(view), name, parts)
-
-        found: FeatureStatistics = self._router.ask(Question("historical", prepare, views_of, answer)).value
-        return found
+        return self._router.ask(question_of(feature)).value
 
     # ---- several backends ---------------------------------------------------------------------------------
 
@@ -490,10 +486,7 @@ class Store:
         return backend
 
     def _views(self, views: Sequence[str] | None) -> list[str] | None:
-        if views is None:
-            return None
-        catalog = self._router.catalog()
-        return [catalog.view(v).name for v in ([views] if isinstance(views, str) else views)]
+        return None if views is None else self._named(self._router.catalog(), views)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""

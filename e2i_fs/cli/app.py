@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from e2i_fs.cli import (
+    audit,
     certify,
     demo_command,
     doctor,
@@ -17,9 +18,11 @@ from e2i_fs.cli import (
     mcp_command,
     new_backend,
     project,
+    quality,
     register,
     retrieve,
     search,
+    verify,
     watch,
 )
 from e2i_fs.cli.answer import write_json
@@ -38,7 +41,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, fill, watch, failover, doctor, certify, demo_command, new_backend, mcp_command,
+    project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
+    mcp_command,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -67,6 +67,10 @@ def historical(
         str | None,
         typer.Option("--out", "-o", help="Write .parquet or .csv; without it CSV goes to stdout.", show_default=False),
     ] = None,
+    receipt: Annotated[
+        str | None,
+        typer.Option("--receipt", help="Write the receipt here, for `e2i-fs verify`.", show_default=False),
+    ] = None,
 ) -> Answer:
     """Features of entity rows, each as of its own time: a training set without a look into the future."""
     wanted = _wanted(feature, service)
@@ -86,6 +90,8 @@ def historical(
         )
         table_out = result.to_arrow()
         counts = _status_counts(result.statuses)
+        if receipt is not None:
+            result.receipt.save(receipt)
         bars.update(task, advance=1)
     to_stdout = out is None or out == "-"
     if not (to_stdout and session.json):
@@ -96,6 +102,7 @@ def historical(
         "statuses": counts,
         "provenance": result.provenance,
         "out": out,
+        "receipt": receipt,
     }
     if to_stdout:
         document["data"] = table_out.to_pylist() if session.json else None

@@ -36,8 +36,8 @@ from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.failover.table import ROUTING, Verdict
 from e2i_fs.ops.ledger import Ledger
+from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt, Provenance
-from e2i_fs.routing import Answered, Question
 from e2i_fs.telemetry.events import Event, FailedOver
 
 __all__ = ["Reader", "standing_of"]

@@ -32,8 +32,9 @@ from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.failover.shadow import Shadow
 from e2i_fs.failover.writing import Writer
 from e2i_fs.ops.ledger import Ledger
+from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt
-from e2i_fs.routing import Answered, BackendHealth, Outcome, Question
+from e2i_fs.routing import BackendHealth, Outcome
 from e2i_fs.telemetry.events import BreakerMoved, Event
 
 __all__ = ["Failover"]

@@ -9,14 +9,17 @@ from typing import Any
 
 import duckdb
 
-from e2i_fs.backend import ScanPart
+from e2i_fs.backend import Backend, ScanPart
+from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError
+from e2i_fs.errors import BackendDataError, UnknownFeatureError, UnsupportedError
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.history import history_sql
+from e2i_fs.question import Question
+from e2i_fs.request import Request, resolve, views_of
 
-__all__ = ["FeatureStatistics", "feature_statistics"]
+__all__ = ["FeatureStatistics", "feature_statistics", "question_of"]
 
 _NUMERIC = ("int32", "int64", "float32", "float64", "decimal")
 _ORDERED = (*_NUMERIC, "string", "date", "timestamp", "bool")
@@ -45,6 +48,25 @@ class FeatureStatistics:
     max: Any
     most_common: Any
     most_common_count: int
+
+
+def question_of(feature: str) -> Question[Request, FeatureStatistics]:
+    """Return what is asked of a backend for the statistics of ``"view:feature"``, labels included."""
+    view, _, name = feature.partition(":")
+
+    def prepare(catalog: Catalog) -> Request:
+        if view in catalog.on_demand:
+            raise UnsupportedError(f"{view!r} is computed on demand and has no history of its own.")
+        if name == "*":
+            raise UnknownFeatureError("statistics takes one 'view:feature' at a time, not a wildcard.")
+        return resolve(catalog, [feature], labels=[feature])
+
+    def answer(backend: Backend, catalog: Catalog, _: Request) -> FeatureStatistics:
+        definition = catalog.view(view)
+        parts = backend.scan(view, [f.name for f in definition.schema])
+        return feature_statistics(definition, catalog.join_keys(view), name, parts)
+
+    return Question("historical", prepare, views_of, answer)
 
 
 def feature_statistics(

@@ -19,7 +19,7 @@ from e2i_fs.pit.connection import connect
 from e2i_fs.pit.engine import typed_column, winner_order
 from e2i_fs.pit.history import history_sql
 
-__all__ = ["Candidate", "Explanation", "Verdict", "explain_row"]
+__all__ = ["Candidate", "Explanation", "Verdict", "every_row", "explain_row"]
 
 Verdict = Literal["chosen", "expired", "beaten", "future", "not yet known", "no event time"]
 
@@ -97,6 +97,32 @@ def explain_row(
         )
     key = {name: entity.column(f"k{i}")[0].as_py() for i, name in enumerate(join_keys)}
     return Explanation(view.name, key, from_us(t), tuple(candidates))
+
+
+def every_row(
+    keys: pa.Table | None, view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart]
+) -> pa.Table:
+    """Return every row of history of the keys ``k0..`` (of all when None): ``k0..``, ``e``, ``c``, ``v0..``, in no order.
+
+    Unlike `explain_row` it judges nothing: whoever compares many rows at once does so in one pass of their own.
+    """
+    connection = connect()
+    try:
+        history = history_sql(connection, view, join_keys, parts)
+        if keys is not None:
+            connection.register("asked", keys)
+            same = " AND ".join(f"h.k{i} = asked.k{i}" for i in range(len(join_keys))) or "true"
+            history = f"SELECT h.* FROM ({history}) h SEMI JOIN asked ON {same}"
+        rows = connection.sql(history).to_arrow_table()
+    except duckdb.Error as error:
+        raise BackendDataError(f"The history of view {view.name!r} cannot be read: {error}.") from error
+    finally:
+        connection.close()
+    n = len(join_keys)
+    columns = [typed_column(rows.column(i), t, view, name) for i, (name, t) in enumerate(join_keys.items())]
+    columns += [rows.column("e"), rows.column("c")]
+    columns += [typed_column(rows.column(n + 2 + i), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
+    return pa.table(columns, names=rows.column_names)
 
 
 def _verdict(

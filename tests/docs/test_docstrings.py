@@ -17,7 +17,9 @@ import pytest
 import e2i_fs
 
 # What a module cannot be imported without, beside the base install.
-NEEDS = {"e2i_fs_feast": "feast", "e2i_fs.cli.demo": "sklearn", "e2i_fs.agents.mcp": "mcp"}
+NEEDS = {
+    "e2i_fs_feast": "feast", "e2i_fs.cli.demo": "sklearn", "e2i_fs.agents.mcp": "mcp", "e2i_fs.sklearn": "sklearn",
+}  # fmt: skip
 
 
 def _modules() -> Iterator[str]:

@@ -19,8 +19,9 @@ from e2i_fs.cli.command import finish
 from e2i_fs.cli.session import Session
 
 COMMANDS = {
-    "init", "apply", "plan", "list", "describe", "historical", "online", "materialize", "materialize-incremental",
+    "init", "apply", "plan", "list", "describe", "historical", "online", "verify", "materialize", "materialize-incremental",
     "push", "freshness", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
+    "qc", "baseline", "drift", "audit",
     "search", "mcp",
 }  # fmt: skip
 ONE = "hcp_id=hcp_1,brand_id=alvexa"

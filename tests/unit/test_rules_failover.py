@@ -438,7 +438,7 @@ def test_a_hung_backend_costs_at_most_the_deadline_and_a_dead_one_nothing(tmp_pa
     from e2i_fs.clock import SystemClock
     from e2i_fs.failover.router import Failover
     from e2i_fs.ops.ledger import Ledger
-    from e2i_fs.routing import Question
+    from e2i_fs.question import Question
     from e2i_fs.testing.memory import MemoryBackend
 
     clock = SystemClock()

@@ -119,7 +119,7 @@ def as_of_forgotten() -> Iterator[None]:
 
 @CORE.core("P-3", "A view without created time is let through under `as_of` and the filter.", killed_by=_MISTAKES)
 def knowledge_without_created_time() -> Iterator[None]:
-    with rewritten(request.need_created, ("created_column is None", "created_column == ''")):
+    with rewritten(request.Request.check_created, ("created_column is None", "created_column == ''")):
         yield
 
 

@@ -1,0 +1,244 @@
+"""Features fetched before the model is called, merged into what the caller knows, each value with where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from e2i_fs.agents.bridge import in_thread
+from e2i_fs.agents.merging import Conflict, Origin, Prefer, merge
+from e2i_fs.agents.needs import needs
+from e2i_fs.agents.node import Node
+from e2i_fs.agents.options import hours, one_of
+from e2i_fs.agents.staleness import stale_words, too_old
+from e2i_fs.clock import Clock, as_clock
+from e2i_fs.definitions import FeatureService
+from e2i_fs.errors import (
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    DeadlineExceededError,
+    FailoverError,
+    InvalidEntityFrameError,
+    QualityGateBlockedError,
+    ThrottledError,
+    did_you_mean,
+)
+from e2i_fs.frames import Frame, rows_of
+from e2i_fs.frozen import FrozenMap
+from e2i_fs.ops.freshness import FreshnessReport
+from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
+from e2i_fs.request import Request
+from e2i_fs.results import FeatureStatus, OnlineResult, Provenance
+
+__all__ = ["ContextEnricher", "Enrichment", "contexts_of"]
+
+_AWAY = (BackendUnavailableError, DeadlineExceededError, ThrottledError, FailoverError)
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """The contexts with their features, lined up with what was given (O-5), and what is to be known of each value.
+
+    ``origins`` says for each feature name, row by row, whether the value is the ``"given"`` one, the ``"store"``'s, or
+    ``"missing"``. ``statuses`` and ``event_timestamps`` are the store's, by ``view:feature``. ``fetched`` is False when the
+    store could not be asked: then ``reason`` says why and the contexts are as given. ``freshness`` is by view, judged by
+    ``max_staleness_hours`` where that was set.
+    """
+
+    contexts: tuple[Mapping[str, Any], ...]
+    fetched: bool
+    reason: str | None = None
+    origins: Mapping[str, Sequence[Origin]] = field(default_factory=FrozenMap)
+    statuses: Mapping[str, Sequence[FeatureStatus]] = field(default_factory=FrozenMap)
+    event_timestamps: Mapping[str, Sequence[datetime | None]] = field(default_factory=FrozenMap)
+    conflicts: tuple[Conflict, ...] = ()
+    freshness: Mapping[str, FreshnessReport] = field(default_factory=FrozenMap)
+    warnings: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """The one context, of one that was given. Raises `InvalidEntityFrameError` when there are several."""
+        if len(self.contexts) != 1:
+            raise InvalidEntityFrameError(f"There are {len(self.contexts)} contexts; read them from .contexts.")
+        return self.contexts[0]
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the answer may differ from the contract's: a degraded backend answered, or none did (X-7)."""
+        return self.provenance is None or self.provenance.degraded
+
+    @property
+    def served_by(self) -> str | None:
+        """The backend that answered, None when none did."""
+        return None if self.provenance is None else self.provenance.served_by
+
+
+class ContextEnricher(Node):
+    """Fetches online features for contexts before a model is called, in one read for all of them.
+
+    A context is a mapping with the join keys and whatever else is known; a feature may be given in it under its output
+    name. ``prefer`` says which value stands when both are there, ``overrides`` says it for single features. A missing
+    value, whatever its status, never overwrites a given one, and a label is never served (P-12).
+
+    ``stale="warn"`` says in the warnings which views are stale, ``"block"`` raises `QualityGateBlockedError`; a view is stale
+    when its freshness is STALE, EXPIRED or UNKNOWN by ``max_staleness_hours`` (None: each view's own ``max_staleness``), or
+    cannot be checked (F-2). ``"ignore"`` does not ask. ``on_unavailable="given"`` answers with the contexts as they were
+    given and says so when no backend answers; ``"raise"`` raises. Any other error is raised always. ``strict`` is the
+    store's: refuse a degraded answer (X-7).
+
+    As a node it reads ``contexts`` (one mapping or a list) and gives ``enriched_contexts`` (of the same form) and ``enrichment``.
+
+    >>> from e2i_fs import Entity, FeatureView, Field, Int64
+    >>> from e2i_fs.testing import memory_store
+    >>> view = FeatureView("hcp", entities=[Entity("hcp_id")], schema=[Field("trx_count", Int64)])
+    >>> answer = ContextEnricher(memory_store(view), ["hcp:trx_count"]).enrich({"hcp_id": "a", "trx_count": 3})
+    >>> answer.context["trx_count"], answer.origins["trx_count"], answer.statuses["hcp:trx_count"][0].name
+    (3, ['given'], 'NOT_FOUND')
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("contexts",)
+    GIVES: ClassVar[tuple[str, ...]] = ("enriched_contexts", "enrichment")
+
+    def __init__(
+        self,
+        store: FeatureStore | AsyncFeatureStore,
+        features: Sequence[str] | FeatureService | str,
+        *,
+        prefer: Prefer = "given",
+        overrides: Mapping[str, Prefer] | None = None,
+        stale: Literal["warn", "block", "ignore"] = "warn",
+        max_staleness_hours: float | None = None,
+        on_unavailable: Literal["raise", "given"] = "raise",
+        strict: bool = False,
+        full_feature_names: bool = False,
+        keys: Mapping[str, str] | None = None,
+        clock: Clock | Callable[[], datetime] | None = None,
+    ) -> None:
+        super().__init__(store, keys)
+        self._features = features
+        self._prefer: Prefer = one_of(prefer, ("given", "store"), "prefer")
+        self._overrides: dict[str, Prefer] = {
+            name: one_of(choice, ("given", "store"), f"overrides[{name!r}]")
+            for name, choice in (overrides or {}).items()
+        }
+        self._stale = one_of(stale, ("warn", "block", "ignore"), "stale")
+        self._limit = hours(max_staleness_hours, "max_staleness_hours")
+        self._on_unavailable = one_of(on_unavailable, ("raise", "given"), "on_unavailable")
+        self._strict = strict
+        self._full_names = full_feature_names
+        self._clock = as_clock(clock)
+
+    def enrich(self, contexts: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any) -> Enrichment:
+        """Return one context, a list of them or a frame with its features.
+
+        Raises `InvalidEntityFrameError` for no contexts or one without a join key, `QualityGateBlockedError` for stale
+        features under ``stale="block"``, the store's error when it cannot answer under ``on_unavailable="raise"``.
+        """
+        given = contexts_of(contexts)
+        try:
+            request = needs(self._store, self._features, full_feature_names=self._full_names)
+            self._check_overrides([output.name for output in request.outputs])
+            rows = _entity_rows(given, (*request.join_keys, *request.columns))
+            answer = self._store.get_online_features(
+                self._features, rows, full_feature_names=self._full_names, strict=self._strict
+            )
+        except _AWAY as error:
+            if self._on_unavailable == "raise":
+                raise
+            reason = f"nothing was fetched, the contexts are as they were given: {type(error).__name__}: {error}"
+            return Enrichment(tuple(dict(c) for c in given), fetched=False, reason=reason, warnings=(reason,))
+        freshness, unchecked = self._freshness(request)
+        warnings = list(_degraded_words(answer.provenance))
+        stale = [*stale_words(freshness), *unchecked]
+        if stale and self._stale == "block":
+            raise QualityGateBlockedError(f"Stale features are refused (stale='block'): {'; '.join(stale)}.")
+        warnings += stale
+        return self._merged(given, answer, freshness, warnings)
+
+    async def aenrich(self, contexts: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any) -> Enrichment:
+        """Return what `enrich` does, awaited."""
+        return await in_thread(self.enrich, contexts)
+
+    def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        asked = inputs["contexts"]
+        made = self.enrich(asked)
+        contexts = made.context if isinstance(asked, Mapping) else list(made.contexts)
+        return {"enriched_contexts": contexts, "enrichment": made}
+
+    def _check_overrides(self, names: Sequence[str]) -> None:
+        for name in self._overrides:
+            if name not in names:
+                raise ConfigError(
+                    f"overrides names {name!r}, which is no feature asked for.{did_you_mean(name, names)}"
+                )
+
+    def _freshness(self, request: Request) -> tuple[Mapping[str, FreshnessReport], list[str]]:
+        if self._stale == "ignore":
+            return FrozenMap(), []
+        try:
+            found = self._store.freshness(list(request.views))
+        except (BackendError, FailoverError) as error:  # a check that errors has failed (F-2): it counts as stale
+            return FrozenMap(), [f"the freshness could not be checked: {type(error).__name__}: {error}"]
+        return FrozenMap({view: too_old(report, self._limit) for view, report in found.items()}), []
+
+    def _merged(
+        self,
+        given: Sequence[Mapping[str, Any]],
+        answer: OnlineResult,
+        freshness: Mapping[str, FreshnessReport],
+        warnings: list[str],
+    ) -> Enrichment:
+        columns = answer.to_dict()
+        by_name = dict(zip(answer.feature_names, answer.statuses.values(), strict=True))
+        prefer = {name: self._overrides.get(name, self._prefer) for name in by_name}
+        merged, origins, conflicts = merge(given, {n: columns[n] for n in by_name}, by_name, prefer)
+        if self._limit is not None:
+            oldest = self._clock.now() - self._limit
+            for ref, times in answer.event_timestamps.items():
+                old = sum(t is not None and t < oldest for t in times)
+                if old:
+                    warnings.append(f"{ref}: {old} of {len(times)} values are older than {self._limit}")
+        return Enrichment(
+            contexts=tuple(merged),
+            fetched=True,
+            origins=origins,
+            statuses=answer.statuses,
+            event_timestamps=dict(answer.event_timestamps),  # plain, so that a graph's checkpoint can hold it
+            conflicts=tuple(conflicts),
+            freshness=freshness,
+            warnings=tuple(warnings),
+            provenance=answer.provenance,
+        )
+
+
+def contexts_of(given: Any) -> list[Mapping[str, Any]]:
+    """Return one context, a list of them or a frame as a list; raise `InvalidEntityFrameError` when there is none."""
+    if isinstance(given, Mapping):
+        return [given]
+    rows = rows_of(given)
+    found: list[Mapping[str, Any]] = list(rows) if rows is not None else Frame(given, "contexts").table.to_pylist()
+    if not found:
+        raise InvalidEntityFrameError("contexts is empty; there is nothing to enrich (P-11).")
+    return found
+
+
+def _entity_rows(contexts: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the store is asked with: the keys alone, for a given feature would collide with the fetched one."""
+    for row, context in enumerate(contexts):
+        lacking = [name for name in columns if name not in context]
+        if lacking:
+            raise InvalidEntityFrameError(
+                f"Context {row} lacks {lacking[0]!r}, which its features are found by (P-11)."
+                f"{did_you_mean(lacking[0], map(str, context))}"
+            )
+    return [{name: context[name] for name in columns} for context in contexts]
+
+
+def _degraded_words(provenance: Provenance) -> list[str]:
+    if not provenance.degraded:
+        return []
+    return [f"served by {provenance.served_by!r}, degraded: {provenance.reason} (X-7)"]

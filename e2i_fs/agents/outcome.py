@@ -1,0 +1,68 @@
+"""How a run of the tier-0 pipeline ended, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from e2i_fs.errors import E2IError
+
+if TYPE_CHECKING:
+    from e2i_fs.agents.enricher import Enrichment
+    from e2i_fs.agents.loader import LoadedSplits
+    from e2i_fs.agents.registration import FeatureRegistration
+    from e2i_fs.splits import TrainingSplits
+
+__all__ = ["Step", "Tier0Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: ``done``, ``refused`` (by the gate, an audit or a check of the input), ``failed`` (the store could not), or ``not run``."""
+
+    name: Literal["prepare", "train", "predict"]
+    status: Literal["done", "refused", "failed", "not run"]
+    reason: str | None = None
+    error: E2IError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier0Outcome:
+    """What a run came to. Fields of steps that were not done are None.
+
+    ``loaded`` is None also where the store was not used. ``predictions`` are lined up with the contexts.
+    """
+
+    steps: tuple[Step, ...]
+    registration: FeatureRegistration | None = None
+    loaded: LoadedSplits | None = None
+    splits: TrainingSplits | None = None
+    model: Any = None
+    enrichment: Enrichment | None = None
+    contexts: tuple[Mapping[str, Any], ...] | None = None
+    predictions: Any = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> Literal["completed", "refused", "failed"]:
+        """``completed`` when every step was done, else how the step ended that stopped the run."""
+        stopped = self.stopped
+        if stopped is None:
+            return "completed"
+        return "refused" if stopped.status == "refused" else "failed"
+
+    @property
+    def stopped(self) -> Step | None:
+        """The step that stopped the run, with its reason; None when none did."""
+        return next((step for step in self.steps if step.status in ("refused", "failed")), None)
+
+    @property
+    def stopped_at(self) -> str | None:
+        """The name of the step that stopped the run."""
+        return None if self.stopped is None else self.stopped.name
+
+    @property
+    def reason(self) -> str | None:
+        """Why it stopped."""
+        return None if self.stopped is None else self.stopped.reason

@@ -1,0 +1,66 @@
+"""What became of a registration, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from e2i_fs.agents.inference import Inferred
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    from e2i_fs.catalog import Plan
+    from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.quality.gate import GateDecision
+    from e2i_fs.quality.report import QCReport
+
+__all__ = ["FeatureRegistration", "ReadBack"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What the store gave back of what was written: how many sampled rows were compared offline and online.
+
+    ``problems`` are values that came back otherwise; ``notes`` what could not be compared, and why that is no fault.
+    """
+
+    offline: int = 0
+    online: int = 0
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRegistration:
+    """What became of one frame.
+
+    ``status`` is ``completed``; ``empty`` for a frame without rows; ``skipped`` when the gate refused it (``decision`` has the
+    reasons); ``error`` with what went wrong in ``error``. In all but the first nothing is registered, but for what
+    ``left_behind`` names: what an undoing that failed itself could not remove. ``undone`` is what it did remove.
+    ``rows`` were written. ``freshness`` is the view's, by name, right after.
+    """
+
+    status: Literal["completed", "empty", "skipped", "error"]
+    view: str
+    registered_views: tuple[str, ...] = ()
+    registered_features: tuple[str, ...] = ()
+    registered_labels: tuple[str, ...] = ()
+    rows: int = 0
+    plan: Plan | None = None
+    report: QCReport | None = None
+    decision: GateDecision | None = None
+    inferred: tuple[Inferred, ...] = ()
+    read_back: ReadBack | None = None
+    freshness: Mapping[str, FreshnessReport] = field(default_factory=FrozenMap)
+    warnings: tuple[str, ...] = ()
+    registered_at: datetime | None = None
+    error: str | None = None
+    undone: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+
+    @property
+    def completed(self) -> bool:
+        """Whether the features can be read from the store."""
+        return self.status == "completed"

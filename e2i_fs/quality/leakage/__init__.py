@@ -1,0 +1,1 @@
+"""What a training set knows that it could not have known."""

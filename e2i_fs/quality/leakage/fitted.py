@@ -1,0 +1,110 @@
+"""Figures that were computed over more than the training rows: a scale, a range, a fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from e2i_fs.quality.leakage.bench import Bench
+from e2i_fs.quality.leakage.kinds import LeakKind
+from e2i_fs.quality.leakage.parts import Parts
+from e2i_fs.quality.leakage.question import Question
+from e2i_fs.quality.leakage.report import Check, Finding
+from e2i_fs.quality.leakage.subject import as_number, kind_of
+from e2i_fs.quality.outcome import Outcome
+
+__all__ = ["fitted_on_test"]
+
+_NAME = "fitted on test"
+_LEAST = 20
+_SAME, _OTHER = (
+    1e-5,
+    1e-4,
+)  # a figure is met to 5 digits, and missed by 4: of two sets of rows both do not happen by chance
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a column is over some of the rows. ``rest`` and ``middle`` leave its commonest value out."""
+
+    rows: int
+    mean: float
+    spread: tuple[float, float]
+    low: float
+    high: float
+    rest: float | None
+    middle: float | None
+
+    @property
+    def standard(self) -> float:
+        """How far mean and spread are from 0 and 1."""
+        return max(abs(self.mean), min(abs(s - 1) for s in self.spread))
+
+
+def fitted_on_test(bench: Bench, question: Question, parts: Parts) -> Check:
+    """Find columns whose scale or fill was fitted on other rows than the first split's: on all, on two splits, on the test's own."""
+    if parts.rows[0] is None or len(parts.rows[0]) < _LEAST:
+        return Check(_NAME, Outcome.INCONCLUSIVE, f"the first split has fewer than {_LEAST} rows")
+    wider = {"all rows": "true"}
+    members = [(n, rows) for n, rows in enumerate(parts.rows) if rows is not None]
+    pieces = [
+        pa.table({"row": pa.array(rows, pa.int64()), "part": pa.array([n] * len(rows), pa.int64())})
+        for n, rows in members
+    ]
+    bench.put("membership", pa.concat_tables(pieces))
+    for n, _ in members[1:]:
+        wider[f"{parts.names[0]} and {parts.names[n]}"] = f"row IN (SELECT row FROM membership WHERE part IN (0, {n}))"
+        wider[f"{parts.names[n]} alone"] = f"row IN (SELECT row FROM membership WHERE part = {n})"
+    found = []
+    for name in question.inputs:
+        column = bench.names[name]
+        if kind_of(bench.types[column]) != "number":
+            continue
+        number = as_number(column, bench.types[column])
+        values, common, times, ends = bench.row_of(f"""
+            SELECT count(DISTINCT v), mode(v), count(*) FILTER (v = (SELECT mode({number}) FROM x)),
+                   count(*) FILTER (v = (SELECT min({number}) FROM x) OR v = (SELECT max({number}) FROM x))
+            FROM (SELECT {number} AS v FROM x) WHERE v IS NOT NULL""")
+        if values < 10:
+            continue
+        train = _figures(bench, number, "row IN (SELECT row FROM membership WHERE part = 0)", common)
+        if train is None:
+            continue
+        for over, where in wider.items():
+            figures = _figures(bench, number, where, common)
+            how = figures and _how(train, figures, common, times, values, ends, bench.rows)
+            if how:
+                message = (
+                    f"The column {name!r} is {how} over {over}, not over {parts.names[0]!r} alone, so its training rows know the others'. "
+                    f"Fit on {parts.names[0]!r}, then apply: a scikit-learn Pipeline does."
+                )
+                found.append(Finding(LeakKind.FITTED_ON_TEST, message, name, bench.rows))
+                break
+    return Check(_NAME, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found))
+
+
+def _figures(bench: Bench, number: str, where: str, common: float) -> _Figures | None:
+    rows, mean, pop, samp, low, high, rest, middle = bench.row_of(f"""
+        SELECT count(v), avg(v), stddev_pop(v), stddev_samp(v), min(v), max(v), avg(v) FILTER (v != {common!r}), median(v) FILTER (v != {common!r})
+        FROM (SELECT {number} AS v FROM x WHERE {where})""")
+    return None if rows < _LEAST else _Figures(rows, mean, (pop, samp), low, high, rest, middle)
+
+
+def _how(train: _Figures, wide: _Figures, common: float, times: int, values: int, ends: int, rows: int) -> str:
+    """Return which figure of the wider rows a column shows, that is not the training rows' own, or ''."""
+    if wide.standard < _SAME and train.standard > _OTHER:
+        return "standardised (mean 0, deviation 1)"
+    # A share lies between 0 and 1 by nature; but then its ends are not met exactly once each.
+    if wide.low == 0 and wide.high == 1 and ends == 2 and values >= 50 and (train.low > 0 or train.high < 1):
+        return "scaled to the range 0 to 1"
+    if times >= 5 and times >= rows / 200 and values > 20:
+        if _near(wide.rest, common) and not _near(train.rest, common, _OTHER):
+            return f"filled with the mean ({common:g})"
+        if values >= (rows - times) / 2 and _near(wide.middle, common) and not _near(train.middle, common, _OTHER):
+            return f"filled with the median ({common:g})"
+    return ""
+
+
+def _near(figure: float | None, value: float, within: float = 1e-6) -> bool:
+    return figure is not None and abs(figure - value) <= within * max(abs(value), 1e-9)

@@ -1,0 +1,54 @@
+"""What an audit can find, by name."""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["WARNINGS", "LeakKind"]
+
+
+class LeakKind(enum.StrEnum):
+    """What an audit can find.
+
+    Of single cells, by what the store says of them: ``FUTURE_VALUE`` is of a row later than the entity row (P-1),
+    ``LATE_VALUE`` of one known only later (P-3), ``BACKFILLED_ROW`` of one known much later than its like,
+    ``EXPIRED_VALUE`` of one older than the ttl (P-2), ``STALE_VALUE`` of an older row than the right one (wrong, but no
+    leak), ``FILLED_VALUE`` stands where the store has none (P-5), ``LOST_VALUE`` is missing where the store has one,
+    ``WRONG_ENTITY`` is another entity's (P-7), ``TIME_SHIFT`` is right at another time, the same distance away in every
+    row, and ``UNEXPLAINED`` is in no history at all.
+
+    Of whole rows and columns: ``DUPLICATE_ROWS``; the target in a column as such (``TARGET_COPY``), in what is missing
+    of it, in a key, in a window that includes the row's own, in an average over its group; a label among the features
+    (P-12); a feature computed after the label; labels that are not the store's; figures fitted on all splits.
+
+    Of splits: what two of them share, and a gap too small.
+    """
+
+    FUTURE_VALUE = "FUTURE_VALUE"
+    LATE_VALUE = "LATE_VALUE"
+    BACKFILLED_ROW = "BACKFILLED_ROW"
+    EXPIRED_VALUE = "EXPIRED_VALUE"
+    STALE_VALUE = "STALE_VALUE"
+    FILLED_VALUE = "FILLED_VALUE"
+    LOST_VALUE = "LOST_VALUE"
+    WRONG_ENTITY = "WRONG_ENTITY"
+    TIME_SHIFT = "TIME_SHIFT"
+    UNEXPLAINED = "UNEXPLAINED"
+    DUPLICATE_ROWS = "DUPLICATE_ROWS"
+    TARGET_COPY = "TARGET_COPY"
+    TARGET_IN_MISSINGNESS = "TARGET_IN_MISSINGNESS"
+    TARGET_IN_KEY = "TARGET_IN_KEY"
+    TARGET_IN_WINDOW = "TARGET_IN_WINDOW"
+    TARGET_IN_ENCODING = "TARGET_IN_ENCODING"
+    LABEL_AS_FEATURE = "LABEL_AS_FEATURE"
+    COMPUTED_AFTER_LABEL = "COMPUTED_AFTER_LABEL"
+    SHUFFLED_LABEL = "SHUFFLED_LABEL"
+    FITTED_ON_TEST = "FITTED_ON_TEST"
+    ROW_IN_TWO_SPLITS = "ROW_IN_TWO_SPLITS"
+    ENTITY_OVERLAP = "ENTITY_OVERLAP"
+    TIME_OVERLAP = "TIME_OVERLAP"
+    EMBARGO_BROKEN = "EMBARGO_BROKEN"
+
+
+WARNINGS = frozenset({LeakKind.STALE_VALUE, LeakKind.LOST_VALUE, LeakKind.DUPLICATE_ROWS})
+"""What is wrong without telling the model anything that it could not have known."""

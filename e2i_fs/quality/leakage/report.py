@@ -1,0 +1,155 @@
+"""What an audit says: findings, the outcome of every check, and the whole in JSON and HTML."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from e2i_fs.quality.leakage.kinds import LeakKind
+from e2i_fs.quality.outcome import Outcome, worst
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["AuditReport", "Check", "Example", "Finding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One cell or row of a finding.
+
+    ``row`` counts the frame's rows from 0. ``value`` is what the frame holds, ``answer`` what the store says stands
+    there. ``event_timestamp`` and ``created_timestamp`` are those of the source row that ``value`` came from, None
+    where there is none; ``key`` is that row's key where it is not the entity row's own.
+    """
+
+    row: int
+    value: Any = None
+    answer: Any = None
+    timestamp: dt.datetime | None = None
+    event_timestamp: dt.datetime | None = None
+    created_timestamp: dt.datetime | None = None
+    key: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known, as JSON can hold it."""
+        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {n: _plain(v) for n, v in known.items() if v is not None or n in ("row", "value", "answer")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: its kind, the column it is about (None for rows and splits), and how many cells or rows.
+
+    ``outcome`` is FAILED or WARNING, ``examples`` at most five, ``message`` says what, where and what to do.
+    """
+
+    kind: LeakKind
+    message: str
+    feature: str | None = None
+    cells: int = 0
+    examples: tuple[Example, ...] = ()
+    outcome: Outcome = Outcome.FAILED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON can hold it."""
+        return {
+            "kind": self.kind.value, "feature": self.feature, "outcome": self.outcome.value, "cells": self.cells,
+            "message": self.message, "examples": [example.to_dict() for example in self.examples],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its name, how it ended, and why where that is not plain."""
+
+    name: str
+    outcome: Outcome
+    message: str = ""
+    findings: tuple[Finding, ...] = field(default=(), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check without its findings, as JSON can hold it."""
+        return {"name": self.name, "outcome": self.outcome.value, "message": self.message}
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found.
+
+    ``checks`` has every check that was run; ``not_asked`` names those that had nothing to judge, with what to give for
+    it (no target, no splits): they count for nothing and are not left out silently. ``rows`` and ``cells`` are how many
+    were compared with the store. ``wrong_cells`` is an Arrow table of *all* differing cells, not of five for each
+    finding: ``row``, ``feature``, ``kind``, ``value``, ``answer`` (as text), ``event_us``, ``created_us``.
+
+    >>> from e2i_fs.quality import AuditReport, Outcome
+    >>> from e2i_fs.quality import Check
+    >>> report = AuditReport((Check("split rows", Outcome.PASSED),), {"target": "give target="}, rows=3, cells=6)
+    >>> report.outcome.value, report.clean
+    ('passed', True)
+    """
+
+    checks: tuple[Check, ...]
+    not_asked: Mapping[str, str]
+    rows: int
+    cells: int
+    wrong_cells: pa.Table | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, those that fail before those that warn, the most cells first."""
+        found = [finding for check in self.checks for finding in check.findings]
+        return tuple(sorted(found, key=lambda f: (f.outcome is not Outcome.FAILED, -f.cells)))
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst outcome of any check: a check that raised counts as failed, one that cannot judge is not passed."""
+        return worst(check.outcome for check in self.checks)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found and every check could judge."""
+        return self.outcome is Outcome.PASSED
+
+    def of_kind(self, kind: LeakKind | str) -> tuple[Finding, ...]:
+        """Return the findings of one kind."""
+        return tuple(f for f in self.findings if f.kind == kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it: times as ISO text, NaN as text."""
+        return {
+            "outcome": self.outcome.value, "clean": self.clean, "rows": self.rows, "cells": self.cells,
+            "findings": [f.to_dict() for f in self.findings], "checks": [c.to_dict() for c in self.checks],
+            "not_asked": dict(self.not_asked),
+        }  # fmt: skip
+
+    def to_html(self, title: str = "Leakage audit") -> str:
+        """Return one HTML page that needs nothing else: no script, no picture, no address."""
+        from e2i_fs.quality.leakage.page import page
+
+        return page(self, title)
+
+    def __str__(self) -> str:
+        lines = [f"{self.outcome.value}: {len(self.findings)} findings in {self.rows:,} rows, {self.cells:,} cells"]
+        lines += [f"  {f.kind} {f.feature or ''} ({f.cells:,}): {f.message}" for f in self.findings]
+        unsure = (Outcome.INCONCLUSIVE, Outcome.ERROR)
+        lines += [f"  {c.outcome.value} {c.name}: {c.message}" for c in self.checks if c.outcome in unsure]
+        return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dt.datetime() | dt.date():
+            return value.isoformat()
+        case float() if not math.isfinite(value):
+            return str(value)
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_plain(v) for v in value]
+    return str(value)

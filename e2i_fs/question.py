@@ -1,0 +1,45 @@
+"""One read, independent of who answers it, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from e2i_fs.backend import Backend
+from e2i_fs.catalog import Catalog
+from e2i_fs.results import Provenance
+
+__all__ = ["Answered", "Question"]
+
+Q = TypeVar("Q")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[Q, T]):
+    """One read, independent of who answers it.
+
+    ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
+    views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
+    they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
+    """
+
+    kind: str
+    prepare: Callable[[Catalog], Q]
+    views: Callable[[Q], Iterable[str]]
+    answer: Callable[[Backend, Catalog, Q], T]
+    same: Callable[[T, T], bool] | None = None
+    again: Callable[[Backend, Catalog, Q, T], T] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Q, T]):
+    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from."""
+
+    value: T
+    query: Q
+    catalog: Catalog
+    backend: str
+    provenance: Provenance

@@ -1,0 +1,79 @@
+"""What differs between a training set and its receipt, in words and as values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from e2i_fs.frozen import FrozenMap
+
+__all__ = ["Difference", "DifferenceKind", "Verification"]
+
+
+class DifferenceKind(enum.StrEnum):
+    """What it is that differs."""
+
+    DEFINITION = "DEFINITION"
+    VIEW_MISSING = "VIEW_MISSING"
+    FEATURE_MISSING = "FEATURE_MISSING"
+    DTYPE = "DTYPE"
+    VALUES = "VALUES"
+    NOT_REBUILT = "NOT_REBUILT"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs.
+
+    ``view`` or ``feature`` says what; ``before`` and ``now`` are fingerprints or dtypes. For values, ``rows`` counts the
+    rows that changed, ``positions`` has the first of them (at most 100, from 0), and ``example`` the very first: its
+    position, keys, time, the value now, and the event time of the source row that it is from now.
+    """
+
+    kind: DifferenceKind
+    message: str
+    view: str = ""
+    feature: str = ""
+    before: str | None = None
+    now: str | None = None
+    rows: int = 0
+    positions: tuple[int, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=FrozenMap)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a training set made anew is the one of the receipt.
+
+    ``differences`` has what is not; ``notes`` what else is other, and is no difference: the backend that answered, a
+    degraded answer, versions. ``rows`` were compared, of which ``rows_changed`` have another value in some feature.
+    """
+
+    identical: bool
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    rows: int
+    rows_changed: int
+    served_by: str | None
+    degraded: bool
+    verified_at: datetime
+
+    def __str__(self) -> str:
+        head = (
+            f"identical: {self.rows} rows"
+            if self.identical
+            else f"{len(self.differences)} differences in {self.rows} rows"
+        )
+        if len(self.differences) == 1:
+            head = f"1 difference in {self.rows} rows"
+        return "\n".join([head, *(f"  - {d}" for d in self.differences), *(f"  ({note})" for note in self.notes)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {**asdict(self), "differences": [{**asdict(d), "example": dict(d.example)} for d in self.differences]}

@@ -1,0 +1,153 @@
+"""The receipt of a training set: one frozen value, and its JSON form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from e2i_fs.definitions import fingerprint
+from e2i_fs.errors import ReceiptError
+from e2i_fs.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FORMAT", "ColumnHash", "TrainingReceipt"]
+
+FORMAT = 1
+_TIMES = ("as_of", "min_time", "max_time", "made_at")
+_CIRCUMSTANCES = {"served_by", "backend_kind", "role", "degraded", "reason", "position", "versions", "made_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnHash:
+    """One column: its name, the kind of its values, and the hash of all of them in order.
+
+    A feature's ``ref`` is its ``view:feature``, and its ``kind`` the canonical form of its dtype as JSON text.
+    """
+
+    name: str
+    kind: str
+    hash: str
+    ref: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReceipt:
+    """What one training set was made of (`HistoricalResult.receipt`), and hashes of what it holds.
+
+    ``features`` and ``labels`` are references in the order of the columns; ``fingerprints`` those of the views used (R-2);
+    ``entity_columns`` every column of the entity frame, ``columns`` every output, each with the hash of its values;
+    ``as_of`` and ``filter_by_created_timestamp`` the cut-offs (P-3); ``min_time`` and ``max_time`` of the entity rows;
+    ``served_by``, ``role``, ``degraded`` and ``position`` as in `Provenance`; ``versions`` of what made it; ``split`` what
+    a `TemporalSplit` made of it, or None. ``rows`` has the columns that are needed to ask again, and a hash of each
+    value: by it rows that changed are named. Hashes do not depend on the frame's kind, its chunks, or the process.
+
+    They tell that something changed; they are no signature against someone who wants to deceive.
+    """
+
+    features: tuple[str, ...]
+    labels: tuple[str, ...]
+    join_keys: tuple[str, ...]
+    request_columns: tuple[str, ...]
+    timestamp_column: str
+    full_feature_names: bool
+    filter_by_created_timestamp: bool
+    as_of: datetime | None
+    fingerprints: Mapping[str, str]
+    row_count: int
+    min_time: datetime
+    max_time: datetime
+    entity_columns: tuple[ColumnHash, ...]
+    entity_hash: str
+    columns: tuple[ColumnHash, ...]
+    result_hash: str
+    served_by: str
+    backend_kind: str
+    role: str
+    degraded: bool
+    reason: str | None
+    position: Mapping[str, int]
+    versions: Mapping[str, str]
+    made_at: datetime
+    split: Mapping[str, Any] | None = None
+    rows: pa.Table = field(repr=False, compare=False)
+
+    @property
+    def content_hash(self) -> str:
+        """One hash of the training set: of all in this receipt but who made it, with what and when."""
+        return fingerprint({k: v for k, v in self.to_dict().items() if k not in _CIRCUMSTANCES})
+
+    def __hash__(self) -> int:
+        return hash((self.content_hash, self.made_at))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the rows, as JSON values; `TrainingReceipt.load` reads what `save` makes of them."""
+        form: dict[str, Any] = {"format": FORMAT}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "rows":
+                continue
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif f.name in ("columns", "entity_columns"):
+                value = [{n: getattr(c, n) for n in ("name", "kind", "hash", "ref")} for c in value]
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, Mapping):
+                value = dict(value)
+            form[f.name] = value
+        return form
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any], rows: pa.Table) -> TrainingReceipt:
+        """Return the receipt that `to_dict` wrote, with its rows. Raises `ReceiptError` for another form."""
+        if form.get("format") != FORMAT:
+            raise ReceiptError(
+                f"A receipt of format {form.get('format')!r}: written by another e2i_fs; use that, or a newer one."
+            )
+        given = {k: v for k, v in form.items() if k != "format"}
+        try:
+            for name in _TIMES:
+                given[name] = None if given[name] is None else datetime.fromisoformat(given[name])
+            for name in ("columns", "entity_columns"):
+                given[name] = tuple(ColumnHash(**c) for c in given[name])
+            for name in ("features", "labels", "join_keys", "request_columns"):
+                given[name] = tuple(given[name])
+            for name in ("fingerprints", "position", "versions"):
+                given[name] = FrozenMap(given[name])
+            return cls(**given, rows=rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReceiptError(f"This is no training receipt: {type(error).__name__}: {error}.") from error
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the receipt as JSON to ``path``, its rows as Parquet beside it, and return the path.
+
+        Each file is written aside and moved into place, the rows first, so that ``path`` always is a whole receipt, the
+        old one or the new. The rows' file has their hash in its name; move both files together.
+        """
+        from e2i_fs.receipts.files import save
+
+        return save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TrainingReceipt:
+        """Read a receipt that `save` wrote.
+
+        Raises `ReceiptError` when the file is none, either file is not what was written, or the rows are missing.
+        """
+        from e2i_fs.receipts.files import load
+
+        return load(path)
+
+    def log_to_mlflow(self, artifact_path: str = "training_receipt") -> None:
+        """Write the receipt into the active MLflow run: both files as artifacts, params to compare by, tags to search by.
+
+        Raises `UnsupportedError` when MLflow is not installed, `RequestError` when no run is active.
+        """
+        from e2i_fs.receipts.mlflow_run import log
+
+        log(self, artifact_path)
