@@ -27,6 +27,7 @@ from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth
 from e2i_fs.sources import PushSource
 from e2i_fs.store import Store
+from e2i_fs.telemetry.events import Event
 from e2i_fs.writing import Target, WriteReceipt
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class AsyncStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def emit(self, make: Callable[[datetime], Event]) -> None:
+        """See `Store.emit`."""
+        await self._run(self._store.emit, make)
 
     async def apply(
         self,

@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from e2i_fs.errors import ConfigError, UnsupportedError
 from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
+from e2i_fs.quality.leakage.events import Announces
 
 if TYPE_CHECKING:
     from e2i_fs.catalog import Definition, Plan
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
     from e2i_fs.sources import PushSource
+    from e2i_fs.telemetry.events import Event
     from e2i_fs.writing import Target, WriteReceipt
 
 __all__ = ["called", "check_thread", "in_thread", "is_async", "on_loop", "sync_face"]
@@ -216,6 +218,10 @@ class _OnLoop:
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         return on_loop(self._store.health, deadline)
+
+    def emit(self, make: Callable[[datetime], Event]) -> None:
+        if isinstance(self._store, Announces):  # the protocol does not ask it of a store
+            on_loop(cast("Any", self._store).emit, make)
 
     def close(self) -> None:
         on_loop(self._store.close)

@@ -22,6 +22,7 @@ from e2i_fs.errors import ConfigError
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.oracle import Row, answer
 from tests.integration.feast_words import apply, remove, view
+from tests.once import once
 
 FIELDS = ["conv_rate", "acc_rate", "avg_daily_trips", "driver_metadata", "driver_config", "driver_profile"]
 DRIVERS = [1001, 1002, 1003, 1004, 1005]
@@ -43,16 +44,18 @@ cli(["materialize", "2020-01-01T00:00:00", dt.datetime.now(dt.UTC).strftime("%Y-
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory, feast_library: Any) -> Path:
     """A folder with the template as made (`never_applied`) and applied and materialised by Feast in New York (`demo`)."""
-    folder = tmp_path_factory.mktemp("feast")
-    made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)],
-        env={**os.environ, "TZ": ZONE},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        made = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)],
+            env={**os.environ, "TZ": ZONE},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr
+
+    return once(tmp_path_factory, "feast_templates", make)
 
 
 @pytest.fixture

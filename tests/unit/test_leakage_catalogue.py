@@ -197,9 +197,9 @@ def a_join_by_date_to_the_end_of_the_day(world: World) -> Planted:
     finally:
         world.asked = asked
     frame = world.frame(answers).drop(columns=["amount", "label_at"])
-    return Planted(
-        frame, K.FUTURE_VALUE, "visits:trx", also=(K.LATE_VALUE, K.LOST_VALUE, K.EXPIRED_VALUE, K.STALE_VALUE)
-    )
+    # A boolean that the past holds too, where the row that answers says NULL, looks filled.
+    also = (K.LATE_VALUE, K.LOST_VALUE, K.EXPIRED_VALUE, K.STALE_VALUE, K.FILLED_VALUE)
+    return Planted(frame, K.FUTURE_VALUE, "visits:trx", also=also)
 
 
 def _asof(world: World, **how: Any) -> pd.DataFrame:
