@@ -21,12 +21,16 @@ _MOMENT = 0.002
 
 
 class Beside:
-    """A thread that does ``act`` each time it is asked; ``troubles`` has what that raised."""
+    """A thread that does ``act`` each time it is asked; ``troubles`` has what that raised.
 
-    def __init__(self, act: Callable[[], None]) -> None:
+    ``moment`` is how many seconds it is waited for: it may be waiting itself, for a lock of the one that asks.
+    """
+
+    def __init__(self, act: Callable[[], None], moment: float = _MOMENT) -> None:
         self.troubles: list[Exception] = []
         self.done = 0
         self._act = act
+        self._moment = moment
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
@@ -47,7 +51,7 @@ class Beside:
         if self._idle.is_set():
             self._idle.clear()
             self._asked.put(True)
-            self._idle.wait(_MOMENT)
+            self._idle.wait(self._moment)
 
     def close(self, patience: float) -> None:
         """Let it end; raise `Stuck` if it does not within ``patience`` seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -110,15 +111,22 @@ def _meetings(
     patience = kit.harness.patience
     first(0)()  # whatever is imported or opened once, is now
     # A collection of garbage amid a call adds the calls of what it frees: the fewest are the call's own.
-    calls = min(interrupted(first(number), None, 1, 0, patience) for number in range(1, _ALONE))
+    alone = [_timed(lambda n=n: interrupted(first(n), None, 1, 0, patience)) for n in range(1, _ALONE)]  # type: ignore[misc]
+    calls = min(made for made, _ in alone)
+    moment = max(0.002, min(0.1, 5 * max(took for _, took in alone)))  # time enough to end, unless it waits for a lock
     for number, point in enumerate(range(1, calls + 1, max(1, calls // _POINTS)), _ALONE):
         done: list[Any] = []
-        beside = Beside(_into(done, second(number)))
+        beside = Beside(_into(done, second(number)), moment)
         interrupted(_into(done, first(number)), beside.ask, 2**40, point, patience)
         beside.close(patience)
         for trouble in beside.troubles:
             raise trouble
         yield number, f"stopped at call {point} of about {calls}", done
+
+
+def _timed(job: Callable[[], int]) -> tuple[int, float]:
+    begun = time.perf_counter()
+    return job(), time.perf_counter() - begun
 
 
 def _into(done: list[Any], job: Callable[[], Any]) -> Callable[[], None]:
