@@ -113,7 +113,7 @@ def _meetings(
     # A collection of garbage amid a call adds the calls of what it frees: the fewest are the call's own.
     alone = [_timed(lambda n=n: interrupted(first(n), None, 1, 0, patience)) for n in range(1, _ALONE)]  # type: ignore[misc]
     calls = min(made for made, _ in alone)
-    moment = max(0.002, min(0.1, 5 * max(took for _, took in alone)))  # time enough to end, unless it waits for a lock
+    moment = max(0.002, min(0.03, 5 * max(took for _, took in alone)))  # time enough to end, unless it waits for a lock
     for number, point in enumerate(range(1, calls + 1, max(1, calls // _POINTS)), _ALONE):
         done: list[Any] = []
         beside = Beside(_into(done, second(number)), moment)
