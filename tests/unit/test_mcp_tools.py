@@ -110,9 +110,9 @@ def test_a_training_set_is_point_in_time_row_for_row_with_statuses_and_a_receipt
     again = one(
         desk(shared), "get_training_set", features=["hcp_stats:*"], labels=["outcomes:converted"], entity_rows=rows
     )
-    assert again["receipt"] == receipt
+    assert again["receipt"]["content_hash"] == receipt["content_hash"]
     other = one(desk(shared), "get_training_set", features=["hcp_stats:*"], entity_rows=rows[:1])
-    assert other["receipt"]["rows_sha256"] != receipt["rows_sha256"]
+    assert other["receipt"]["content_hash"] != receipt["content_hash"]
 
 
 @pytest.mark.rule("P-3")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
-from e2i_fs import __version__
 from e2i_fs.agents.mcp.arguments import Strict
 from e2i_fs.agents.mcp.desk import Answer, Desk, Tool, plain
 from e2i_fs.agents.mcp.entity_rows import column_dtypes, typed_rows, utc_time
-from e2i_fs.catalog import Catalog
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import InvalidEntityFrameError, RequestError
 from e2i_fs.frames import Frame
@@ -79,32 +75,20 @@ class _Answered(Answer):
 
 class _TrainingSet(_Answered):
     receipt: dict[str, Any] = Field(
-        description="What the set was made of: features, labels, cut-offs, fingerprints, hashes of the rows asked and given."
+        description="What the set was made of: features, labels, cut-offs, fingerprints, who answered, and hashes of each column, "
+        "of the rows asked and of the rows given. content_hash is the same for the same set, whoever made it and when."
     )
 
 
 def _training_set(desk: Desk, asked: _ToTrain) -> Mapping[str, Any]:
-    catalog, request, result = _at_times(desk, asked, asked.entity_rows)
+    request, result = _at_times(desk, asked, asked.entity_rows)
     rows = plain(result.to_arrow().to_pylist())
-    receipt = {
-        "e2i_fs": __version__,
-        "features": [o.ref for o in request.outputs if o.field.role == "feature"],
-        "labels": [o.ref for o in request.outputs if o.field.role == "label"],
-        "as_of": plain(utc_time(asked.as_of, "as_of")),
-        "filter_by_created_timestamp": asked.filter_by_created_timestamp,
-        "row_count": len(rows),
-        "catalog_revision": catalog.revision,
-        "fingerprints": plain(result.provenance.fingerprints),
-        "entity_rows_sha256": _hash(asked.entity_rows),
-        "rows_sha256": _hash(rows),
-    }
+    receipt = result.receipt
     answer = _answered(request, rows, result.statuses, result.event_timestamps, result.provenance)
-    return {**answer, "receipt": receipt}
+    return {**answer, "receipt": {**receipt.to_dict(), "content_hash": receipt.content_hash}}
 
 
-def _at_times(
-    desk: Desk, asked: _AskedAtTimes, rows: Sequence[Mapping[str, Any]]
-) -> tuple[Catalog, Request, HistoricalResult]:
+def _at_times(desk: Desk, asked: _AskedAtTimes, rows: Sequence[Mapping[str, Any]]) -> tuple[Request, HistoricalResult]:
     """Return the point-in-time answer for entity rows, asked for only once it is known to fit the budget."""
     catalog = desk.store.catalog()
     request = resolve(catalog, asked.wanted, labels=asked.labels, full_feature_names=asked.full_feature_names)
@@ -118,7 +102,7 @@ def _at_times(
         filter_by_created_timestamp=asked.filter_by_created_timestamp,
         timestamp_column=asked.timestamp_column,
     )
-    return catalog, request, result
+    return request, result
 
 
 def _table(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType], timestamp_column: str) -> pa.Table:
@@ -188,7 +172,7 @@ class _Explained(Answer):
 
 
 def _explain(desk: Desk, asked: _ToExplain) -> Mapping[str, Any]:
-    _, request, result = _at_times(desk, asked, [asked.entity_row])
+    request, result = _at_times(desk, asked, [asked.entity_row])
     (row,) = result.to_arrow().to_pylist()
     values = {o.ref: {"value": row[o.name], "status": result.statuses[o.ref][0]} for o in request.outputs}
     room = desk.budget.max_rows
@@ -203,10 +187,6 @@ def _explain(desk: Desk, asked: _ToExplain) -> Mapping[str, Any]:
         ]
         views.append({"view": view, "key": plain(told.key), "at": plain(told.timestamp), "candidates": candidates})
     return {"values": plain(values), "views": views, "left_out": left_out}
-
-
-def _hash(rows: Sequence[Mapping[str, Any]]) -> str:
-    return sha256(json.dumps(rows, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 TOOLS = (
