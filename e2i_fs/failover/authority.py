@@ -9,7 +9,14 @@ from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.ops.ledger import Ledger
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "as_it_counts"]
+
+
+def as_it_counts(authority: Catalog | None, own: Catalog, view: str) -> bool:
+    """Return whether a backend with the definitions ``own`` has ``view`` as it counts, where that is known."""
+    if authority is None or view not in authority.views:
+        return True
+    return own.has(view) and own.fingerprint(view) == authority.fingerprint(view)
 
 
 class Authority:

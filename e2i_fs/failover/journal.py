@@ -25,7 +25,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL,
     details TEXT NOT NULL, payload BLOB, bytes INTEGER NOT NULL, sent INTEGER NOT NULL,
-    claims INTEGER NOT NULL DEFAULT 1, UNIQUE (view, key));
+    claims INTEGER NOT NULL DEFAULT 1, doubtful INTEGER NOT NULL DEFAULT 0, UNIQUE (view, key));
 CREATE INDEX IF NOT EXISTS entries_kept ON entries (seq) WHERE payload IS NOT NULL;
 CREATE TABLE IF NOT EXISTS members (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heads (view TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
@@ -209,11 +209,16 @@ class Journal:
             self._records.disown()  # it cannot be noted, but whoever looks sees that nobody is at it
             raise
 
+    def doubt(self, seq: int) -> None:
+        """Note that a backend failed while it was at a write: it may have taken it, or a part of it."""
+        with self._records.transaction() as db:
+            db.execute("UPDATE entries SET doubtful = 1 WHERE seq = ?", (seq,))
+
     def forget(self, view: str, seq: int) -> bool:
-        """Strike off a write that nobody took and nobody else is at; return whether that is so."""
+        """Strike off a write that nobody took, not even in part, and nobody else is at; return whether that is so."""
         with self._records.transaction() as db:
             untaken = (
-                "SELECT 1 FROM entries e WHERE seq = ? AND claims = 1 "
+                "SELECT 1 FROM entries e WHERE seq = ? AND claims = 1 AND doubtful = 0 "
                 "AND (SELECT count(*) FROM missed m WHERE m.seq = e.seq) = sent"
             )
             if db.execute(untaken, (seq,)).fetchone() is None:
@@ -408,12 +413,6 @@ class Journal:
             diverged.setdefault(name, {})[view] = why
         given_up = dict(self._records.query("SELECT view, seq FROM given_up"))
         return JournalState(entries, kept, int(size), self._max_bytes, missed, diverged, given_up)
-
-    def still_missed_by_all(self, seq: int) -> bool:
-        """Return whether nobody has taken a write, as far as is known."""
-        sql = "SELECT (SELECT count(*) FROM missed m WHERE m.seq = e.seq) = sent FROM entries e WHERE seq = ?"
-        found = self._records.query(sql, (seq,))
-        return bool(found and found[0][0])
 
     # ---- inside -------------------------------------------------------------------------------------------
 

@@ -18,10 +18,12 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from e2i_fs.backend import Backend
+from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.config import FailoverConfig
 from e2i_fs.entries import Perform
 from e2i_fs.errors import BackendUnavailableError, E2IError, RequestError, RunOverlapError, ThrottledError
+from e2i_fs.failover.authority import as_it_counts
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal, Missed
@@ -64,14 +66,19 @@ class _StoppedError(Exception):
     """Nothing more can be done now, and why."""
 
 
+class _UndefinedError(Exception):
+    """The backend has another definition of the view than the one that counts."""
+
+
 class Recovery:
     """Brings members up to date, each by one thread of one process at a time."""
 
     def __init__(
         self, members: Sequence[Member], journal: Journal, records: Records, perform: Perform, rebuilder: Rebuilder,
-        config: FailoverConfig, clock: Clock, emit: Callable[[Event], None],
+        config: FailoverConfig, clock: Clock, emit: Callable[[Event], None], authority: Callable[[], Catalog | None],
     ) -> None:  # fmt: skip
         self._members = members
+        self._authority = authority
         self._journal = journal
         self._records = records
         self._perform = perform
@@ -179,7 +186,10 @@ class Recovery:
                     if until is not None and self._clock.monotonic() >= until:
                         raise _StoppedError("the time for it was over")
                     if views is None or missed.view in views:
-                        replayed += self._replay(member, missed)
+                        try:
+                            replayed += self._replay(member, missed)
+                        except _UndefinedError as waits:
+                            error = str(waits)
                 rebuilt += (
                     [] if rebuild is None else self._rebuild(member, views, rebuild)
                 )  # what a replay has found to be beyond it
@@ -275,6 +285,8 @@ class Recovery:
             return 0  # in order: a write before it is still under way
 
         def work(backend: Backend) -> tuple[int, int, int]:
+            if not as_it_counts(self._authority(), backend.definitions(), view):
+                raise _UndefinedError(f"{view}: backend {name!r} has another definition of it; apply it.")
             quarantines = journal.standing(name, view).quarantines
             before = journal.reached(name, view)  # read first: others may write meanwhile
             self._perform(entry, name, backend)
@@ -285,11 +297,12 @@ class Recovery:
                 member, work, self._config.run_deadline if entry.is_run else self._config.write_deadline
             )
         except UNAVAILABLE:
+            journal.doubt(missed.seq)  # it may have it in part
             raise
         except RunOverlapError as busy:
             raise _StoppedError(str(busy)) from busy
         except RequestError as error:
-            if journal.still_missed_by_all(missed.seq) and journal.forget(view, missed.seq):
+            if journal.forget(view, missed.seq):
                 _log.warning("write %s to view %r was taken by nobody, and is forgotten: %s", missed.seq, view, error)
             else:
                 self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")

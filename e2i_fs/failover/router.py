@@ -70,7 +70,7 @@ class Failover:
             self._members, self.journal, perform, self._last_authority, lambda: to_us(clock.now())
         )
         self.recovery = Recovery(
-            self._members, self.journal, ledger.records, perform, self._rebuilder, config, clock, emit
+            self._members, self.journal, ledger.records, perform, self._rebuilder, config, clock, emit, self._authority.last
         )  # fmt: skip
         self._writer = Writer(self._members, self.journal, self.recovery, perform, config, self._authority.last)
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)

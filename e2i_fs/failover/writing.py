@@ -16,6 +16,7 @@ from e2i_fs.errors import (
     RunOverlapError,
     UnsupportedError,
 )
+from e2i_fs.failover.authority import as_it_counts
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import UNAVAILABLE, Member
@@ -70,6 +71,7 @@ class Writer:
                         continue
                     except UNAVAILABLE as error:
                         called = True
+                        self._journal.doubt(seq)
                         outcomes[member.name] = Outcome(member.name, error=error)
                         continue
                     except E2IError as error:
@@ -171,13 +173,13 @@ class Writer:
 
     def _check_defined(self, member: Member, backend: Backend, entry: Entry) -> None:
         """Raise `_Behind` for a backend whose definition is not the one that counts: it gets the write when it is applied."""
-        authority, own = self._authority(), backend.definitions()
+        authority = self._authority()
         if authority is None or entry.view not in authority.views:
             return
         expected = authority.fingerprint(entry.view)
         if entry.details.get("fingerprint", expected) != expected:
             return  # the batch was checked against another one, which is for the caller to know
-        if not own.has(entry.view) or own.fingerprint(entry.view) != expected:
+        if not as_it_counts(authority, backend.definitions(), entry.view):
             raise _Behind(
                 f"Backend {member.name!r} has another definition of the view; apply it, and it gets this write."
             )
