@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["Model"]
 
@@ -28,14 +29,10 @@ class Model:
         text = {name for name, values in found.items() if any(isinstance(v, str) for v in values)}
         words = {name: {word: i for i, word in enumerate(sorted(found[name]))} for name in features if name in text}
         classifier = HistGradientBoostingClassifier(
-            max_iter=150,
-            learning_rate=0.05,
-            max_leaf_nodes=8,
-            categorical_features=[name in text for name in features],
-            random_state=seed,
+            max_iter=150, learning_rate=0.05, max_leaf_nodes=8, random_state=seed
         )
         model = cls(tuple(features), words, classifier)
-        with threadpool_limits(limits=1):  # so little data goes slower with more threads, much slower on a busy machine
+        with _threads().limit(limits=1):  # so little goes slower with more threads, much slower on a busy machine
             classifier.fit(model.matrix(rows), [row[target] for row in rows])
         return model
 
@@ -45,10 +42,15 @@ class Model:
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[float]:
         """Return the probability of conversion of each row."""
-        with threadpool_limits(limits=1):
+        with _threads().limit(limits=1):
             return [float(p) for p in self.classifier.predict_proba(self.matrix(rows))[:, 1]]
 
     def _number(self, name: str, value: Any) -> float:
         if name in self.words:
             value = self.words[name].get(value)
         return np.nan if value is None else float(value)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # finding the thread pools takes longer than predicting

@@ -50,7 +50,7 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     assert code == 0, (told, err)
     assert told["all_hold"] is True
     assert all(claim["holds"] for claim in told["claims"])
-    assert len(told["claims"]) == 17
+    assert len(told["claims"]) == 24
 
     asked = told["requests"]
     assert list(dict.fromkeys(r["phase"] for r in asked)) == PHASES
@@ -71,20 +71,44 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     first_away = next(r for r in asked if r["phase"] == "primary away")
     assert "BackendUnavailableError" in first_away["why"], "the fault is a real one"
 
+    check_the_agents(told)
     assert told["proof"]["cells"] > 10_000
     assert [r["changed"] for r in told["proof"]["ours"]] == [0] * 6
     assert all(r["changed"] > 0 for r in told["proof"]["naive"])
 
     page = Path(told["report"]).read_text()
-    assert "17 of 17" in page
+    assert "24 of 24" in page
     assert page.count("<svg") == 4
+    assert "refused" in page
+    assert "in_range(&#x27;market_share&#x27;, min=0, max=1)" in page
+    for heading in ("Quality and the gate", "Splits and their audit", "leakage audit", "receipt", "log loss"):
+        assert heading in page
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "")), "it needs no other file"
+
+
+def check_the_agents(told: Any) -> None:
+    """What the data preparer and the model trainer did, as the document has it."""
+    refused, *accepted = told["gated"]
+    assert (refused["status"], refused["read_back"]) == ("skipped", [0, 0])
+    assert "market_share" in refused["reasons"][0]
+    assert [(g["view"], g["status"]) for g in accepted] == [
+        ("hcp_conversion_features", "completed"),
+        ("hcp_profile_features", "completed"),
+    ]
+    splits = told["learned"]["splits"]
+    assert [s["name"] for s in splits] == ["train", "validation", "test", "holdout"]
+    assert all(one["last"] < other["first"] for one, other in zip(splits, splits[1:], strict=False))
+    assert [set(s["metrics"]) for s in splits] == [set(), *[{"auc", "log_loss", "brier"}] * 2, set()]
+    assert splits[3]["converted"] is None, "the holdout is locked"
+    assert told["auc"] > 0.6
 
 
 def test_without_feast_duckdb_serves_alone_and_the_demo_says_so(tmp_path: Path) -> None:
     code, told, err = demo(tmp_path / "out", "--primary", "none")
     assert code == 0, (told, err)
     assert told["backends"] == "DuckDB alone"
+    assert len(told["claims"]) == 15
+    check_the_agents(told)
     assert "not shown" in told["failover"]
     assert {r["served_by"] for r in told["requests"]} == {"duckdb"}
     assert "one backend only" in Path(told["report"]).read_text()
