@@ -26,7 +26,7 @@ from e2i_fs.agents import (
     LoadedSplits,
     SplitLoader,
 )
-from e2i_fs.quality import Expectation, in_range
+from e2i_fs.quality import Expectation, QualityGate, in_range
 from e2i_fs.splits import Split, TemporalSplit
 
 from .model import Model
@@ -46,6 +46,8 @@ EXPECTED: Mapping[str, Sequence[Expectation]] = {
     "hcp_profile_features": [in_range("years_of_practice", 0, 80)],
 }
 """What must hold of a frame besides its dtypes, by view."""
+GATE = QualityGate(policy={"freshness": "warn"})
+"""Age only warns: a profile that nobody changed is old and still true. How old it is, the synthesizer says again."""
 
 Clock = Callable[[], datetime]
 
@@ -61,7 +63,7 @@ def data_preparer(
     ``frame`` is what the source of the view has, and a sample of it must read back, offline and online.
     """
     registrar = FeatureRegistrar(
-        store, spec_of(view), expectations=EXPECTED.get(view.name, ()), on_blocked="skip", clock=clock
+        store, spec_of(view), gate=GATE, expectations=EXPECTED.get(view.name, ()), on_blocked="skip", clock=clock
     )
     return registrar.register(one_row_each(view, frame))
 

@@ -42,7 +42,7 @@ class E2I(NamedTuple):
 
 @pytest.fixture(scope="module")
 def e2i(tmp_path_factory: pytest.TempPathFactory) -> E2I:
-    data = generate(tmp_path_factory.mktemp("e2i"), scale=0.1)
+    data = generate(tmp_path_factory.mktemp("e2i"), scale=0.07)
     views = {d.name: d for d in definitions(data.folder) if isinstance(d, fs.FeatureView)}
     frames = {view: pq.read_table(data.folder / f"{file}.parquet") for view, file in GATED.items()}
     return E2I(data.folder, views, frames, pq.read_table(data.outcomes), FakeClock(data.until))
@@ -98,6 +98,15 @@ def test_of_rows_that_tie_the_preparer_keeps_the_one_that_the_store_answers_with
         best[key] = max(values, best.get(key, values))
     assert {tuple(r[n] for n in names): [(r[f.name] is not None, r[f.name] or 0) for f in view.schema]
             for r in kept.to_pylist()} == best  # fmt: skip
+
+
+def test_of_an_old_frame_that_is_sound_the_preparer_warns(e2i: E2I, tmp_path: Path) -> None:
+    week = FakeClock(e2i.clock.now() + 7 * DAY)
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path)}, clock=week) as store:
+        view = e2i.views["hcp_profile_features"]
+        done = agents.data_preparer(store, view, e2i.frames[view.name], clock=week)
+        assert done.completed
+        assert any("EXPIRED" in warning for warning in done.warnings)
 
 
 # ---- model_trainer -------------------------------------------------------------------------------------------

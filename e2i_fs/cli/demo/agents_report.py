@@ -27,7 +27,7 @@ def gate_section(gated: Sequence[Gated]) -> str:
     columns = ["frame", "the gate", "rows", "score", *dimensions, "read back"]
     about = (
         "The data_preparer brings each frame before a quality gate, and registers only what the gate lets through: the "
-        "score at least 0.80, every expectation met, fresh enough. A sample is read back and compared."
+        "score at least 0.80, every expectation met, nothing missing that is required. A sample is read back and compared."
     )
     return section("Quality and the gate", about, table(columns, rows, right=range(2, 4 + len(dimensions))))
 
