@@ -80,6 +80,8 @@ def demo(
         "backends": story.backends,
         "failover": story.failover,
         "rows": story.rows,
+        "gated": story.gated,
+        "learned": story.learned,
         "auc": story.judged.auc,
         "proof": story.proof,
         "requests": story.requests,

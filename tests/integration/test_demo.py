@@ -50,7 +50,7 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     assert code == 0, (told, err)
     assert told["all_hold"] is True
     assert all(claim["holds"] for claim in told["claims"])
-    assert len(told["claims"]) == 17
+    assert len(told["claims"]) == 24
 
     asked = told["requests"]
     assert list(dict.fromkeys(r["phase"] for r in asked)) == PHASES
@@ -71,20 +71,44 @@ def test_feast_is_taken_away_and_brought_back_and_every_claim_holds(tmp_path: Pa
     first_away = next(r for r in asked if r["phase"] == "primary away")
     assert "BackendUnavailableError" in first_away["why"], "the fault is a real one"
 
+    check_the_agents(told)
     assert told["proof"]["cells"] > 10_000
     assert [r["changed"] for r in told["proof"]["ours"]] == [0] * 6
     assert all(r["changed"] > 0 for r in told["proof"]["naive"])
 
     page = Path(told["report"]).read_text()
-    assert "17 of 17" in page
+    assert "24 of 24" in page
     assert page.count("<svg") == 4
+    assert "refused" in page
+    assert "in_range(&#x27;market_share&#x27;, min=0, max=1)" in page
+    for heading in ("Quality and the gate", "Splits and their audit", "leakage audit", "receipt", "log loss"):
+        assert heading in page
     assert not re.search(r'(src|href)="(?!#)', page.replace("xlink:href", "")), "it needs no other file"
+
+
+def check_the_agents(told: Any) -> None:
+    """What the data preparer and the model trainer did, as the document has it."""
+    refused, *accepted = told["gated"]
+    assert (refused["status"], refused["read_back"]) == ("skipped", [0, 0])
+    assert "market_share" in refused["reasons"][0]
+    assert [(g["view"], g["status"]) for g in accepted] == [
+        ("hcp_conversion_features", "completed"),
+        ("hcp_profile_features", "completed"),
+    ]
+    splits = told["learned"]["splits"]
+    assert [s["name"] for s in splits] == ["train", "validation", "test", "holdout"]
+    assert all(one["last"] < other["first"] for one, other in zip(splits, splits[1:], strict=False))
+    assert [set(s["metrics"]) for s in splits] == [set(), *[{"auc", "log_loss", "brier"}] * 2, set()]
+    assert splits[3]["converted"] is None, "the holdout is locked"
+    assert told["auc"] > 0.6
 
 
 def test_without_feast_duckdb_serves_alone_and_the_demo_says_so(tmp_path: Path) -> None:
     code, told, err = demo(tmp_path / "out", "--primary", "none")
     assert code == 0, (told, err)
     assert told["backends"] == "DuckDB alone"
+    assert len(told["claims"]) == 15
+    check_the_agents(told)
     assert "not shown" in told["failover"]
     assert {r["served_by"] for r in told["requests"]} == {"duckdb"}
     assert "one backend only" in Path(told["report"]).read_text()
@@ -101,35 +125,35 @@ def test_it_says_what_to_install_when_a_model_cannot_be_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_claim_that_does_not_hold_ends_it_with_one(
+def test_a_claim_that_does_not_hold_ends_it_with_one_and_it_runs_again_in_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Here the comparison is broken: it finds a changed cell where there is none."""
+    """Here the comparison is broken: it finds a changed cell where there is none. Then it is mended."""
     real = training.cells_apart
-    monkeypatch.setattr(training, "cells_apart", lambda one, other: real(one, other) + 1)
-    assert run(["demo", "--out", str(tmp_path / "out"), "--scale", "0.1", "--primary", "none", "--json"]) == 1
+    words = ["demo", "--out", str(tmp_path / "out"), "--scale", "0.1", "--primary", "none", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "cells_apart", lambda one, other: real(one, other) + 1)
+        assert run(words) == 1
     told = json.loads(capsys.readouterr().out)
     assert [c["text"] for c in told["claims"] if not c["holds"]] == [
         "Rows of later change nothing in the training set, cell by cell"
     ]
     assert "FAILED" in Path(told["report"]).read_text()
 
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out)["all_hold"] is True
+    assert "FAILED" not in Path(told["report"]).read_text()
+
 
 def test_no_claims_are_not_all_claims() -> None:
     assert Claims().all_hold is False
 
 
-def test_it_runs_again_in_its_own_folder_and_refuses_anybody_elses(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_refuses_a_folder_that_is_anybody_elses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert run(["demo", "--out", str(tmp_path), "--json"]) == 2
     assert "no demo made" in json.loads(capsys.readouterr().out)["error"]["message"]
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
-    own = tmp_path / "own"
-    for _ in range(2):
-        assert run(["demo", "--out", str(own), "--scale", "0.1", "--primary", "none", "--json"]) == 0
-        capsys.readouterr()
 
 
 def test_the_users_own_feature_repo_is_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from e2i_fs.cli.demo.agents_report import gate_section, splits_section
+from e2i_fs.cli.demo.page import mark, section, table
 from e2i_fs.cli.demo.plots import COLOURS, model_plot, proof_plot, serving_plot, training_plot
 from e2i_fs.cli.demo.run import Story
 
@@ -48,18 +50,20 @@ def html_report(story: Story, command: str) -> str:
     held = sum(c.holds for c in claims)
     parts = [
         _header(story, held, len(claims)),
-        _section(
+        section(
             "What was checked",
             "Each sentence was checked while the demo ran; the numbers beside it are what was counted.",
-            _table(
+            table(
                 ["", "claim", "found"],
-                [[_mark(c.holds), escape(c.text), f'<span class="more">{escape(c.evidence)}</span>'] for c in claims],
+                [[mark(c.holds), escape(c.text), f'<span class="more">{escape(c.evidence)}</span>'] for c in claims],
             ),
         ),
     ]
+    if story.gated:
+        parts.append(gate_section(story.gated))
     if story.training:
         parts.append(
-            _section(
+            section(
                 "Training data",
                 f"{story.training['rows']:,} questions about an HCP and a brand, each with its outcome 28 days later. Every "
                 "feature is as it was known at the moment of the question, and nothing that became known after "
@@ -67,14 +71,16 @@ def html_report(story: Story, command: str) -> str:
                 training_plot(story),
             )
         )
+    if story.learned is not None:
+        parts.append(splits_section(story.learned))
     if story.proof is not None:
         parts.append(_proof(story))
     if story.judged is not None:
         parts.append(
-            _section(
+            section(
                 "The model",
                 f"Trained on {story.judged.trained_on:,} questions, judged on {story.judged.judged_on:,} later ones "
-                f"(after {story.judged.cut:%d %B %Y}, {story.judged.rate:.0%} converted), with an embargo of 28 days between.",
+                f"(from {story.judged.cut:%d %B %Y} on, {story.judged.rate:.0%} converted), with an embargo of 28 days between.",
                 model_plot(story),
             )
         )
@@ -131,7 +137,7 @@ def _proof(story: Story) -> str:
         "compared cell by cell. Below, in red, what the same rows do to joins that do not keep knowledge time."
     )
     example = f"<h2>Why one answer is what it is</h2><pre>{escape(proof.example)}</pre>" if proof.example else ""
-    return _section("The proof: rows of later change nothing", about, proof_plot(story) + example)
+    return section("The proof: rows of later change nothing", about, proof_plot(story) + example)
 
 
 def _serving(story: Story) -> str:
@@ -152,16 +158,16 @@ def _serving(story: Story) -> str:
                 f"{times[-1]:.1f}",
             ]
         )
-    table = _table(
+    phases = table(
         ["phase", "requests", "served by", "degraded", "why", "median ms", "slowest ms"], rows, right=(1, 5, 6)
     )
     about = (
-        "Every request asks for the features of six HCP-brand pairs and predicts their conversion. The fault is real, and each "
-        "answer was compared with what the contract says it must be."
+        "Every request is one call of the prediction_synthesizer: the features of six HCP-brand pairs, then their "
+        "conversion. The fault is real, and each answer was compared with what the contract says it must be."
         if len({r.phase for r in story.requests}) > 1
-        else f"Every request asks for the features of six HCP-brand pairs. Failover is {story.failover}."
+        else f"Every request is one call of the prediction_synthesizer for six HCP-brand pairs. Failover is {story.failover}."
     )
-    every = _table(
+    every = table(
         ["#", "seconds", "phase", "served by", "degraded", "as the contract says", "ms", "P(converts), first pair", "why"],
         [
             [
@@ -173,7 +179,7 @@ def _serving(story: Story) -> str:
         right=(0, 1, 6, 7),
     )  # fmt: skip
     each = f"<details><summary>Every request</summary>{every}</details>"
-    return _section("Who served what", about, serving_plot(story) + table + each)
+    return section("Who served what", about, serving_plot(story) + phases + each)
 
 
 def _grouped(requests: Sequence[Any]) -> list[tuple[str, list[Any]]]:
@@ -183,21 +189,3 @@ def _grouped(requests: Sequence[Any]) -> list[tuple[str, list[Any]]]:
             groups.append((r.phase, []))
         groups[-1][1].append(r)
     return groups
-
-
-def _section(title: str, about: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p>{escape(about)}</p>{body}</section>"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return a table of cells that are HTML already."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        inner = (f"<{tag}{' class=n' if i in right else ''}>{c}</{tag}>" for i, c in enumerate(cells))
-        return f"<tr>{''.join(inner)}</tr>"
-
-    return f"<table>{row(columns, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
-
-
-def _mark(holds: bool) -> str:
-    return '<span class="yes">held</span>' if holds else '<span class="no">FAILED</span>'

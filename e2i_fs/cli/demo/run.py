@@ -13,6 +13,7 @@ from typing import Any
 
 import e2i_fs as fs
 from e2i_fs.cli.demo.claims import Claims
+from e2i_fs.cli.demo.preparing import GATED, Gated, check_refused, prepare, refuse
 from e2i_fs.cli.demo.primary import Primary
 from e2i_fs.cli.demo.repository import feature_repo
 from e2i_fs.cli.demo.serving import Request, Service, outage
@@ -20,7 +21,6 @@ from e2i_fs.cli.demo.training import FEATURES, Proof, prove, questions
 
 __all__ = ["Story", "Teller", "run_demo"]
 
-OUTCOME_DAYS = 28
 DAYS_BACK = 60
 """The training set is built as of so many days before the end of the data."""
 PAIRS = 6
@@ -54,9 +54,11 @@ class Story:
     as_of: datetime
     claims: Claims
     rows: Mapping[str, int] = field(default_factory=dict)
+    gated: list[Gated] = field(default_factory=list)
     training: Mapping[str, Any] = field(default_factory=dict)
-    proof: Proof | None = None
+    learned: Any = None
     judged: Any = None
+    proof: Proof | None = None
     freshness: list[Any] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -102,41 +104,50 @@ def _told(
     clock: Callable[[], datetime],
     teller: Teller,
 ) -> None:
-    from e2i_fs.cli.demo.model import train
+    from e2i_fs.cli.demo.learning import check_training, judge
 
     out = made.folder.parent
-    definitions = feature_repo().definitions
+    definitions, agents = feature_repo().definitions, feature_repo("agents")
     claims = story.claims
-    with _timed(story, "register"):
-        teller.chapter("Register", story.backends)
+    with _timed(story, "prepare"):
+        teller.chapter("Prepare", f"data_preparer: frames through the gate into {story.backends}")
         teller.step("opening the backends" + (" (importing Feast takes some seconds)" if primary else ""))
         with fs.connect(config, clock=clock) as store:
+            teller.step("a frame that is not fit")
+            story.gated.append(refuse(store, made.folder, clock))
+        with fs.connect(config, clock=clock) as store:
+            check_refused(story.gated[0], store, claims)
+            teller.step("frames that are")
+            story.gated += prepare(store, made.folder, clock, claims)
             plan = store.apply(definitions(made.folder.resolve()))
             teller.plan(plan)
     store = fs.connect(config, clock=clock)
     try:
         views = [v.name for v in store.list_feature_views()]
         claims.check(
-            "A store opened anew has all that was registered",
-            len(views) == 9,
-            f"{len(views)} views, {len(plan.created)} definitions",
+            "A store opened anew has all that was registered, the agent's views as the repository defines them",
+            len(views) == 9 and {f"view {name}" for name in GATED} <= set(plan.unchanged),
+            f"{len(views)} views; {len(plan.created)} definitions more, {len(plan.unchanged)} as the agent made them",
         )
 
-        with _timed(story, "training set"):
-            teller.chapter("Training set", f"HCP conversion, as it could be built on {story.as_of:%Y-%m-%d}")
-            asked = questions(made.outcomes, story.as_of, OUTCOME_DAYS)
-            teller.step(f"joining {asked.num_rows:,} questions")
+        with _timed(story, "train"):
+            teller.chapter("Train", f"model_trainer: HCP conversion, as it could be learned on {story.as_of:%Y-%m-%d}")
+            asked = questions(made.outcomes, story.as_of, agents.OUTCOME_DAYS)
+            teller.step(f"splits of {asked.num_rows:,} questions, their audit, and gradient boosting")
+            trained = agents.model_trainer(store, asked, as_of=story.as_of, clock=clock, seed=story.seed)
+            teller.step("the same questions once more")
             result = store.get_historical_features(asked, FEATURES, filter_by_created_timestamp=True, as_of=story.as_of)
-            training = result.to_arrow()
-            story.training = _about(training, result)
+            story.training = _about(result.to_arrow(), result)
             teller.facts(
                 {
-                    "questions": f"{training.num_rows:,} (HCP, brand, time), outcome known",
+                    "questions": f"{story.training['rows']:,} (HCP, brand, time), outcome known",
                     "features": f"{len(result.feature_names)} of service {FEATURES}",
                     "converted": f"{story.training['rate']:.1%}",
-                    "answered by": f"{result.provenance.served_by} ({result.provenance.role})",
+                    "answered by": f"{trained.loaded.provenance.served_by} ({trained.loaded.provenance.role})",
                 }
             )
+            story.learned = check_training(trained, result, store, clock(), agents.OUTCOME_DAYS, claims)
+            story.judged = judge(trained, claims)
 
         with _timed(story, "proof"):
             teller.chapter("Proof", "the same question, rows of later taken away and harmful ones added")
@@ -145,10 +156,6 @@ def _told(
                 kinds=[*([primary.kind] if primary else []), "duckdb"], definitions=definitions,
                 clock=clock, claims=claims, progress=teller.step,
             )  # fmt: skip
-
-        with _timed(story, "model"):
-            teller.chapter("Model", "gradient boosting on the earlier questions, judged on the later")
-            story.judged = train(training, result.feature_names, OUTCOME_DAYS, claims, story.seed)
 
         with _timed(story, "materialise"):
             teller.chapter("Materialise", "the newest row of each key, ready to serve")
@@ -166,10 +173,9 @@ def _told(
             teller.facts({r.view: f"{r.status.value}, newest row {_hours(r.age)} old" for r in story.freshness})
 
         with _timed(story, "serve"):
-            pairs = _pairs(training)
-            service = Service(pairs, story.judged.model.predict)
+            service = Service(_pairs(asked), trained.model, clock)
             away = "while the primary is taken away and brought back" if primary else "by DuckDB alone"
-            teller.chapter("Serve", f"predictions, {away}")
+            teller.chapter("Serve", f"prediction_synthesizer: predictions, {away}")
             service.learn_truth(store, clock(), claims)
             if primary is not None:
                 outage(service, primary, config=config, store=store, clock=clock, claims=claims, progress=teller.step)
@@ -199,7 +205,7 @@ def _config(out: Path, primary: Primary | None) -> dict[str, Any]:
             "background": False,
             "deadline": 2.0,
             "shadow_rate": 0.0,
-            "breaker": {"failures": 3, "open_for": 0.5, "jitter": 0.0, "successes": 1},
+            "breaker": {"open_for": 0.5, "jitter": 0.0, "successes": 1},
         },
     }
 
@@ -221,10 +227,10 @@ def _about(training: Any, result: Any) -> dict[str, Any]:
     }
 
 
-def _pairs(training: Any) -> list[dict[str, str]]:
+def _pairs(asked: Any) -> list[dict[str, str]]:
     """Return the pairs asked about last, among them no two alike."""
     found: dict[tuple[str, str], None] = {}
-    rows = training.sort_by([("event_timestamp", "descending")]).select(["hcp_id", "brand_id"]).to_pylist()
+    rows = asked.sort_by([("event_timestamp", "descending")]).select(["hcp_id", "brand_id"]).to_pylist()
     for row in rows:
         found.setdefault((row["hcp_id"], row["brand_id"]))
     return [{"hcp_id": hcp, "brand_id": brand} for hcp, brand in list(found)[:PAIRS]]

@@ -12,6 +12,7 @@ from typing import Any
 import e2i_fs as fs
 from e2i_fs.cli.demo.claims import Claims
 from e2i_fs.cli.demo.primary import Primary
+from e2i_fs.cli.demo.repository import feature_repo
 from e2i_fs.cli.demo.training import FEATURES
 from e2i_fs.errors import DegradedAnswerError
 
@@ -39,41 +40,50 @@ class Request:
 class Service:
     """Asks for features, predicts, and keeps account of every request."""
 
-    def __init__(
-        self, rows: Sequence[Mapping[str, str]], predict: Callable[[Mapping[str, Sequence[Any]]], list[float]]
-    ) -> None:
+    def __init__(self, rows: Sequence[Mapping[str, str]], model: Any, clock: Callable[[], datetime]) -> None:
         self.rows = list(rows)
         self.requests: list[Request] = []
         self.truth: dict[str, list[Any]] = {}
-        self._predict = predict
+        self._model = model
+        self._clock = clock
+        self._predict = feature_repo("agents").prediction_synthesizer
         self._began = time.perf_counter()
+
+    def predict(self, store: Any, *, strict: bool = False) -> Any:
+        """Call the prediction synthesizer once, for all pairs."""
+        return self._predict(store, self._model, self.rows, strict=strict, clock=self._clock)
 
     def ask(self, store: Any, phase: str, times: int) -> list[Request]:
         """Serve ``times`` requests, one after the other."""
         for _ in range(times):
             begun = time.perf_counter()
-            answer = store.get_online_features(FEATURES, self.rows)
+            made = self.predict(store)
             took = time.perf_counter() - begun
-            values, p = answer.to_dict(), answer.provenance
+            p = made.enrichment.provenance
             passed = (
                 f"{a.backend}: {a.error or f'breaker {a.outcome}'}" for a in p.attempts if a.outcome != "answered"
             )
             why = p.reason or "; ".join(passed)
-            right = all(values[name] == self.truth[name] for name in answer.feature_names)
             self.requests.append(
                 Request(
                     begun - self._began,
                     phase,
-                    p.served_by,
-                    p.degraded,
+                    made.served_by,
+                    made.degraded,
                     why,
                     took * 1000,
-                    self._predict(values)[0],
-                    right,
+                    made.probabilities[0],
+                    not self.apart(made),
                 )
             )
             time.sleep(PACE)
         return [r for r in self.requests if r.phase == phase]
+
+    def apart(self, made: Any) -> int:
+        """Return how many features of the contexts are not the truth, or are not the ones predicted from."""
+        contexts = made.enrichment.contexts
+        unlike = sum([c[name] for c in contexts] != values for name, values in self.truth.items())
+        return unlike + int(made.probabilities != self._model.predict(contexts))
 
     def learn_truth(self, store: Any, now: datetime, claims: Claims) -> None:
         """Take as the truth what the contract says of now: the historical answer at this moment (O-6)."""
@@ -81,8 +91,7 @@ class Service:
         told = store.get_historical_features(asked, FEATURES)
         table = told.to_arrow()
         self.truth = {name: table[name].to_pylist() for name in told.feature_names}
-        served = store.get_online_features(FEATURES, self.rows).to_dict()
-        apart = sum(served[name] != values for name, values in self.truth.items())
+        apart = self.apart(self.predict(store))
         claims.check(
             "After materialising, online and historical-at-now agree",
             apart == 0,
@@ -189,7 +198,7 @@ def _standby_away(
                 f"{_counted(asked)}; {asked[-1].why}",
             )
             try:
-                agent.get_online_features(FEATURES, service.rows, strict=True)
+                service.predict(agent, strict=True)
                 refused = "it answered"
             except DegradedAnswerError as error:
                 refused = str(error)
