@@ -504,3 +504,26 @@ def test_reads_that_never_reach_a_backend_that_is_behind_still_have_it_brought_u
     while store.journal().missed.get("standby"):
         assert get(store) == (1, "primary", False)
         assert time.monotonic() < until
+
+
+@pytest.mark.rule("X-5")
+def test_a_write_that_arrived_in_part_is_not_forgotten_by_a_backend_that_lost_its_definitions(several) -> None:
+    store, backends = several().open()
+    store.apply([VIEW])
+    store.write("v", batch("b", 1))
+    store.isolate("primary")
+    backends["standby"].put(fails(), "online_write", times=1)  # its history has the batch by then
+    with pytest.raises(fs.NoEligibleBackendError, match="may have arrived"):
+        store.write("v", batch("a", 2), to="both")
+    primary = backends["primary"].inner
+    assert primary.apply(fs.Catalog(), expected=primary.definitions().revision)
+    store.release("primary")
+    assert not store.catch_up("primary")["primary"].done
+    assert store.catch_up("standby")["standby"].done
+    assert get(store) == (2, "standby", False)
+    store.apply([VIEW])
+    assert store.catch_up("primary")["primary"].done
+    asked = {"k": ["a"], "event_timestamp": [store._clock.now()]}
+    answer = store.get_historical_features(asked, ["v:x"])
+    assert (answer.to_arrow()["x"].to_pylist(), answer.provenance.served_by) == ([2], "primary")
+    assert get(store) == (2, "primary", False)
