@@ -175,6 +175,7 @@ class Recovery:
         replayed = 0
         rebuilt: list[str] = []
         error: str | None = None
+        waiting: dict[str, str] = {}
         lock = self._locks[member.name]
         if not (lock.acquire(timeout=wait) if wait > 0 else lock.acquire(blocking=False)):
             return self._report(member, 0, [], "another thread is at it")
@@ -185,11 +186,11 @@ class Recovery:
                 for missed in self._journal.missed(member.name):
                     if until is not None and self._clock.monotonic() >= until:
                         raise _StoppedError("the time for it was over")
-                    if views is None or missed.view in views:
+                    if (views is None or missed.view in views) and missed.view not in waiting:
                         try:
                             replayed += self._replay(member, missed)
-                        except _UndefinedError as waits:
-                            error = str(waits)
+                        except _UndefinedError as undefined:
+                            waiting[missed.view] = str(undefined)  # in order: what comes after it waits too
                 rebuilt += (
                     [] if rebuild is None else self._rebuild(member, views, rebuild)
                 )  # what a replay has found to be beyond it
@@ -197,7 +198,7 @@ class Recovery:
             error = str(stop)
         finally:
             lock.release()
-        return self._report(member, replayed, rebuilt, error)
+        return self._report(member, replayed, rebuilt, error or "; ".join(waiting.values()) or None)
 
     def rebuild(self, member: Member, views: Sequence[str], *, from_sources: bool, wait: float = 60.0) -> CatchUp:
         """Make the rows of ``views`` anew, whatever is known of them, then replay what was missed meanwhile."""
