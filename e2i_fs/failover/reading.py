@@ -47,11 +47,12 @@ T = TypeVar("T")
 
 
 class _NotTheSame(Exception):
-    """The backend would not answer as the contract says: ``reason``. ``usable`` if it may answer degraded."""
+    """The backend would not answer as the contract says: ``reason``. ``usable`` if it may answer degraded, ``called`` if it was."""
 
-    def __init__(self, reason: str, *, usable: bool) -> None:
+    def __init__(self, reason: str, *, usable: bool, called: bool = True) -> None:
         self.reason = reason
         self.usable = usable
+        self.called = called
         super().__init__(reason)
 
 
@@ -123,15 +124,18 @@ class Reader:
         """Ask each backend for an unmarked answer, then those that are behind for a marked one; None if nobody answered."""
         question = asked.question
         behind: list[tuple[Member, str]] = []
+        facts: Facts | None = None
         for member in self._members:
-            facts = self._journal.facts()  # raises when the records are away, which is no backend's fault
+            facts = facts or self._journal.facts()  # raises when the records are away, which is no backend's fault
             try:
                 return self._try(member, asked, facts, degraded_because=None)
             except _NotTheSame as refused:
                 if refused.usable:
                     behind.append((member, refused.reason))
+                if refused.called:
+                    facts = None  # that took its time
             except UNAVAILABLE:
-                continue
+                facts = None
         for member, reason in behind:
             if question.strict:
                 raise DegradedAnswerError(
@@ -180,7 +184,7 @@ class Reader:
         permit = member.breaker.allow()
         if permit is None:
             attempts.append(Attempt(member.name, str(member.breaker.state)))
-            raise _NotTheSame("it is not called while its breaker is open", usable=False)
+            raise _NotTheSame("it is not called while its breaker is open", usable=False, called=False)
         begun = self._clock.monotonic()
         try:
             known = self._known(member, asked, facts) if degraded_because is None else None
@@ -191,6 +195,7 @@ class Reader:
             member.breaker.release(permit)
             attempts.append(Attempt(member.name, "not the same", 0.0, known.reason))
             self._recovery.nudge(member)
+            known.called = False
             raise known
         left = None if asked.limit is None else self._share(member, asked.limit - (begun - asked.started))
 
