@@ -211,7 +211,7 @@ class Recovery:
             with self._alone(member, wait):
                 for view in views:
                     fault: Fault = self._journal.quarantined(member.name).get(view, ("differs", ""))[0]
-                    self._journal.quarantine(member.name, view, fault, "it is being rebuilt")
+                    self._journal.quarantine(member.name, view, fault, "a rebuild of it was begun and has not ended")
                     if from_sources:
                         problem = self._called(
                             member, partial(self._rebuilder.from_sources, member, view), self._config.run_deadline
