@@ -128,12 +128,12 @@ def _failover(path: Path, clock: FakeClock, *, away: bool) -> Iterator[Opened]:
 
 
 ALL = (
-    Setup("memory", _memory),
+    Setup("memory", _memory, worlds=100),
     Setup("duckdb", _duckdb),
     Setup("duckdb-tables", _duckdb, hostile=False, source="duckdb", worlds=40),
     Setup("feast-dask-sqlite", _feast_sqlite("dask"), worlds=100),
     Setup("feast-duckdb-redis", _feast_redis("duckdb")),
     # Feast before DuckDB: either is asked all the worlds by itself above, so fewer do to see that failover gives their answers.
-    Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False), worlds=60),
-    Setup("failover-primary-away", lambda path, clock: _failover(path, clock, away=True), worlds=60),
+    Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False), worlds=40),
+    Setup("failover-primary-away", lambda path, clock: _failover(path, clock, away=True), worlds=40),
 )
