@@ -73,6 +73,8 @@ def search(
         raise RequestError(f"search takes words as one text, not {text!r}.")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise RequestError(f"limit is {limit!r}; give a whole number of at least 1.")
+    if tags is not None and not isinstance(tags, Mapping):
+        raise RequestError(f"tags is {tags!r}; give a mapping of names to values.")
     if role not in (None, "feature", "label"):
         raise RequestError(
             f"role is {role!r}; use 'feature' or 'label'.{did_you_mean(str(role), ['feature', 'label'])}"

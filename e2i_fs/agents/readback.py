@@ -49,6 +49,7 @@ class _Reading:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    _told: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
     def winner(self, row: int, *, newest: bool) -> int:
         """Return the row of the batch that must answer for ``row``: at its own time, or newest of its key (P-4)."""
@@ -125,9 +126,11 @@ class _Reading:
                 self._note(f"rows older than the ttl of {self.view.ttl} are not served online (O-2)", place)
             elif not _same(value, wanted):
                 told = f"{place}: written {wanted!r}, read back {value!r} ({status})"
-                self._note("another row of the same time wins (P-4)", told) if self.existed else self.problems.append(
-                    told
-                )
+                if not self.existed:
+                    self.problems.append(told)
+                    continue
+                remedy = "" if self.view.created_column else "; a created time on the view would let the later one win"
+                self._note(f"another row of the same time wins (P-4){remedy}", told)
 
     def _degraded(self, where: str, provenance: Any) -> None:
         if provenance.degraded:
@@ -136,8 +139,10 @@ class _Reading:
             )
 
     def _note(self, what: str, told: str) -> None:
-        if not any(note.startswith(what) for note in self.notes):  # one example is enough
-            self.notes.append(f"{what}: {told}")
+        at, seen, first = self._told.get(what, (len(self.notes), 0, told))
+        self._told[what] = (at, seen + 1, first)
+        more = f" (and {seen} more)" if seen else ""
+        self.notes[at:] = [f"{what}: {first}{more}", *self.notes[at + 1 :]]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -47,7 +47,7 @@ class Tier0Pipeline(Node):
     ``train`` is called with the `TrainingSplits` and gives the model. ``predict`` is called with the model and the list of contexts
     with their features, and gives one prediction for each; either may be an async function, if the run is awaited. What
     they raise is raised. ``target`` is one of the spec's labels, or a column of ``entity_df``. ``flags`` are `Tier0Flags`, or a
-    mapping of them.
+    mapping of them. ``allow_breaking`` lets a changed spec replace the view, rows and all (R-4).
 
     As a node it reads ``frame`` and ``contexts`` (and ``feature_spec`` unless ``spec`` was given; ``entity_df`` if it is there), and
     gives ``feature_registration``, ``training_splits``, ``model``, ``predictions`` and ``tier0_outcome``.
@@ -73,6 +73,7 @@ class Tier0Pipeline(Node):
         rule: TemporalSplit | None = None,
         leakage: Literal["block", "warn"] = "block",
         prefer: Prefer = "given",
+        allow_breaking: bool = False,
         keys: Mapping[str, str] | None = None,
         clock: Clock | Callable[[], datetime] | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class Tier0Pipeline(Node):
             expectations=expectations,
             freshness_check=self.flags.feast_freshness_check,
             max_staleness_hours=self.flags.feast_max_staleness_hours,
+            allow_breaking=allow_breaking,
             clock=clock,
         )
 
@@ -198,6 +200,10 @@ class Tier0Pipeline(Node):
             enrichment = enricher.enrich(contexts)
             contexts = [dict(context) for context in enrichment.contexts]
         predictions = called(self._predict, so_far.model, contexts)
+        if not isinstance(predictions, Sized):
+            raise RequestError(
+                f"predict gave {predictions!r}; give one prediction for each context, in their order (O-5)."
+            )
         if len(predictions) != len(contexts):
             raise RequestError(
                 f"predict gave {len(predictions)} predictions for {len(contexts)} contexts; give one for each, in their order (O-5)."

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from e2i_fs.errors import ConfigError, QualityGateBlockedError, did_you_mean
+from e2i_fs.errors import ConfigError, QualityGateBlockedError, RequestError, did_you_mean
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
 from e2i_fs.quality.outcome import Outcome, worst
@@ -126,6 +126,8 @@ class QualityGate:
         drift: Drifted | None = None,
     ) -> GateDecision:
         """Return whether data with this evidence may go on, with every reason why not."""
+        if not isinstance(report, QCReport):
+            raise RequestError(f"judge takes a QCReport, not {report!r}; make one of the frame with QCReport.of.")
         said: dict[str, tuple[Outcome, list[str]]] = {
             "blocking_issues": _told(report.blocking_issues),
             "expectations": _told(

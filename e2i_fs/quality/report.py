@@ -15,6 +15,7 @@ from e2i_fs.quality.examining import Examined, examined
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.findings import Findings, findings_of
 from e2i_fs.quality.judging import ExpectationResult
+from e2i_fs.quality.mixed import mixed_zones
 from e2i_fs.quality.outcome import Outcome
 from e2i_fs.quality.profile import ColumnProfile
 from e2i_fs.quality.rows import opened
@@ -86,6 +87,7 @@ class QCReport:
             asked = asked_of(rows.columns, view, required, keys, expectations, timestamp_column, latest, oldest)
             seen = examined(rows, asked, to_us(latest))
         found, score = findings_of(asked, seen), scores(asked, seen)
+        found.warnings.extend(f"{mixed[:1].upper()}{mixed[1:]}." for mixed in mixed_zones(frame))
         return cls(
             report_id=uuid.uuid4().hex,
             experiment_id=experiment_id,

@@ -28,6 +28,10 @@ def verified(
     receipt: TrainingReceipt, catalog: Catalog, ask: Callable[..., HistoricalResult], at: datetime
 ) -> Verification:
     """Return what differs between ``receipt`` and what ``ask`` (``get_historical_features``) answers now."""
+    if not isinstance(receipt, TrainingReceipt):
+        raise RequestError(
+            f"verify takes a TrainingReceipt, not {receipt!r}; read one from its file with TrainingReceipt.load(path)."
+        )
     differences = _definitions(receipt, catalog)
     there = [c for c in receipt.columns if _has(catalog, c.ref)]
     gone = [c for c in receipt.columns if not _has(catalog, c.ref)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -476,3 +477,16 @@ def test_rows_beyond_the_ttl_are_registered_and_said_not_to_be_served(memory: An
     done = registrar(memory, clock, FeatureSpec("stats", entities=ONE_KEY, ttl=timedelta(days=1))).register(old)
     assert done.completed
     assert any("older than the ttl" in warning for warning in done.warnings)
+
+
+@pytest.mark.rule("P-4")
+def test_a_correction_that_a_tie_leaves_without_effect_is_counted_and_what_would_help_is_said(
+    memory: Any, clock: FakeClock
+) -> None:
+    every = registrar(memory, clock, world.spec())
+    rows = world.frame(days=4)
+    every.register(rows)
+    lower = world.changed(rows, trx_count=[-1] * len(rows))
+    (told,) = [w for w in every.register(lower).warnings if "another row of the same time wins (P-4)" in w]
+    assert "a created time on the view would let the later one win" in told
+    assert re.search(r"written -1, read back \d+ .* \(and \d+ more\)$", told), told

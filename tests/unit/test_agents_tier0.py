@@ -305,3 +305,24 @@ def test_the_flags_are_those_of_e2i_with_its_defaults() -> None:
 def test_what_is_no_function_is_refused_at_once(clock: FakeClock) -> None:
     with pytest.raises(ConfigError, match="predict=3"):
         Tier0Pipeline(fs.connect({"backend": "memory"}), target="y", train=print, predict=3)  # type: ignore[arg-type]
+
+
+def test_a_predict_that_gives_nothing_is_told_so(calls: Calls, clock: FakeClock) -> None:
+    with memory_store(clock=clock) as store:
+        outcome = pipeline(store, calls, clock, predict=lambda model, contexts: None).run(
+            ROWS, world.contexts(2), entity_df=ASKED
+        )
+    assert (outcome.status, outcome.stopped_at) == ("refused", "predict")
+    assert "predict gave None; give one prediction for each context" in (outcome.reason or "")
+
+
+@pytest.mark.rule("R-4")
+def test_a_change_that_costs_rows_needs_consent_in_the_pipeline_too(calls: Calls, clock: FakeClock) -> None:
+    wider = ROWS.append_column("extra", ROWS["trx_count"])
+    with memory_store(clock=clock) as store:
+        assert pipeline(store, calls, clock).run(wider, world.contexts(2), entity_df=ASKED).status == "completed"
+        refused = pipeline(store, calls, clock).run(ROWS, world.contexts(2), entity_df=ASKED)
+        assert (refused.status, refused.stopped_at) == ("refused", "prepare")
+        assert "BreakingChangeError" in (refused.reason or "")
+        agreed = pipeline(store, calls, clock, allow_breaking=True).run(ROWS, world.contexts(2), entity_df=ASKED)
+        assert (agreed.status, agreed.reason) == ("completed", None)

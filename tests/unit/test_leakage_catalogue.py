@@ -414,6 +414,13 @@ def a_centred_rolling_mean(world: World) -> Planted:
 
 
 @leak
+def a_rolling_mean_in_the_order_of_the_file(world: World) -> Planted:
+    frame = _frame(world).sample(frac=1, random_state=5).reset_index(drop=True)
+    frame["smooth"] = frame["converted"].astype(float).rolling(3, min_periods=1).mean()
+    return Planted(frame, K.TARGET_IN_WINDOW, "smooth")
+
+
+@leak
 def a_running_count_with_the_present_label(world: World) -> Planted:
     frame = _frame(world)
     frame["wins_so_far"] = frame.groupby(BY)["converted"].cumsum()

@@ -336,3 +336,11 @@ def test_infinities_leave_the_mean_to_the_others() -> None:
     column = report(table({"x": [INF, -INF, 1.0, 3.0]})).columns[0]
     assert (column.infinite, column.mean, column.min, column.max) == (2, 2.0, 1.0, 3.0)
     assert column.std == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.rule("T-1")
+def test_a_column_of_times_with_and_without_a_zone_is_told() -> None:
+    times = [NOW, NOW.replace(tzinfo=None), NOW]
+    report = QCReport.of({"event_timestamp": times, "x": [1, 2, 3]})
+    assert report.status == "warning"
+    assert any("Column 'event_timestamp' mixes 1 times without a zone and 2 with one" in w for w in report.warnings)

@@ -499,3 +499,8 @@ def test_the_receipt_of_splits_has_the_rule_and_the_positions_of_each_split(
     assert other.result_hash == receipt.result_hash
     assert other.content_hash != receipt.content_hash
     assert known.verify(receipt).identical
+
+
+def test_what_is_no_receipt_is_refused_with_how_to_read_one(known: fs.FeatureStore) -> None:
+    with pytest.raises(fs.RequestError, match=r"not 'r\.json'; read one from its file with TrainingReceipt\.load"):
+        known.verify("r.json")  # type: ignore[arg-type]

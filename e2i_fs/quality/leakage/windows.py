@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from e2i_fs.quality.leakage.bench import Bench
 from e2i_fs.quality.leakage.kinds import LeakKind
 from e2i_fs.quality.leakage.question import Question
@@ -30,7 +32,8 @@ def _numbers(bench: Bench, question: Question) -> list[tuple[str, str]]:
 def windows(bench: Bench, question: Question) -> Check:
     """Find features that are a mean or sum of the target over rows around, or up to and including, the row itself.
 
-    Rows are taken in the order of time, within each key and over all. A window that ends before the row is honest.
+    Rows are taken in the order of time and as the frame has them, within each key and over all. A window that ends before
+    the row is honest.
     """
     name = "target in windows"
     assert question.target is not None
@@ -41,23 +44,25 @@ def windows(bench: Bench, question: Question) -> Check:
     if not columns:
         return Check(name, Outcome.PASSED, "no column is a number")
     found: dict[str, Finding] = {}
-    for how in dict.fromkeys([", ".join(bench.names[k] for k in question.key_columns), ""]):
-        for feature, span in _spans(bench, as_number(target, given), how, columns).items():
+    keys = dict.fromkeys([", ".join(bench.names[k] for k in question.key_columns), ""])
+    orders = {"t, row": "in the order of time", "row": "in the order of the frame"}
+    for (order, in_order), key in product(orders.items(), keys):
+        for feature, span in _spans(bench, as_number(target, given), key, order, columns).items():
             message = (
-                f"The column {feature!r} is {span} of the target {question.target!r} in the order of time"
-                f"{' within each key' if how else ''}, the row's own included. End the window before the row."
+                f"The column {feature!r} is {span} of the target {question.target!r} {in_order}"
+                f"{' within each key' if key else ''}, the row's own included. End the window before the row."
             )
             found.setdefault(feature, Finding(LeakKind.TARGET_IN_WINDOW, message, feature, bench.rows))
     return Check(name, Outcome.FAILED if found else Outcome.PASSED, "", tuple(found.values()))
 
 
-def _spans(bench: Bench, y: str, key: str, columns: list[tuple[str, str]]) -> dict[str, str]:
+def _spans(bench: Bench, y: str, key: str, order: str, columns: list[tuple[str, str]]) -> dict[str, str]:
     """Return, for each feature that is a window in nearly every sampled row, which one.
 
     Sums up to each row give the sum of any window as a difference. A feature's commonest value proves nothing: it may be 0
     wherever the target is.
     """
-    order = f"ORDER BY {key + ', ' if key else ''}t, row"
+    order = f"ORDER BY {key + ', ' if key else ''}{order}"
     ends = f"PARTITION BY {key}" if key else ""
     features = ", ".join(f"{sql} AS f{i}" for i, (_, sql) in enumerate(columns))
     # All rows in one order, each key's together: what came up to each, and where its key begins and ends.
