@@ -157,7 +157,9 @@ class Tier0Pipeline(Node):
         assert so_far.registration is not None
         if not self.flags.enable_feast:
             splits = self._split_frame(frame, so_far.registration, spec)
-            return replace(so_far, splits=splits, model=called(self._train, splits))
+            unaudited = "enable_feast is off: without the store the training set was not audited for leakage"
+            warnings = (*so_far.warnings, unaudited)
+            return replace(so_far, splits=splits, model=called(self._train, splits), warnings=warnings)
         table = Frame(frame if entity_df is None else entity_df).table
         keys = [i.column for i in so_far.registration.inferred if i.role == "key"]
         if entity_df is None:

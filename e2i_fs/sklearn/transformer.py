@@ -14,7 +14,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._set_output import _get_output_config  # public in effect: what set_output was told
 from sklearn.utils.validation import _num_features, check_is_fitted
 
-from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError, RequestError, UnsupportedError
+from e2i_fs.errors import (
+    InvalidEntityFrameError,
+    InvalidTimestampError,
+    RequestError,
+    UnknownFeatureError,
+    UnsupportedError,
+)
 from e2i_fs.frames import Frame
 from e2i_fs.sklearn.output import in_container
 from e2i_fs.sklearn.stores import Opened, is_live
@@ -83,7 +89,15 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator):  # type: ignore[
         frame = self._frame(X)
         self._check_width(X)
         now = self.timestamp_column not in frame.table.column_names if self.online == "auto" else self.online
-        return self._out(X, self._now(frame) if now else self._history(frame))
+        found = self._now(frame) if now else self._history(frame)
+        lacking = [name for name in self.feature_names_out_ if name not in found]
+        if lacking:
+            raise UnknownFeatureError(
+                f"{lacking[0]!r} was there when this {type(self).__name__} was fitted, and {self.features!r} has it no more: the "
+                "service or the view was changed. Fit again."
+            )
+        # As fitted, whatever a service or a wildcard means by now: a model knows its columns by their places.
+        return self._out(X, {name: found[name] for name in self.feature_names_out_})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the names of the output's columns: those of ``keep``, then the features'."""

@@ -198,6 +198,7 @@ def test_without_feast_the_store_is_not_touched_and_the_frame_is_trained_on(call
     assert outcome.registration is not None
     assert (outcome.registration.status, outcome.registration.registered_views) == ("skipped", ())
     assert any("enable_feast" in warning for warning in outcome.warnings)
+    assert any("not audited for leakage" in warning for warning in outcome.warnings)
 
 
 def test_without_feast_the_gate_stands_all_the_same(calls: Calls, clock: FakeClock) -> None:

@@ -390,6 +390,16 @@ def test_a_gap_of_exactly_the_embargo_is_kept(gap: timedelta) -> None:
     assert bool(report.of_kind("EMBARGO_BROKEN")) is (gap < timedelta(days=7))
 
 
+def test_splits_of_other_entities_that_lie_in_one_time_have_no_embargo_between_them() -> None:
+    parts = {
+        name: [{"k": name, "event_timestamp": DAY + timedelta(days=d)} for d in range(at, 20, 2)]
+        for at, name in enumerate(("train", "test"))
+    }
+    report = audit_splits(parts, entity_keys=["k"], embargo=timedelta(days=7), isolate_entities=True)
+    (broken,) = report.of_kind("EMBARGO_BROKEN")
+    assert broken.message.startswith("No time lies between 'train' and 'test'; the embargo is 7 days")
+
+
 # ---- the command --------------------------------------------------------------------------------------------
 
 

@@ -326,3 +326,18 @@ def test_importing_it_needs_no_pandas_and_opens_no_store() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_columns_stay_as_fitted_whatever_the_service_becomes() -> None:
+    store = open_store()
+    service = fs.FeatureService("svc", features=["hcp:calls", "hcp:share"])
+    store.apply([service])
+    frame = pd.DataFrame({"hcp_id": ["hcp_0", "hcp_1"], "event_timestamp": [kit.NOW] * 2})
+    lookup = FeatureStoreTransformer(store, "svc").fit(frame)
+    before = lookup.transform(frame)
+    assert not np.isnan(before).any()
+    store.apply([fs.FeatureService("svc", features=["hcp:active", "hcp:share", "hcp:calls"])])
+    np.testing.assert_array_equal(lookup.transform(frame), before)
+    store.apply([fs.FeatureService("svc", features=["hcp:share"])])
+    with pytest.raises(fs.UnknownFeatureError, match="'calls' was there when this FeatureStoreTransformer was fitted"):
+        lookup.transform(frame)

@@ -191,10 +191,10 @@ def _times(pairs: Sequence[_Pair], isolate: bool | None, note: str, *, keyed: bo
 def _embargo(pairs: Sequence[_Pair], embargo: timedelta, note: str) -> Check:
     found = []
     for p in pairs:
-        if 0 < p.gap < embargo // _US:
+        if p.gap < embargo // _US:
+            lie = f"Only {timedelta(microseconds=p.gap)} lie" if p.gap > 0 else "No time lies"
             message = (
-                f"Only {timedelta(microseconds=p.gap)} lie between {p.names}; the embargo is {embargo}. Drop the rows of the "
-                "later split that are nearer."
+                f"{lie} between {p.names}; the embargo is {embargo}. Drop the rows of the later split that are nearer."
             )
             found.append(Finding(LeakKind.EMBARGO_BROKEN, message))
     return _check("embargo", found, note)
