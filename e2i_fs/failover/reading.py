@@ -23,7 +23,7 @@ from e2i_fs.errors import (
     UnknownFeatureError,
     unstopped,
 )
-from e2i_fs.failover.authority import Authority
+from e2i_fs.failover.authority import Authority, as_it_counts
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.facts import Facts
@@ -66,7 +66,7 @@ def _refusal(view: str, standing: Standing, *, degraded: bool) -> _NotTheSame | 
 
 def standing_of(known: Standing, view: str, own: Catalog, authority: Catalog) -> Standing:
     """Return what is known of a backend with the definitions ``own``."""
-    same = own is authority or (own.has(view) and own.fingerprint(view) == authority.fingerprint(view))
+    same = own is authority or as_it_counts(authority, own, view)
     return known if same else known.redefined(same=False)
 
 

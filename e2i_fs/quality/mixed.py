@@ -24,6 +24,9 @@ def loose_columns(frame: Any) -> Mapping[str, Sequence[Any]]:
 def mixed_zones(frame: Any) -> Iterator[str]:
     """Yield what is wrong with each column in which what the times without a zone mean cannot be told (T-1)."""
     for name, values in loose_columns(frame).items():
+        first = next((v for v in values if isinstance(v, dt.datetime | str | bytes)), None)
+        if not isinstance(first, dt.datetime):
+            continue  # a long column of text is not gone through
         times = [v for v in values if isinstance(v, dt.datetime) and v == v]
         naive = sum(v.tzinfo is None for v in times)
         if 0 < naive < len(times):

@@ -133,7 +133,7 @@ ALL = (
     Setup("duckdb-tables", _duckdb, hostile=False, source="duckdb", worlds=40),
     Setup("feast-dask-sqlite", _feast_sqlite("dask"), worlds=100),
     Setup("feast-duckdb-redis", _feast_redis("duckdb")),
-    # Feast before DuckDB: either is asked all the worlds by itself above, so fewer do to see that failover gives their answers.
+    # Fewer do here: DuckDB and Feast are asked more by themselves above, and failover has to give their answers.
     Setup("failover-healthy", lambda path, clock: _failover(path, clock, away=False), worlds=40),
     Setup("failover-primary-away", lambda path, clock: _failover(path, clock, away=True), worlds=40),
 )

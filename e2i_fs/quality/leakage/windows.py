@@ -45,7 +45,9 @@ def windows(bench: Bench, question: Question) -> Check:
         return Check(name, Outcome.PASSED, "no column is a number")
     found: dict[str, Finding] = {}
     keys = dict.fromkeys([", ".join(bench.names[k] for k in question.key_columns), ""])
-    orders = {"t, row": "in the order of time", "row": "in the order of the frame"}
+    orders = {"t, row": "in the order of time"}
+    if bench.row_of("SELECT count(*) FROM (SELECT t < lag(t) OVER (ORDER BY row) AS back FROM x) WHERE back")[0]:
+        orders["row"] = "in the order of the frame"  # which is another one
     for (order, in_order), key in product(orders.items(), keys):
         for feature, span in _spans(bench, as_number(target, given), key, order, columns).items():
             message = (
