@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from e2i_fs.agents.bridge import in_thread
-from e2i_fs.agents.needs import catalog_of
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import hours, one_of
 from e2i_fs.agents.preparing import Prepared, prepare
 from e2i_fs.agents.readback import read_back
 from e2i_fs.agents.reading import read_table
+from e2i_fs.agents.registered import catalog_of
 from e2i_fs.agents.registration import FeatureRegistration, ReadBack
 from e2i_fs.agents.rehearsing import needs_rehearsal, rehearsal_of
 from e2i_fs.agents.spec import FeatureSpec, check_spec

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from e2i_fs.agents.bridge import called, check_thread, in_thread, is_async
-from e2i_fs.agents.enricher import ContextEnricher, contexts_of
+from e2i_fs.agents.contexts import contexts_of
+from e2i_fs.agents.enricher import ContextEnricher
 from e2i_fs.agents.flags import Tier0Flags
 from e2i_fs.agents.loader import SplitLoader, check_classes
 from e2i_fs.agents.merging import Prefer

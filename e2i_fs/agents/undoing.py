@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from e2i_fs.agents.needs import catalog_of
+from e2i_fs.agents.registered import catalog_of
 from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.definitions import Entity, FeatureView
 from e2i_fs.errors import BreakingChangeError, E2IError
