@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import pyarrow as pa
@@ -72,14 +73,23 @@ def arrow_table(native: Any, what: str) -> pa.Table:
         ) from error
     if table is None:
         raise InvalidEntityFrameError(
-            f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
-            "frame, a DuckDB relation, or anything with __arrow_c_stream__."
+            f"{what} is {_told(native)}; give a pandas, polars or pyarrow frame, a DuckDB relation, a list with one mapping "
+            "for each row, or anything with __arrow_c_stream__."
         )
     names = table.column_names
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
     return table
+
+
+def _told(native: Any) -> str:
+    """Return what was given in place of a frame, in a few words."""
+    empty = isinstance(native, list | tuple) and not native
+    if empty or native is None or isinstance(native, bool | int | float | str):
+        return shorten(repr(native), 60)
+    module = type(native).__module__
+    return f"a {type(native).__qualname__}" if module == "builtins" else f"a {module}.{type(native).__qualname__}"
 
 
 def _kind(native: Any) -> str:

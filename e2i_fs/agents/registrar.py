@@ -134,7 +134,7 @@ class FeatureRegistrar(Node):
         table = read_table(frame, f"the frame for view {named.view!r}")
         if not len(table):
             report = QCReport.of(table, clock=self._clock)
-            none = ("the frame has no rows, so nothing was registered",)
+            none = ("frame has no rows, so nothing was registered; find out why none arrived",)
             return None, FeatureRegistration(status="empty", view=named.view, report=report, warnings=none)
         prepared = self._prepared(table, named, before)
         decision = self._judged(prepared, named, before)

@@ -265,6 +265,7 @@ def test_an_empty_frame_is_a_status_and_nothing_is_registered(memory: Any, clock
     assert (made.status, made.rows) == ("empty", 0)
     assert made.report is not None
     assert made.report.status == "skipped"
+    assert made.warnings == ("frame has no rows, so nothing was registered; find out why none arrived",)
     assert world.registered(memory) == ([], [])
 
 

@@ -50,8 +50,12 @@ def bare(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_an_empty_frame_is_an_error_that_says_so(store, frame) -> None:
-    with pytest.raises(fs.InvalidEntityFrameError, match="no rows"):
-        audit(frame.head(0), store, FEATURES)
+    for given, said in ((frame.head(0), "training_frame has no rows"), (None, "training_frame is None; give")):
+        with pytest.raises(fs.InvalidEntityFrameError, match=said):
+            audit(given, store, FEATURES)
+    timeless = frame.drop(columns="event_timestamp")
+    with pytest.raises(fs.InvalidTimestampError, match="training_frame has no column 'event_timestamp'"):
+        audit(timeless, store, FEATURES)
 
 
 def test_a_misspelt_column_is_named_with_the_nearest(store, frame) -> None:

@@ -67,7 +67,7 @@ class Question:
     ) -> Question:
         """Return the question, or raise the `RequestError` that says which part of it cannot be understood."""
         native = training_frame.to_native() if isinstance(training_frame, HistoricalResult) else training_frame
-        entities = EntityFrame.checked(native, timestamp_column, reject_naive=False)
+        entities = EntityFrame.checked(native, timestamp_column, reject_naive=False, what="training_frame")
         catalog = _catalog(store)
         labels = [labels] if isinstance(labels, str) else list(labels)
         misused = _labels_among(catalog, features)
