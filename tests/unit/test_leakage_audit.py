@@ -374,6 +374,21 @@ def test_splits_by_entity_overlap_in_time_with_a_warning_unless_said_to_be_by_en
     assert audit_splits(parts, entity_keys=BY, isolate_entities=True).clean
 
 
+def test_a_key_of_an_entity_that_is_not_asked_for_hides_no_overlap(world, frame, tmp_path: Path) -> None:
+    """A trigger's id is another in every row: counted among the keys, no two splits would ever share an entity."""
+    frame = frame.assign(trigger_id=[f"t{n}" for n in np.random.default_rng(1).permutation(len(frame))])
+    frame = pd.concat([frame, frame.tail(1).assign(trigger_id="t-again")], ignore_index=True)
+    trigger = fs.Entity("trigger", join_keys={"trigger_id": fs.String})
+    outcome = fs.FeatureView("sent", entities=[trigger], schema=[fs.Field("opened", fs.Bool, role="label")])
+    rows = {"train": range(1, len(frame), 2), "test": range(0, len(frame), 2)}
+    with world.store(tmp_path) as opened:
+        opened.apply([*world.definitions(tmp_path), outcome])
+        report = audit(frame, opened, FEATURES, labels=["sent:opened"], target="converted", splits=rows)
+    found = {f.kind for f in report.findings}
+    assert {LeakKind.ENTITY_OVERLAP, LeakKind.ROW_IN_TWO_SPLITS} <= found
+    assert LeakKind.DUPLICATE_ROWS not in found  # two triggers at one time are two rows
+
+
 def test_keys_of_two_types_or_without_a_column_are_errors_that_say_which(frame) -> None:
     with pytest.raises(fs.InvalidEntityFrameError, match="types"):
         audit_splits({"train": frame, "test": frame.assign(hcp=1)}, entity_keys=["hcp"])
