@@ -150,7 +150,12 @@ def test_times_may_be_a_column_of_x() -> None:
             "finer",
         ),
         (
-            {"groups": [*np.array(times(HOURS[:-1]), "datetime64[ns]"), np.datetime64("2024-01-01T00:00:00.000000001")]},
+            {
+                "groups": [
+                    *np.array(times(HOURS[:-1]), "datetime64[ns]"),
+                    np.datetime64("2024-01-01T00:00:00.000000001"),
+                ]
+            },
             fs.InvalidTimestampError,
             r"row 23: 2024-01-01T00:00:00.000000001 is finer than a microsecond \(T-2\)",
         ),
