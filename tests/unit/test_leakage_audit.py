@@ -189,11 +189,12 @@ US = timedelta(microseconds=1)
 FIELDS = [
     fs.Field("whole", fs.Int64), fs.Field("single", fs.Float32), fs.Field("double", fs.Float64), fs.Field("truth", fs.Bool),
     fs.Field("text", fs.String), fs.Field("at", fs.Timestamp), fs.Field("on", fs.Date), fs.Field("exact", fs.Decimal(12, 2)),
-    fs.Field("listed", fs.Array(fs.Int64)),
+    fs.Field("listed", fs.Array(fs.Int64)), fs.Field("fine", fs.Decimal(20, 12)), fs.Field("huge", fs.Decimal(38, 2)),
 ]  # fmt: skip
 VALUES: dict[str, Any] = {
     "whole": 2**53 + 1, "single": 0.1, "double": 0.1, "truth": True, "text": "007", "at": DAY, "on": DAY.date(),
     "exact": Decimal("12.50"), "listed": [1, 2],
+    "fine": Decimal("12.000000000001"), "huge": Decimal("1e31"),
 }  # fmt: skip
 
 
@@ -239,6 +240,17 @@ def typed():
         ("exact", pa.array([Decimal("12.5"), None]), True),
         ("exact", pa.array([12.5, float("nan")]), True),
         ("exact", pa.array([Decimal("12.51"), None]), False),
+        ("exact", pa.array([Decimal("12.501"), None]), False),
+        ("exact", pa.array(["12.5", None]), True),
+        ("exact", pa.array(["12.501", None]), False),
+        ("exact", pa.array([Decimal("12.5"), None], pa.decimal256(50, 9)), True),
+        ("fine", pa.array([Decimal("12.000000000001"), None]), True),
+        ("fine", pa.array([Decimal("12.000000000002"), None]), False),
+        ("fine", pa.array([Decimal("12.0000000000014"), None]), False),
+        ("huge", pa.array([Decimal("1e31"), None], pa.decimal128(38, 2)), True),
+        ("huge", pa.array([Decimal("1" + "0" * 31 + ".01"), None], pa.decimal128(38, 2)), False),
+        ("whole", pa.array([Decimal(2**53 + 1), None]), True),
+        ("whole", pa.array([Decimal(2**53 + 1) + Decimal("0.5"), None]), False),
         ("listed", pa.array([[1, 2], None]), True),
         ("listed", pa.array([[2, 1], None]), False),
         ("whole", pa.array([None, None]), False),
