@@ -54,21 +54,22 @@ def compare_cells(bench: Bench, question: Question, answers: Answers) -> Compare
         count = _differing(bench, question, answers, n, j)
         if not count:
             honest.add(j.column)
-        elif _recoded(bench, n, count):
-            unjudged.append(j.column)
         else:
-            suspect = Suspect(n, j, bench.names[j.column], bench.types[bench.names[j.column]], count)
+            column = bench.names[j.column]
+            suspect = Suspect(n, j, column, bench.types[column], count, recoded=_recoded(bench, n, count))
             views.setdefault(j.view.name if j.view else "", []).append(suspect)
     tables = [_EMPTY]
     findings: list[Finding] = []
     by_view: dict[str, int] = {}
     for view, suspects in views.items():
         found, hint = trace(bench, question, answers, view, suspects)
-        for suspect in suspects:
+        unjudged += [s.judged.column for s in suspects if s.n not in found]
+        for suspect in (s for s in suspects if s.n in found):
             cells = found[suspect.n]
             tables.append(_text_table(bench, suspect, cells))
             findings += _findings(question, answers, suspect, cells, hint)
-        by_view[view or "on demand"] = sum(len(found[s.n]) for s in suspects)
+        if found:
+            by_view[view or "on demand"] = sum(len(cells) for cells in found.values())
     return Compared(_check(findings, unjudged), pa.concat_tables(tables), by_view, frozenset(honest))
 
 
