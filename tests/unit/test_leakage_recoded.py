@@ -75,3 +75,20 @@ def test_an_encoding_of_the_right_answers_is_no_look_ahead_and_not_judged(store,
     (check,) = [c for c in report.checks if c.name == "point in time"]
     assert report.findings == ()
     assert (check.outcome, name in check.message) == (Outcome.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize("read", [int, float])
+def test_codes_read_as_numbers_have_lost_their_type_and_are_not_passed(store, read: type) -> None:
+    """pandas makes 7.0 of "007" where a column has gaps: no value from nowhere, and not sure to be the right one."""
+    report = audit(_asked("code", lambda day: read(VALUES["code"](day))), store, ["days:code"])
+    (check,) = [c for c in report.checks if c.name == "point in time"]
+    assert report.findings == ()
+    assert check.outcome is Outcome.INCONCLUSIVE
+    assert "code: its type was lost, '000' of the store is the number 0" in check.message
+
+
+@pytest.mark.rule("P-1")
+def test_codes_read_as_numbers_still_show_a_day_ahead(store) -> None:
+    rows = _asked("code", lambda day: float(VALUES["code"](day + (day % 3 == 0))))
+    (found,) = audit(rows, store, ["days:code"]).findings
+    assert (found.kind, found.cells) == (LeakKind.FUTURE_VALUE, DAYS // 3)

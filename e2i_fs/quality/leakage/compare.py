@@ -3,7 +3,8 @@
 NULL and NaN are one: pandas cannot tell them apart. A whole number may be a float (pandas makes one of an integer
 column with a gap), and is compared as that float; a decimal is compared in the feature's own precision, and one that
 does not fit into it is another number; a Float32 is compared in its own precision, and so is a float64
-feature in a float32 column; times are instants, whatever the zone; a truth value may be 0 and 1, or the words.
+feature in a float32 column; times are instants, whatever the zone; a truth value may be 0 and 1, or the words; a text that is a number may have been read as one, which loses
+what told "007" from "7" (`type_lost`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.pit.fit import duckdb_type
 from e2i_fs.values import decoded
 
-__all__ = ["comparable", "prepared"]
+__all__ = ["comparable", "prepared", "type_lost"]
 
 
 def prepared(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -44,6 +45,8 @@ def comparable(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple
         return _number(given, dtype, cell, value)
     if kind in ("timestamp", "date"):
         return _time(given, cell, value)
+    if kind == "string" and _counted(given):
+        return _code(given, cell, value)
     if kind in ("string", "json"):
         if pa.types.is_floating(given):  # what a tool makes of a text column in which all is missing
             cell = _no_nan(cell)
@@ -52,6 +55,27 @@ def comparable(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple
         return cell, value, "false"
     parsed = f"TRY_CAST({cell} AS {duckdb_type(dtype)})"
     return f"CAST({parsed} AS VARCHAR)", f"CAST(CAST({value} AS {duckdb_type(dtype)}) AS VARCHAR)", _lost(cell, parsed)
+
+
+def type_lost(given: pa.DataType, dtype: DType, cell: str, value: str) -> str:
+    """Return SQL for whether a cell and a text of the store are equal only as numbers: "007" that a tool has read as 7."""
+    if dtype.kind != "string" or not _counted(given):
+        return "false"
+    f, a, _ = _code(given, cell, value)
+    return f"({f} = {a} AND CAST({cell} AS VARCHAR) != CAST({value} AS VARCHAR))"
+
+
+def _counted(given: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(given) or pa.types.is_floating(given))
+
+
+def _code(given: pa.DataType, cell: str, value: str) -> tuple[str, str, str]:
+    """Return a number and the text that it was read from as one text: what is no number stays as it is."""
+    if pa.types.is_integer(given):
+        number = f"CASE WHEN regexp_full_match({value}, '[+-]?[0-9]+') THEN TRY_CAST({value} AS HUGEINT) END"
+        return f"CAST({cell} AS VARCHAR)", f"coalesce(CAST({number} AS VARCHAR), {value})", "false"
+    whole = f"CAST(CAST({_no_nan(cell)} AS DOUBLE) AS VARCHAR)"
+    return whole, f"coalesce(CAST(TRY_CAST({value} AS DOUBLE) AS VARCHAR), {value})", "false"
 
 
 def _number(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple[str, str, str]:
