@@ -37,8 +37,8 @@ CHANCE = 0.001
 class DriftCheck:
     """One comparison. ``value`` is the size of the change, ``by_chance`` what unchanged data exceeds once in a thousand.
 
-    ``kind`` is psi, ks, missing_rate, new_categories, constant (all values are one, which they were not), vanished (the
-    column is not there) or kind_changed (numbers have become text, or the like).
+    ``kind`` is psi, ks, missing_rate (of NULL and NaN), infinite_rate, new_categories, constant (all values are one, which
+    they were not), vanished (the column is not there) or kind_changed (numbers have become text, or the like).
     """
 
     kind: str
@@ -146,7 +146,11 @@ def drift_of(
             missing = _missing(name, figures, baseline.training_samples, rows.count - present[name], rows.count, limits)
             one = found[name, 0] == found[name, 1] and present[name] > 0
             if isinstance(figures, NumericFigures):
-                checks = _numeric(name, figures.distribution, spread[name], limits)
+                infinite = present[name] - spread[name].count
+                checks = (
+                    *_numeric(name, figures.distribution, spread[name], limits),
+                    _infinite(name, figures, baseline.training_samples, infinite, rows.count, limits),
+                )
                 varied, largest = figures.min != figures.max, figures.distribution.largest
             else:
                 checks = _categorical(name, figures, rows, column, present[name], limits)
@@ -269,6 +273,20 @@ def _missing(
     outcome = ended(change, chance, limits.missing_warn, limits.missing_fail)
     said = f"{name!r} is missing in {rate:.1%} of the rows, and was in {was.missing_rate:.1%}."
     return DriftCheck("missing_rate", outcome, change, chance, said if outcome is not Outcome.PASSED else "")
+
+
+def _infinite(
+    name: str, was: NumericFigures, samples: int, infinite: int, count: int, limits: DriftThresholds
+) -> DriftCheck:
+    if not count:
+        return _nothing(name, "infinite_rate")
+    rate, before = infinite / count, was.infinite_count / samples
+    chance = rate_by_chance(was.infinite_count, samples, infinite, count)
+    outcome = ended(abs(rate - before), chance, limits.infinite_warn, limits.infinite_fail)
+    said = f"{name!r} is infinite in {rate:.1%} of the rows, and was in {before:.1%}."
+    return DriftCheck(
+        "infinite_rate", outcome, abs(rate - before), chance, said if outcome is not Outcome.PASSED else ""
+    )
 
 
 def _constant(name: str, one: bool, varied: bool, largest: float, present: int) -> tuple[DriftCheck, ...]:

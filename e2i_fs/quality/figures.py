@@ -23,8 +23,9 @@ _AT_ONCE = 400  # aggregates in one query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumericFigures:
-    """One numeric feature. NaN and infinities are counted, and left out of everything else.
+    """One numeric feature. ``missing_count`` are NULL and NaN, ``nan_count`` NaN alone.
 
+    Infinities are counted, and left out of everything else.
     ``std`` is the sample's, None below two values; ``p25``, ``p50`` and ``p75`` are interpolated. Figures are None of no values.
     """
 
@@ -102,7 +103,7 @@ def numerics(rows: Rows, names: Sequence[str]) -> dict[str, NumericFigures]:
         made[name] = NumericFigures(
             mean=mean, std=std, min=_number(own["min"]), max=_number(own["max"]), p25=p25, p50=p50, p75=p75,
             missing_count=rows.count - present, missing_rate=(rows.count - present) / rows.count,
-            nan_count=own.get("nan", 0), infinite_count=present - own.get("nan", 0) - own.get("finite", present), distribution=spread[name],
+            nan_count=own.get("nan", 0), infinite_count=present - own.get("finite", present), distribution=spread[name],
         )  # fmt: skip
     return made
 

@@ -16,7 +16,7 @@ def unfit(column: Column, dtype: DType) -> str:
 
     These are the values that `e2i_fs.values.cast_column` refuses; a column of the wrong type is refused whole.
     """
-    value, given, kind = column.sql, column.type, dtype.kind
+    value, given, kind = column.raw, column.type, dtype.kind
     if pa.types.is_dictionary(given):
         given = given.value_type
     present = f"{value} IS NOT NULL"

@@ -21,11 +21,12 @@ __all__ = ["ColumnProfile", "figures", "moments", "profile_of"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """What one column holds. ``present`` and ``missing`` (NULL) add up to the rows; NaN and infinities are present.
+    """What one column holds. ``present`` and ``missing`` (NULL or NaN) add up to the rows.
 
-    ``min``, ``max``, ``mean`` and ``std`` (of the sample; None below two values) leave NaN and infinities out. ``distinct``
-    is for text alone, and an estimate within a few per cent where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that
-    are numbers, those with space at an end, and those with nothing but space. What does not apply is None.
+    ``nan`` of the missing are NaN, ``infinite`` of the present are infinite. ``min``, ``max``, ``mean`` and ``std`` (of the
+    sample; None below two values) leave both out. ``distinct`` is for text alone, and an estimate within a few per cent
+    where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that are numbers, those with space at
+    an end, and those with nothing but space. What does not apply is None.
     """
 
     name: str
@@ -47,7 +48,7 @@ class ColumnProfile:
     @property
     def constant(self) -> bool:
         """Whether there are values, and all of them are one."""
-        return self.present > 0 and self.min is not None and self.min == self.max and not (self.nan or self.infinite)
+        return self.present > 0 and self.min is not None and self.min == self.max and not self.infinite
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON value that `from_dict` reads."""
@@ -64,7 +65,7 @@ def figures(column: Column) -> dict[str, str]:
     c, clean = column.sql, column.clean
     made = {"present": f"count({c})"}
     if column.real:
-        made |= {"nan": counting(f"isnan({c})"), "finite": f"count({clean})"}
+        made |= {"nan": counting(f"isnan({column.raw})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
         value = time_sql(c, column.type) if column.kind == "time" else clean
         plus = " + 0::FLOAT" if column.real else ""  # or else whether a zero has a sign depended on the order of rows
@@ -83,7 +84,7 @@ def profile_of(column: Column, rows: int, found: Mapping[str, Any], texts: Texts
     if column.kind == "time":
         known |= {end: _moment(known[end]) for end in ("min", "max")}
     if column.real:
-        known["infinite"] = present - known["nan"] - known.pop("finite")
+        known["infinite"] = present - known.pop("finite")
     if texts is not None:
         known |= {"distinct": texts.distinct, "numeric_text": texts.numeric}
         known |= {"padded": texts.padded, "blank": texts.blank}

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.quality import Outcome, QCReport, at_most, in_range, in_set, not_null
+from e2i_fs.frames import arrow_table
+from e2i_fs.quality import BaselineMetrics, Outcome, QCReport, at_most, has_dtype, in_range, in_set, not_null
 from tests.kit import NOW, at, table, view
 
 NAN, INF = math.nan, math.inf
@@ -29,11 +31,41 @@ def report(frame: Any, **asked: Any) -> QCReport:
 # ---- the five dimensions ----------------------------------------------------------------------------------
 
 
-def test_completeness_is_the_share_of_cells_that_are_not_null_and_nan_is_no_null() -> None:
+def test_completeness_is_the_share_of_cells_that_are_neither_null_nor_nan() -> None:
     made = report(table({"a": [1.0, None, NAN, 4.0], "b": [None, None, "x", "y"]}))
-    assert made.completeness_score == 5 / 8
+    assert made.completeness_score == 4 / 8
     column = made.columns[0]
-    assert (column.present, column.missing, column.nan, column.infinite) == (3, 1, 1, 0)
+    assert (column.present, column.missing, column.nan, column.infinite) == (2, 2, 1, 0)
+
+
+NAN_FRAMES = [
+    pa.table({"x": [1.0, NAN, NAN]}), pa.table({"x": pa.array([1.0, NAN, NAN], pa.float32())}),
+    pa.table({"x": pa.array([1.0, NAN, NAN]).dictionary_encode()}), pl.DataFrame({"x": [1.0, NAN, NAN]}),
+    pd.DataFrame({"x": [1.0, NAN, NAN]}), {"x": np.array([1.0, NAN, NAN])}, [{"x": 1.0}, {"x": NAN}, {"x": NAN}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "frame", NAN_FRAMES, ids=["arrow", "float32", "dictionary", "polars", "pandas", "numpy", "rows"]
+)
+def test_nan_is_missing_in_every_kind_of_frame_so_a_required_column_of_it_blocks(frame: Any) -> None:
+    made = report(frame, required=["x"])
+    assert made.blocking_issues == ("The required column 'x' is missing in 2 of 3 rows, first at 1, 2.",)
+    assert (made.status, made.completeness_score, made.validity_score) == ("failed", 1 / 3, 1.0)
+    drift = BaselineMetrics.of({"x": [1.0, 2.0] * 500}).drift(pa.concat_tables([arrow_table(frame, "x")] * 300))
+    assert {c.kind: c.outcome for c in drift.features["x"].checks}["missing_rate"] is Outcome.FAILED
+
+
+def test_infinities_are_not_valid_and_are_told() -> None:
+    made = report(table({"x": [1.0, INF, -INF]}), required=["x"])
+    assert (made.blocking_issues, made.completeness_score, made.validity_score) == ((), 1.0, 1 / 3)
+    assert "Column 'x' has 2 infinite values, which are not valid." in made.warnings
+
+
+def test_nan_that_a_store_would_serve_as_a_value_is_told_and_a_whole_number_it_is_not() -> None:
+    made = report(table({"x": [1.0, NAN]}), expectations=[has_dtype("x", fs.Int64), has_dtype("x", fs.Float64)])
+    assert [(r.outcome, r.offending) for r in made.expectation_results] == [(Outcome.FAILED, 1), (Outcome.PASSED, 0)]
+    assert any("'x' has 1 NaN" in w and "P-8" in w for w in made.warnings)
 
 
 def test_a_required_column_that_is_not_there_counts_as_missing_in_every_row() -> None:
@@ -49,8 +81,8 @@ def test_validity_is_the_share_of_present_cells_that_are_finite_and_as_expected_
         in_set("tier", ["A", "B"], mostly=0.1),
     ]
     made = report(frame, expectations=expected)
-    # x: NaN, infinity and 50 (breaking two expectations) of 4; tier: Z of 4.
-    assert made.validity_score == 4 / 8
+    # x: infinity and 50 (breaking two expectations) of 3; tier: Z of 4.
+    assert made.validity_score == 4 / 7
 
 
 def test_consistency_counts_texts_that_are_padded_blank_spelt_otherwise_or_words_among_numbers() -> None:
