@@ -98,7 +98,8 @@ def judged(rows: Rows, expectation: Expectation, found: Mapping[str, Any]) -> Ex
         return from_distinct(expectation, counted)
     for value in found.values():
         if isinstance(value, duckdb.Error):
-            return ExpectationResult(expectation, Outcome.ERROR, message=f"{expectation!r} cannot be judged: {value}")
+            said = f"{expectation!r} cannot be judged: {str(value).partition(chr(10))[0]}"
+            return ExpectationResult(expectation, Outcome.ERROR, message=said)
     observed, offending = found["observed"], found["offending"]
     examples: tuple[int, ...] = ()
     if offending:

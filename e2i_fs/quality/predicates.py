@@ -10,6 +10,7 @@ from typing import Any
 from e2i_fs.clock import to_us
 from e2i_fs.errors import RequestError
 from e2i_fs.pit.fit import time_sql
+from e2i_fs.quality.bounds import above, after, among, below
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.fitting import unfit
 from e2i_fs.quality.plain import literal
@@ -42,15 +43,15 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
             return f"{column.sql} IS NULL"
         case "in_range":
             outside = []
-            for bound, sign in ((given["min"], "<"), (given["max"], ">")):
+            for bound, beyond in ((given["min"], below), (given["max"], above)):
                 if bound is not None:
                     _comparable(column, bound, expectation)
-                    outside.append(f"{column.sql} {sign} {literal(bound)}")
+                    outside.append(beyond(column, bound))
             return f"({' OR '.join(outside)})"
         case "in_set":
             for value in given["values"]:
                 _comparable(column, value, expectation)
-            return f"{column.sql} NOT IN ({', '.join(literal(v) for v in given['values'])})"
+            return f"NOT ({among(column, given['values'])})"
         case "matches":
             if column.kind not in ("text", "null"):
                 raise RequestError(f"{expectation!r}: the column holds {_holds(column)}, and only text can match.")
@@ -63,7 +64,7 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
                 raise RequestError(
                     f"{expectation!r}: {_holds(column)} and {_holds(other)} cannot be compared; mend the types first."
                 )
-            return f"({column.sql} > {other.sql})"
+            return after(column, other)
         case "in_time":
             moment = time_sql(column.sql, column.type)
             late = f"{moment} > {to_us(given['latest'])}"

@@ -45,7 +45,17 @@ class Column:
     @property
     def real(self) -> bool:
         """Whether values may be NaN or infinite."""
-        return bool(pa.types.is_floating(_inner(self.type)))
+        return bool(pa.types.is_floating(self.inner))
+
+    @property
+    def whole(self) -> bool:
+        """Whether values are whole numbers."""
+        return bool(pa.types.is_integer(self.inner))
+
+    @property
+    def inner(self) -> pa.DataType:
+        """The type of its values, be they in a dictionary or not."""
+        return _inner(self.type)
 
     @property
     def raw(self) -> str:
@@ -164,6 +174,8 @@ def _readable(column: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
     given = column.type
     if pa.types.is_float16(given):
         return column.cast(pa.float32())
+    if pa.types.is_timestamp(given) and given.unit == "ns" and given.tz is not None:
+        return column.cast(pa.timestamp("ns"))  # the same instants, which DuckDB would cut to microseconds
     if pa.types.is_decimal256(given):
         try:
             return column.cast(pa.decimal128(38, min(max(given.scale, 0), 38)))
