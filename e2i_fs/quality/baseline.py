@@ -175,7 +175,7 @@ def _of(rows: Rows, names: Sequence[str], target: str | None, now: datetime) -> 
     }
     numeric = numerics(rows, numbers)
     figures = {name: categorical(rows, rows.columns[name]) for name in classes}
-    pairs = correlations(rows, numbers)
+    pairs = correlations(rows, numeric)
     matrix = {a: FrozenMap({b: pairs[a, b] for b in numbers}) for a in numbers}
     missing = [*(n for n, f in numeric.items() if not f.count), *(n for n, c in figures.items() if not c.count)]
     warnings = [f"Feature {name!r} is missing in every row." for name in missing]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,10 +12,10 @@ from e2i_fs.clock import from_us
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.fitting import YEAR_1, YEAR_9999
 from e2i_fs.quality.plain import from_plain, to_plain
-from e2i_fs.quality.rows import Column, Rows, counting
+from e2i_fs.quality.rows import Column, counting
 from e2i_fs.quality.texts import Texts
 
-__all__ = ["ColumnProfile", "figures", "moments", "profile_of"]
+__all__ = ["ColumnProfile", "figures", "profile_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +95,3 @@ def _moment(us: int | None) -> Any:
     if us is None or not YEAR_1 <= us <= YEAR_9999:
         return us
     return from_us(us)
-
-
-def moments(rows: Rows, column: Column, found: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return mean and deviation of numbers, by a second look on a smaller scale where their squares are no floats."""
-    mean, std = found["mean"], found["std"]
-    if not any(isinstance(v, duckdb.Error) or (v is not None and not math.isfinite(v)) for v in (mean, std)):
-        return mean, std
-    scale = max(abs(float(found["min"])), abs(float(found["max"])))
-    shrunk = f"(CAST({column.clean} AS DOUBLE) / {scale!r}::DOUBLE)"
-    again = rows.measure({"mean": f"favg({shrunk})", "std": f"stddev_samp({shrunk})"})
-    mean, std = (None if isinstance(v, duckdb.Error) or v is None else v * scale for v in again.values())
-    return mean, std if std is None or math.isfinite(std) else None
