@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from e2i_fs.frozen import FrozenMap
 from e2i_fs.quality.distribution import Distribution, measured
 from e2i_fs.quality.figures import CategoricalFigures, NumericFigures
 from e2i_fs.quality.outcome import Outcome, worst
-from e2i_fs.quality.plain import literal
+from e2i_fs.quality.plain import literal, reading
 from e2i_fs.quality.rows import Column, Rows, opened
 from e2i_fs.quality.thresholds import (
     DriftThresholds,
@@ -107,21 +107,24 @@ class DriftReport:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> DriftReport:
-        """Return the report that `to_dict` wrote."""
+        """Return the report that `to_dict` wrote. Raises `RequestError` for anything else."""
 
-        def check(c: Mapping[str, Any]) -> DriftCheck:
-            return DriftCheck(c["kind"], Outcome(c["outcome"]), c["value"], c["by_chance"], c["message"])
+        def check(c: Any) -> DriftCheck:
+            with reading("drift check", c, [f.name for f in fields(DriftCheck)]):
+                return DriftCheck(c["kind"], Outcome(c["outcome"]), c["value"], c["by_chance"], c["message"])
 
-        return cls(
-            features=FrozenMap(
-                {name: FeatureDrift(name, tuple(check(c) for c in checks)) for name, checks in form["features"].items()}
-            ),
-            row_count=form["row_count"],
-            training_samples=form["training_samples"],
-            new_columns=tuple(form["new_columns"]),
-            thresholds=DriftThresholds(**form["thresholds"]),
-            compared_at=datetime.fromisoformat(form["compared_at"]),
-        )
+        with reading("drift report", form, [f.name for f in fields(cls)]):
+            by_feature = form["features"].items()
+            return cls(
+                features=FrozenMap(
+                    {name: FeatureDrift(name, tuple(map(check, checks))) for name, checks in by_feature}
+                ),
+                row_count=form["row_count"],
+                training_samples=form["training_samples"],
+                new_columns=tuple(form["new_columns"]),
+                thresholds=DriftThresholds(**form["thresholds"]),
+                compared_at=datetime.fromisoformat(form["compared_at"]),
+            )
 
 
 def drift_of(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from e2i_fs.dtypes import DType, check_dtype
 from e2i_fs.errors import RequestError, did_you_mean
 from e2i_fs.frozen import FrozenMap
-from e2i_fs.quality.plain import from_plain, literal, to_plain
+from e2i_fs.quality.plain import from_plain, literal, reading, to_plain
 
 __all__ = [
     "Expectation", "at_most", "has_dtype", "in_range", "in_set", "matches", "not_null", "row_count_between", "unique",
@@ -78,9 +78,10 @@ class Expectation:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Expectation:
-        """Return the expectation that `to_dict` wrote."""
-        parameters = FrozenMap({name: from_plain(value) for name, value in form["parameters"].items()})
-        return cls(form["kind"], tuple(form["columns"]), parameters, form["mostly"], form["severity"])
+        """Return the expectation that `to_dict` wrote. Raises `RequestError` for anything else."""
+        with reading("expectation", form, [f.name for f in fields(cls)]):
+            parameters = FrozenMap({name: from_plain(value) for name, value in form["parameters"].items()})
+            return cls(form["kind"], tuple(form["columns"]), parameters, form["mostly"], form["severity"])
 
 
 def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:

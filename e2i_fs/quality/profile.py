@@ -11,7 +11,7 @@ import duckdb
 from e2i_fs.clock import from_us
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.fitting import YEAR_1, YEAR_9999
-from e2i_fs.quality.plain import from_plain, to_plain
+from e2i_fs.quality.plain import from_plain, reading, to_plain
 from e2i_fs.quality.rows import Column, counting
 from e2i_fs.quality.texts import Texts
 
@@ -55,8 +55,9 @@ class ColumnProfile:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> ColumnProfile:
-        """Return the profile that `to_dict` wrote."""
-        return cls(**{name: from_plain(value) for name, value in form.items()})
+        """Return the profile that `to_dict` wrote. Raises `RequestError` for anything else."""
+        with reading("profile of a column", form, [f.name for f in fields(cls)]):
+            return cls(**{name: from_plain(value) for name, value in form.items()})
 
 
 def figures(column: Column) -> dict[str, str]:

@@ -161,12 +161,15 @@ def opened(frame: Any, what: str = "frame") -> Iterator[Rows]:
 
 def _table(connection: duckdb.DuckDBPyConnection, frame: Any, what: str) -> Rows:
     table = arrow_table(frame, what)
+    if not table.num_columns:
+        raise InvalidEntityFrameError(
+            f"{what} has no columns, so there is nothing to look at; give a frame with columns."
+        )
     readable = [_readable(table.column(i), table.column_names[i], what) for i in range(table.num_columns)]
     # DuckDB takes names that differ only by case for one: here columns are known by position.
     renamed = pa.table(readable, names=[f"c{i}" for i in range(len(readable))])
-    if readable:
-        connection.register("frame", renamed)
-    return Rows(connection, table.schema, "frame" if readable else "(SELECT 1 WHERE false)", len(table))
+    connection.register("frame", renamed)
+    return Rows(connection, table.schema, "frame", len(table))
 
 
 def _readable(column: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:

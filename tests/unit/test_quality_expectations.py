@@ -242,7 +242,7 @@ def test_a_dtype_that_is_none_is_told() -> None:
 
 
 def test_what_is_no_frame_and_a_path_without_files_are_told(tmp_path) -> None:
-    for frame, says in ((5, "builtins.int"), (tmp_path / "no.parquet", "no Parquet file"), ([], "builtins.list")):
+    for frame, says in ((5, "builtins.int"), (tmp_path / "no.parquet", "no Parquet file"), ([], "an empty list")):
         with pytest.raises(fs.InvalidEntityFrameError, match=says):
             QCReport.of(frame)
     (tmp_path / "bad.parquet").write_bytes(b"not parquet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,20 @@ import pytest
 
 import e2i_fs as fs
 from e2i_fs.frames import arrow_table
-from e2i_fs.quality import BaselineMetrics, Outcome, QCReport, at_most, has_dtype, in_range, in_set, not_null
+from e2i_fs.quality import (
+    BaselineMetrics,
+    ColumnProfile,
+    DriftReport,
+    Expectation,
+    ExpectationResult,
+    Outcome,
+    QCReport,
+    at_most,
+    has_dtype,
+    in_range,
+    in_set,
+    not_null,
+)
 from tests.kit import NOW, at, table, view
 
 NAN, INF = math.nan, math.inf
@@ -318,8 +332,53 @@ def test_columns_named_with_quotes_spaces_and_case_twins_are_judged_each_by_itse
 # ---- bad input --------------------------------------------------------------------------------------------
 
 
-def test_a_frame_without_rows_or_columns_is_skipped_and_blocks() -> None:
-    for frame in (pa.table({}), table({"hcp_id": []}), pd.DataFrame({"x": []}), pl.DataFrame({"x": []})):
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ([], "frame is an empty list"),
+        ({}, "frame has no columns"),
+        (pa.table({}), "frame has no columns"),
+        (pd.DataFrame(index=range(3)), "frame has no columns"),
+        ({"a": [1, 2], "b": [1]}, "frame: column 'b' has 1 values and 'a' has 2; give every column one value for each row"),
+        ({"a": [1 + 2j]}, "frame: column 'a' holds complex numbers"),
+        ({"x": [1], "a": np.array([1 + 2j])}, "frame: column 'a' holds complex numbers"),
+        (pd.DataFrame({"a": [1 + 2j]}), "frame: column 'a' holds complex numbers"),
+        ([{"a": 1}, {"a": "b"}], "frame: column 'a' cannot be read as values of one type: .* Give the column one type"),
+        (pd.DataFrame({"a": [1, "b"]}), "frame: column 'a' cannot be read as values of one type: "),
+    ],
+)  # fmt: skip
+def test_what_is_no_frame_is_an_error_that_names_the_argument_and_the_column(frame: Any, says: str) -> None:
+    with pytest.raises(fs.InvalidEntityFrameError, match=says):
+        report(frame)
+    with pytest.raises(fs.InvalidEntityFrameError, match=says.replace("frame", "train")):
+        BaselineMetrics.of(frame)
+
+
+@pytest.mark.parametrize(
+    "kind", [QCReport, DriftReport, BaselineMetrics, Expectation, ExpectationResult, ColumnProfile]
+)
+def test_a_form_of_something_else_is_an_error_that_names_what_lacks(kind: Any) -> None:
+    with pytest.raises(fs.RequestError, match=f"it lacks .*'{fields(kind)[-1].name}'"):
+        kind.from_dict({"x": 1})
+    with pytest.raises(fs.RequestError, match="it is 5, and no mapping"):
+        kind.from_dict(5)
+
+
+def test_a_form_with_a_wrong_part_says_which() -> None:
+    form = report(table({"x": [1]})).to_dict()
+    form["columns"][0].pop("nan")
+    with pytest.raises(fs.RequestError, match="no profile of a column that to_dict wrote: it lacks 'nan'"):
+        QCReport.from_dict(form)
+    with pytest.raises(fs.RequestError, match="no quality report that to_dict wrote: ValueError: Invalid isoformat"):
+        QCReport.from_dict(report(table({"x": [1]})).to_dict() | {"validated_at": "yesterday"})
+    with pytest.raises(
+        fs.RequestError, match="no expectation that to_dict wrote: ValueError: 'foot' is no kind of value"
+    ):
+        Expectation.from_dict(in_range("x", 1).to_dict() | {"parameters": {"min": {"foot": 1}, "max": None}})
+
+
+def test_a_frame_without_rows_is_skipped_and_blocks() -> None:
+    for frame in (table({"hcp_id": []}), pd.DataFrame({"x": []}), pl.DataFrame({"x": []})):
         made = report(frame)
         assert (made.status, made.overall_score, made.row_count) == ("skipped", None, 0)
         assert made.blocking_issues == ("The frame has no rows; nothing was judged.",)
