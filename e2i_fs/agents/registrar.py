@@ -133,7 +133,8 @@ class FeatureRegistrar(Node):
         before = Catalog() if registered is None else registered
         table = read_table(frame, f"the frame for view {named.view!r}")
         if not len(table):
-            report = QCReport.of(table, clock=self._clock)
+            seen = table if table.num_columns else pa.table({named.timestamp_column: pa.nulls(0)})
+            report = QCReport.of(seen, clock=self._clock)
             none = ("frame has no rows, so nothing was registered; find out why none arrived",)
             return None, FeatureRegistration(status="empty", view=named.view, report=report, warnings=none)
         prepared = self._prepared(table, named, before)

@@ -348,6 +348,11 @@ def test_all_wrong_cells_are_in_a_table_and_the_counts_are_theirs(store, leaking
     report = audit(leaking, store, FEATURES)
     counted = report.wrong_cells.to_pandas().groupby(["feature", "kind"]).size().to_dict()
     assert counted == {(f.feature, f.kind.value): f.cells for f in report.findings if f.feature == "visits:trx"}
+    text, number = pa.string(), pa.int64()
+    assert dict(zip(report.wrong_cells.column_names, report.wrong_cells.schema.types, strict=True)) == {
+        "row": number, "feature": text, "kind": text, "value": text, "answer": text, "event_us": number, "created_us": number,
+    }  # fmt: skip
+    assert set(report.wrong_cells.column("value").to_pylist()) == {"1000000"}
 
 
 def test_observers_hear_of_each_view_with_wrong_cells(world, leaking, tmp_path, monkeypatch) -> None:
