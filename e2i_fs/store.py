@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend
@@ -15,8 +14,8 @@ from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.entries import Entry, performer
-from e2i_fs.errors import BackendUnavailableError, RequestError, UnsupportedError, did_you_mean
+from e2i_fs.entries import performer
+from e2i_fs.errors import BackendUnavailableError, RequestError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
@@ -24,16 +23,18 @@ from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
-from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
+from e2i_fs.telemetry.events import Applied, Event, Retrieved, Stale, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
     from e2i_fs.discovery import FoundFeature
+    from e2i_fs.entries import Progress
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.runs import Runner
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.receipts import TrainingReceipt, Verification
 
@@ -341,60 +342,57 @@ class Store:
 
     # ---- running ------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _runs(self) -> Runner:
+        from e2i_fs.ops.runs import Runner
+
+        return Runner(lambda: self._router, self._config, self._ledger, self._perform, self._clock, self.emit)
+
     def materialize(
         self,
         start: datetime | None,
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
+        batch: timedelta | None = None,
+        timeout: float | None = None,
+        dry_run: bool = False,
     ) -> MaterializationReport:
         """Bring online the newest row of each key with ``start <= event time <= end``; return a report of the runs.
 
         ``start=None`` is from the beginning, ``end`` is at most now. All online views, unless named. After a run
-        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4).
+        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4). With ``batch``
+        the window is read in pieces of so long; what a run finished, the next one does not do again. A run that takes more
+        than ``timeout`` seconds raises `RunTimeoutError`. ``dry_run`` only counts the rows to read and to write.
         """
-        return self._materialize("full", start, end, views, progress)
+        from e2i_fs.ops.runs import Wanted
+
+        wanted = Wanted("full", self._named(self._router.catalog(), views), start, end, batch, timeout, progress)
+        return self._runs.preview(wanted) if dry_run else self._runs.run(wanted)
 
     def materialize_incremental(
         self,
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        dry_run: bool = False,
     ) -> MaterializationReport:
-        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs."""
-        return self._materialize("incremental", None, end, views, progress)
+        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs.
 
-    def _materialize(
-        self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
-    ) -> MaterializationReport:
-        from e2i_fs.ops.materialize import MaterializationReport, told_run, window
+        The other arguments are those of `materialize`.
+        """
+        from e2i_fs.ops.runs import Wanted
 
-        start_us, end_us = window(start, end, to_us(self._clock.now()), reject_naive=self._config.reject_naive)
-        catalog = self._router.catalog()
-        names = self._named(catalog, views)
-        runs: list[MaterializationRun] = []
-        # A later run of the same kind does all that an earlier one would have done.
-        kind = f"materialize:{start_us}" if end is None else f"materialize:{start_us}:{end_us}"
-        for name in names:
-            if not catalog.views[name].online:
-                raise UnsupportedError(f"View {name!r} is not online (online=False), so it cannot be materialised.")
-        for name in names:
-            details = {"mode": mode, "start_us": start_us, "end_us": end_us}
-            entry = Entry(name, kind, uuid.uuid4().hex, "", details, progress=progress)
-            for outcome in self._router.write(entry, self._perform):
-                run = told_run(outcome, name, mode, (start_us, end_us), self._clock.now())
-                runs.append(run)
-                self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
-        return MaterializationReport(tuple(runs))
+        chosen = self._named(self._router.catalog(), views)
+        wanted = Wanted("incremental", chosen, None, end, timeout=timeout, progress=progress)
+        return self._runs.preview(wanted) if dry_run else self._runs.run(wanted)
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
-        from e2i_fs.ops.materialize import run_of
-
-        _ = self._router  # a closed store says so
-        return [run_of(record) for record in self._ledger.runs(view, limit)]
+        return self._runs.records(view, limit)
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
