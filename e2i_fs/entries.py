@@ -29,12 +29,14 @@ Progress = Callable[[str, int, int], None]
 class Live:
     """What goes with a run that is done now, and is not kept for one that is replayed later.
 
-    ``progress`` is told of it. ``until`` is when its time is over, by the clock's `monotonic`, after ``timeout`` seconds.
+    ``progress`` is told of it. ``until`` is when its time is over, by the clock's `monotonic`, after ``timeout`` seconds. ``job`` is
+    the job that it belongs to.
     """
 
     progress: Progress | None = None
     until: float | None = None
     timeout: float = 0.0
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,8 +16,9 @@ from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.entries import performer
-from e2i_fs.errors import BackendUnavailableError, RequestError, did_you_mean
+from e2i_fs.errors import BackendUnavailableError
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.operating import Operating
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.question import Answered, Question
@@ -29,19 +31,18 @@ from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target
 if TYPE_CHECKING:
     from e2i_fs.discovery import FoundFeature
     from e2i_fs.entries import Progress
-    from e2i_fs.failover.differences import Diff
-    from e2i_fs.failover.journal import JournalState
-    from e2i_fs.failover.replay import CatchUp
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.jobs import Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.runs import Runner
+    from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
 
 
-class Store:
+class Store(Operating):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
@@ -390,6 +391,28 @@ class Store:
         wanted = Wanted("incremental", chosen, None, end, timeout=timeout, progress=progress)
         return self._runs.preview(wanted) if dry_run else self._runs.run(wanted)
 
+    def jobs(
+        self,
+        settings: MaterializationConfig | str | Mapping[str, Any] | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Jobs:
+        """Return what does materialisation as jobs: with limits of time, tries, batches and records, by ``settings``.
+
+        These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
+        `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries.
+        """
+        from e2i_fs.ops.job_records import JobRecords
+        from e2i_fs.ops.jobs import Jobs
+        from e2i_fs.ops.settings import load_settings
+
+        chosen = self._config.materialisation if settings is None else load_settings(settings, self._config.base)
+        chosen.check_views(self._router.catalog().views, "materialisation")
+        records = JobRecords(self._ledger.records)
+        return Jobs(
+            self._runs, lambda views: self._named(self._router.catalog(), views), chosen, records, self._clock, sleep
+        )
+
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
         return self._runs.records(view, limit)
@@ -418,79 +441,6 @@ class Store:
 
         return self._router.ask(question_of(feature)).value
 
-    # ---- several backends ---------------------------------------------------------------------------------
-
-    def catch_up(
-        self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
-    ) -> dict[str, CatchUp]:
-        """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
-
-        It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
-        """
-        names = self._router.names if backend is None else (self._backend_named(backend),)
-        return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
-
-    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
-        """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
-
-        From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
-        resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
-        """
-        name = self._backend_named(backend)
-        chosen = self._views(views)
-        return self._router.rebuild(
-            name, list(self._router.catalog().views) if chosen is None else chosen, from_sources=from_sources
-        )
-
-    def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
-        """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
-
-        For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
-        was pushed), for the store takes your word. All views, unless named.
-        """
-        self._router.readmit(self._backend_named(backend), self._views(views))
-
-    def isolate(self, backend: str) -> None:
-        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
-        self._router.isolate(self._backend_named(backend))
-
-    def observe(self, backend: str) -> None:
-        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1)."""
-        self._router.observe(self._backend_named(backend))
-
-    def release(self, backend: str) -> None:
-        """End `isolate` and `observe`: the backend is called again, with a clean record of failures."""
-        self._router.release(self._backend_named(backend))
-
-    def journal(self) -> JournalState:
-        """Return what the journal holds, as a `JournalState` (X-5)."""
-        return self._router.journal_state()
-
-    def diff(
-        self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
-    ) -> Diff:
-        """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
-
-        At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
-        """
-        from e2i_fs.failover.diff import compared
-
-        names = self._backend_named(backend), self._backend_named(other)
-        return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
-
-    def _backend_named(self, backend: str) -> str:
-        if backend not in self._router.names:
-            raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
-        return backend
-
-    def _views(self, views: Sequence[str] | None) -> list[str] | None:
-        return None if views is None else self._named(self._router.catalog(), views)
-
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""
         return self._router.health(deadline)
-
-    def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
-        if views is None:
-            return [name for name, view in sorted(catalog.views.items()) if view.online]
-        return [catalog.view(name).name for name in ([views] if isinstance(views, str) else views)]

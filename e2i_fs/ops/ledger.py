@@ -21,7 +21,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, backend TEXT NOT NULL, view TEXT NOT NULL, mode TEXT NOT NULL, start_us INTEGER, end_us INTEGER,
     outcome TEXT NOT NULL, rows_read INTEGER NOT NULL, rows_written INTEGER NOT NULL, newest_event_us INTEGER,
-    started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, chunks INTEGER NOT NULL);
+    started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, chunks INTEGER NOT NULL,
+    job TEXT);
 CREATE INDEX IF NOT EXISTS runs_by_view ON runs (backend, view, started_us);
 CREATE TABLE IF NOT EXISTS work (
     backend TEXT NOT NULL, view TEXT NOT NULL, mode TEXT NOT NULL, work BLOB NOT NULL, chunks INTEGER NOT NULL,
@@ -149,7 +150,7 @@ class Ledger:
 
 _RUN = (
     "id", "backend", "view", "mode", "start_us", "end_us", "outcome", "rows_read", "rows_written", "newest_event_us",
-    "started_us", "duration", "error", "chunks",
+    "started_us", "duration", "error", "chunks", "job",
 )  # fmt: skip
 
 

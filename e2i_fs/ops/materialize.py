@@ -141,6 +141,7 @@ class _Run:
         self.record: dict[str, Any] = {
             "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
             "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
+            "job": live.job,
         }  # fmt: skip
 
     # ---- what is to be done -------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ __all__ = ["Runner", "Wanted"]
 class Wanted:
     """What is to be materialised: of each of ``views`` the rows from ``start`` (None: the first) to ``end`` (None: now).
 
-    ``batch`` cuts the window into pieces of so long, ``timeout`` is how many seconds a run may take.
+    ``batch`` cuts the window into pieces of so long, ``timeout`` is how many seconds a run may take, ``job`` the job
+    that it belongs to.
     """
 
     mode: str
@@ -34,6 +35,7 @@ class Wanted:
     batch: timedelta | None = None
     timeout: float | None = None
     progress: Progress | None = None
+    job: str | None = None
 
 
 class Runner:
@@ -60,9 +62,8 @@ class Runner:
         if batch_us is not None:
             details["batch_us"] = batch_us
         for name in self._online(wanted.views):
-            live = Live(wanted.progress)
-            if wanted.timeout is not None:
-                live = Live(wanted.progress, self._clock.monotonic() + wanted.timeout, wanted.timeout)
+            until = None if wanted.timeout is None else self._clock.monotonic() + wanted.timeout
+            live = Live(wanted.progress, until, wanted.timeout or 0.0, wanted.job)
             entry = Entry(name, kind, uuid.uuid4().hex, "", details, live=live)
             for outcome in router.write(entry, self._perform):
                 run = _told(outcome, name, wanted.mode, (start_us, end_us), self._clock.now())

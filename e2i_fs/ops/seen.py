@@ -1,6 +1,6 @@
 """What was read before: files told by their state, rows online by witnesses; so that a run reads only what arrived (W-3).
 
-A file of history counts as read while its inode, its time of change and its size are what they were; whatever arrives in a
+A file of history counts as read while its inode, its times of change and its size are what they were; whatever arrives in a
 new or rewritten file is read, however old its event times. Nothing is trusted that the online store no longer bears out.
 """
 
@@ -26,6 +26,7 @@ class FileState(NamedTuple):
     """A file as it was when it was looked at."""
 
     inode: int
+    written_ns: int
     changed_ns: int
     size: int
 
@@ -49,7 +50,7 @@ def file_states(parts: Sequence[ScanPart]) -> dict[str, FileState]:
                 raise BackendDataError(
                     f"The file {path} cannot be read: {error.strerror}. Put it back, or apply the view with where it is now."
                 ) from error
-            found[path] = FileState(state.st_ino, state.st_mtime_ns, state.st_size)
+            found[path] = FileState(state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size)
     return found
 
 
