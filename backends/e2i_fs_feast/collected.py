@@ -24,21 +24,28 @@ from e2i_fs.adoption.foreign import Left
 from e2i_fs.errors import DefinitionError
 from e2i_fs_feast.adopt import parquet_path
 
-__all__ = ["collected"]
+__all__ = ["collected", "parsed", "registry_of"]
 
 
 def collected(folder: Path, config: Any) -> tuple[Any, list[Left]]:
     """Return the registry message of what the Python files in ``folder`` define, and what could not be put into it.
 
-    The files are run, as `feast apply` does, in this process, with ``folder`` as the working directory. Schemas that Feast
-    infers are inferred from local files only: no warehouse is asked. Raises `DefinitionError` when a file does not run.
+    The files are run, as `feast apply` does. Raises `DefinitionError` when one does not run.
     """
-    contents = _parsed(folder)
+    contents = parsed(folder)
     if any(project.name != config.project for project in contents.projects) or len(contents.projects) > 1:
         raise DefinitionError(
             f"{folder}: the Python files define the project {contents.projects[0].name!r}, and feature_store.yaml says "
             f"{config.project!r}; `feast apply` would refuse this too. Make them one."
         )
+    return registry_of(contents, config)
+
+
+def registry_of(contents: Any, config: Any) -> tuple[Any, list[Left]]:
+    """Return the registry message of Feast's objects, and what could not be put into it.
+
+    Schemas that Feast infers are inferred from local files only: no warehouse is asked.
+    """
     made = _Made(config)
     made.add("data source", contents.data_sources, "data_sources")
     made.add("entity", [e for e in contents.entities if e.name != DUMMY_ENTITY_NAME], "entities")
@@ -109,7 +116,11 @@ class _Made:
                 self.left.append(Left("feature view", view.name, f"its schema cannot be read from its file: {error}"))
 
 
-def _parsed(folder: Path) -> Any:
+def parsed(folder: Path) -> Any:
+    """Return Feast's objects of the Python files in ``folder``, which are run in this process with it as working directory.
+
+    Raises `DefinitionError` with the place when one does not run.
+    """
     files = get_repo_files(folder)
     names = {file.stem if file.parent == folder else file.relative_to(folder).parts[0] for file in files}
     with _as_if_in(folder, names):

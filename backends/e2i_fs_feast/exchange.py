@@ -38,8 +38,12 @@ class FeastExchange:
             return _imported(registry, left, read, config.project, folder)
 
     def written(self, catalog: Catalog, *, project: str, folder: Path) -> Exported:
-        """Return ``catalog`` as the files of a Feast repository that shall lie in ``folder``."""
-        raise NotImplementedError
+        """Return ``catalog`` as the files of a Feast repository that shall lie in ``folder``; see `exported`."""
+        from e2i_fs_feast.errors import driver_errors
+        from e2i_fs_feast.exporting import exported
+
+        with driver_errors(f"writing a Feast repository for {folder}"):
+            return exported(catalog, project=project, folder=folder)
 
 
 def _registry(folder: Path, config: Any, origin: Origin) -> tuple[Any, list[Left], str]:

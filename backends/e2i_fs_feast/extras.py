@@ -12,15 +12,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from e2i_fs.definitions import FeatureView, Field
-from e2i_fs.dtypes import DType, dtype_from_canonical
+from e2i_fs.dtypes import DType, Float64, Int64, dtype_from_canonical
 from e2i_fs.errors import DefinitionError
 from e2i_fs_feast.keys import declared_key
 from e2i_fs_feast.neutral_types import NoNeutralFormError, neutral_dtype
 from e2i_fs_feast.protos import declared_type
 
-__all__ = ["EXTRA", "extra_of", "field_extra", "plain_tags", "said_field", "said_key", "tagged", "view_extra"]
+__all__ = [
+    "EXTRA", "RESULTS", "extra_of", "field_extra", "plain_tags", "said_field", "said_key", "said_result", "tagged", "view_extra",
+]  # fmt: skip
 
 EXTRA = "e2i_fs_extra"
+RESULTS: Mapping[str, DType] = {"int32": Int64, "float32": Float64}
+"""What Feast's trial run of an on-demand function takes the numbers that it gives for, so they must be declared as that."""
 
 
 def extra_of(tags: Mapping[str, str]) -> dict[str, Any]:
@@ -54,6 +58,13 @@ def said_field(theirs: Any, extra: Mapping[str, Any]) -> DType | None:
     """Return the dtype that ``extra`` gives a field, None when it says none for the Feast type ``theirs``."""
     dtype = _dtype(extra)
     return dtype if dtype is not None and declared_type(dtype).to_value_type() == theirs.to_value_type() else None
+
+
+def said_result(theirs: Any, extra: Mapping[str, Any]) -> DType | None:
+    """Return the dtype that ``extra`` gives a number which a function computes, None when it says none for ``theirs``."""
+    dtype = _dtype(extra)
+    wide = None if dtype is None else RESULTS.get(dtype.kind)
+    return dtype if wide is not None and declared_type(wide) == theirs else None
 
 
 def _dtype(extra: Mapping[str, Any]) -> DType | None:

@@ -17,7 +17,7 @@ from e2i_fs.definitions import Field
 from e2i_fs.dtypes import DType
 from e2i_fs.on_demand import OnDemandFeatureView, borrowed_names, kept_text
 from e2i_fs.sources import RequestSource
-from e2i_fs_feast.extras import extra_of, plain_tags, said_field
+from e2i_fs_feast.extras import extra_of, plain_tags, said_field, said_result
 from e2i_fs_feast.neutral_types import NoNeutralFormError, neutral_dtype
 from e2i_fs_feast.surroundings import Surroundings
 
@@ -41,9 +41,7 @@ def carried(message: Any, catalog: Catalog, folder: Path) -> OnDemandFeatureView
         raise NoNeutralFormError("it aggregates before its function")
     if any(entity != DUMMY_ENTITY_NAME for entity in spec.entities):
         raise NoNeutralFormError(f"it is about entities of its own ({', '.join(spec.entities)})")
-    inputs, request = _inputs(spec, catalog)
-    schema = _schema(spec.features)
-    inputs, request, schema = _as_said(spec, inputs, request, schema)
+    inputs, request, schema = _as_said(spec, _inputs(spec, catalog))
     code, function = _code(spec, inputs, _types(catalog, inputs, request), schema, folder)
     return OnDemandFeatureView(
         spec.name,
@@ -58,14 +56,11 @@ def carried(message: Any, catalog: Catalog, folder: Path) -> OnDemandFeatureView
     )
 
 
-def _inputs(spec: Any, catalog: Catalog) -> tuple[list[str], list[RequestSource]]:
+def _inputs(spec: Any, catalog: Catalog) -> list[str]:
     inputs: list[str] = []
-    request: list[RequestSource] = []
     for name in sorted(spec.sources):
         source = spec.sources[name]
         if source.HasField("request_data_source"):
-            asked = source.request_data_source
-            request.append(RequestSource(asked.name, schema=_schema(asked.request_data_options.schema)))
             continue
         if source.HasField("feature_view"):
             view = source.feature_view.spec.name
@@ -82,31 +77,38 @@ def _inputs(spec: Any, catalog: Catalog) -> tuple[list[str], list[RequestSource]
                 f"it needs {view if lacking is None else f'{view}:{lacking}'}, which has no neutral form"
             )
         inputs += [f"{view}:{feature}" for feature in features]
-    return inputs, request
+    return inputs
 
 
-def _schema(features: Any) -> list[Field]:
-    theirs = [FeastField.from_proto(feature) for feature in features]
-    return [Field(f.name, neutral_dtype(f.dtype), description=f.description) for f in theirs]
+def _request_sources(spec: Any) -> list[Any]:
+    sources = [spec.sources[name] for name in sorted(spec.sources)]
+    return [source.request_data_source for source in sources if source.HasField("request_data_source")]
 
 
-def _as_said(
-    spec: Any, inputs: list[str], request: list[RequestSource], schema: list[Field]
-) -> tuple[list[str], list[RequestSource], list[Field]]:
-    """Return the order and the dtypes that our tag gives, as far as Feast's object still has the same names."""
+def _schema(features: Any, said: Mapping[str, Any]) -> list[Field]:
+    """Return Feast's fields as neutral ones, with the dtypes that ``said`` gives for those which Feast's types stand for."""
+    made = []
+    for theirs in map(FeastField.from_proto, features):
+        more = said.get(theirs.name, {})
+        dtype = said_field(theirs.dtype, more) or said_result(theirs.dtype, more) or neutral_dtype(theirs.dtype)
+        made.append(Field(theirs.name, dtype, description=theirs.description))
+    return made
+
+
+def _as_said(spec: Any, inputs: list[str]) -> tuple[list[str], list[RequestSource], list[Field]]:
+    """Return inputs, request and schema, in the order and the dtypes of our tag as far as Feast's object has the same names."""
     extra = extra_of(spec.tags)
     said = list(map(str, extra.get("inputs", ())))
     inputs = said if sorted(said) == sorted(inputs) else inputs
+    asked = extra.get("asked", {})
+    request = [
+        RequestSource(source.name, schema=_schema(source.request_data_options.schema, asked))
+        for source in _request_sources(spec)
+    ]
     order = list(map(str, extra.get("request", ())))
     if sorted(order) == sorted(source.name for source in request):
-        request = sorted(request, key=lambda source: order.index(source.name))
-    types = {f.name: FeastField.from_proto(f).dtype for f in spec.features}
-    fields = extra.get("fields", {})
-    schema = [
-        Field(f.name, said_field(types[f.name], fields.get(f.name, {})) or f.dtype, description=f.description)
-        for f in schema
-    ]
-    return inputs, request, schema
+        request.sort(key=lambda source: order.index(source.name))
+    return inputs, request, _schema(spec.features, extra.get("fields", {}))
 
 
 def _types(catalog: Catalog, inputs: Sequence[str], request: Sequence[RequestSource]) -> dict[str, DType]:

@@ -16,7 +16,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.on_demand import OnDemandFeatureView, borrowed_names, kept_text
 from e2i_fs.sources import DEFAULT_TIMESTAMP, PushSource, RequestSource, Source
 
-__all__ = ["python_text"]
+__all__ = ["is_plain_function", "python_text"]
 
 _TAKEN = frozenset({"fs", "timedelta", "annotations", "definitions"})
 
@@ -190,6 +190,11 @@ def _doc_of(code: str) -> str:
 
 def _stands_alone(view: OnDemandFeatureView) -> bool:
     """True when the decorator over the kept text makes the same view again."""
+    return is_plain_function(view) and view.function not in _TAKEN and bool(view.description or not _doc_of(view.code))
+
+
+def is_plain_function(view: OnDemandFeatureView) -> bool:
+    """Return whether the kept text is one function that can be written into any file as it is, and is kept as it is again."""
     try:
         view.code.encode()
         body = ast.parse(view.code).body
@@ -199,10 +204,8 @@ def _stands_alone(view: OnDemandFeatureView) -> bool:
         len(body) == 1
         and isinstance(body[0], ast.FunctionDef)
         and body[0].name == view.function
-        and view.function not in _TAKEN
         and not body[0].decorator_list
         and kept_text(view.code, body[0]) == view.code
         and len(view.code.splitlines()) == view.code.count("\n")
         and not borrowed_names(view.code, view.function)
-        and bool(view.description or not _doc_of(view.code))
     )

@@ -22,6 +22,7 @@ from e2i_fs.errors import BackendDataError, ConfigError
 if TYPE_CHECKING:
     from e2i_fs.adoption.foreign import Imported, Left
     from e2i_fs.catalog import Catalog
+    from e2i_fs.config import Config
 
 __all__ = ["add_to"]
 
@@ -40,6 +41,7 @@ class Read(StrEnum):
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, "import-feast", example="e2i-fs import-feast feature_repo", panel=_PANEL)(import_feast)
+    command(app, "export-feast", example="e2i-fs export-feast features.py --out feast_repo", panel=_PANEL)(export_feast)
 
 
 def import_feast(
@@ -135,6 +137,63 @@ def _imported(imported: Imported, places: Sequence[str], out: Path) -> Answer:
     )
     panel = Panel(told, title=f"Feast project {imported.project}", title_align="left", border_style="green")
     return Answer(document, [panel, *_left(imported.left)], NO if imported.left else OK)
+
+
+def export_feast(
+    session: Session,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DEFINITIONS.py", help="A file or package; what is registered unless given.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the Feast repository to write.")] = Path("feast_repo"),
+    project: Annotated[
+        str | None, typer.Option(help="Feast's project; the configuration's unless given.", show_default=False)
+    ] = None,
+    force: Force = False,
+) -> Answer:
+    """Write definitions as a Feast repository, in Feast's own classes, for `feast apply`.
+
+    What Feast cannot say of a definition (labels, exact dtypes, several keys of one entity) is carried in a tag. Each thing that it
+    cannot hold is named, with the reason; the exit code is then 1.
+    """
+    from e2i_fs.adoption.files import write_files
+    from e2i_fs.catalog import Catalog
+    from e2i_fs.plugins import Plugins
+
+    config = _config(session)
+    if file is None:
+        file = Path(session.definitions) if session.definitions else None
+    if file is None:
+        with session.store() as store:
+            catalog = store.catalog()
+    else:
+        base = str(file.resolve().parent) if config is None else config.base
+        catalog, _ = Catalog().planned(load_definitions(file), base)
+    name = project or (config.project if config is not None else "e2i_fs")
+    with session.progress() as bars:
+        bars.add_task("Trying what is written on Feast", total=None)
+        made = Plugins().exchange("feast").written(catalog, project=name, folder=out.resolve())
+    out.mkdir(parents=True, exist_ok=True)
+    written = [str(out / each) for each in write_files(out, made.files, force=force, who="export-feast")]
+    steps = [f"feast -c {out} apply"]
+    document = {
+        "project": name, "folder": str(out.resolve()), "written": written, "definitions": _count(catalog),
+        "left": [left._asdict() for left in made.left], "next": steps,
+    }  # fmt: skip
+    told = f"Written: {', '.join(written)}\n\n[bold]Next:[/]\n  {steps[0]}"
+    panel = Panel(told, title=f"Feast project {name}", title_align="left", border_style="green")
+    return Answer(document, [panel, *_left(made.left)], NO if made.left else OK)
+
+
+def _config(session: Session) -> Config | None:
+    """Return the configuration; None when none is named and there is none."""
+    from e2i_fs.config import load_config
+
+    if session.config is None and not session.config_path.exists():
+        return None
+    return load_config(session.config_path)
 
 
 def _left(left: Sequence[Left]) -> list[Any]:

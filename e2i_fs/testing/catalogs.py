@@ -30,7 +30,7 @@ _TTLS = (None, timedelta(days=1), timedelta(hours=36), timedelta(microseconds=1)
 _FUNCTION = '''def {name}({argument}: Columns) -> Columns:
     """{doc}"""
     text = 'it"s'
-    return {{"out": [None for _ in {argument}[{first!r}]]}}
+    return {{"out": [0.5 for _ in {argument}[{first!r}]]}}
 '''
 
 
