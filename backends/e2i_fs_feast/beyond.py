@@ -27,6 +27,9 @@ _CARRIED: Mapping[str, frozenset[str]] = {
     "data source": frozenset({
         "name", "project", "type", "field_mapping", "timestamp_field", "created_timestamp_column", "data_source_class_type",
         "batch_source", "meta", "file_options", "request_data_options", "push_options",
+        # where the rows lie, which `elsewhere` tells of the view
+        "bigquery_options", "kafka_options", "kinesis_options", "redshift_options", "custom_options", "snowflake_options",
+        "spark_options", "trino_options", "athena_options", "date_partition_column", "timestamp_field_type",
     }),
 }  # fmt: skip
 _OWN_TAGS = ("feast:", "feast.io/struct", "__")
@@ -54,14 +57,30 @@ def beyond(registry: Any, catalog: Catalog, project: str) -> Iterator[Left]:
             yield from _more(kind, spec.name, spec)
             for feature in getattr(spec, "features", ()) if kind != "feature service" else ():
                 yield from _more("feature", f"{spec.name}:{feature.name}", feature)
+    used = set(_sources(registry, project))
     for source in registry.data_sources:
         if source.project == project and TAG not in source.tags:
-            yield from _more("data source", source.name, source)
+            if source.name in used:
+                yield from _more("data source", source.name, source)
+            else:
+                yield Left("data source", source.name, "no view uses it; a source is part of the view that names it")
     for attribute, kind in _OTHERS.items():
         for message in getattr(registry, attribute):
             spec = getattr(message, "spec", message)
             if spec.project == project:
                 yield Left(kind, spec.name, "there is no neutral like of it")
+
+
+def _sources(registry: Any, project: str) -> Iterator[str]:
+    """Yield the names of the sources that views use, whatever their kind."""
+    views = (registry.feature_views, registry.stream_feature_views, registry.label_views)
+    for message in (m for messages in views for m in messages if m.spec.project == project):
+        for field in ("batch_source", "stream_source", "source"):
+            source = getattr(message.spec, field, None)
+            if source is not None:
+                yield from (source.name, source.batch_source.name)
+    for message in registry.on_demand_feature_views:
+        yield from (source.request_data_source.name for source in message.spec.sources.values())
 
 
 def _more(kind: str, name: str, spec: Any) -> Iterator[Left]:

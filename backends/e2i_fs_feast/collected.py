@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import linecache
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,11 +155,20 @@ def _as_if_in(folder: Path, names: set[str]) -> Iterator[None]:
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
+    _forget_lines(folder)
     try:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
+        with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Feast, about what the repository's own users are told by `feast apply`
             yield
     finally:
         for name in [name for name in sys.modules if own(name)]:
             del sys.modules[name]
         sys.modules.update(before)
         sys.path[:], sys.dont_write_bytecode = path, bytecode
+        _forget_lines(folder)
+
+
+def _forget_lines(folder: Path) -> None:
+    """Forget the text of files that may have changed since: Feast reads a function's text by way of this."""
+    for name in [name for name in linecache.cache if Path(name).is_relative_to(folder)]:
+        del linecache.cache[name]

@@ -152,19 +152,28 @@ class _Writer:
         )
 
     def _try(self, kind: str, name: str, make: Any) -> None:
-        taken = self._feast_names.setdefault(f"{kind.rpartition(' ')[2]} {name.lower()}", name)
         begun = len(self._statements), len(self._stand_ins), len(self._sources), set(self._source_names)
         self._now = (kind, name)
         try:
             if (kind, name) in self._without:
                 raise _CannotSayError(self._without[kind, name])
-            if taken != name:
-                raise _CannotSayError(f"Feast tells no names apart that differ only by case, and {taken!r} is there")
+            if kind.endswith("view"):
+                self._check_name(name, table=kind == "feature view")
             make()
         except _CannotSayError as error:
             del self._statements[begun[0] :], self._stand_ins[begun[1] :], self._sources[begun[2] :]
             self._source_names = begun[3]
             self._left.append(Left(kind, name, str(error)))
+
+    def _check_name(self, name: str, *, table: bool) -> None:
+        taken = self._feast_names.setdefault(name.lower(), name)
+        if taken != name:
+            raise _CannotSayError(f"Feast tells no views apart whose names differ only by case, and {taken!r} is there")
+        odd = next((char for char in name if not (char.isalnum() or char == "_")), None)
+        if odd is not None:
+            raise _CannotSayError(
+                f"Feast makes a table of this name without quoting it, which {odd!r} breaks; rename it"
+            )
 
     def _add(self, kind: str, name: str, variable: str, text: str) -> None:
         self._statements.append(Statement(*self._now, name, text))
@@ -276,9 +285,11 @@ class _Writer:
         if known is not None:
             return known
         name = next(
-            n for n in (source.name, f"{view}__source", f"{view}__source_2") if n and n not in self._source_names
+            n
+            for n in (source.name, f"{view}__source", f"{view}__source_2")
+            if n and n.lower() not in self._source_names
         )
-        self._source_names.add(name)
+        self._source_names.add(name.lower())
         named: dict[str, Code] = {
             "name": quoted(name), "path": quoted(source.paths[0]), "timestamp_field": quoted(source.timestamp_field),
         }  # fmt: skip
@@ -295,9 +306,9 @@ class _Writer:
         known = next((variable for kept, variable in self._sources if kept == (name, batch)), None)
         if known is not None:
             return known
-        if name in self._source_names:
+        if name.lower() in self._source_names:
             raise _CannotSayError(f"Feast has one source of each name, and {name!r} is taken")
-        self._source_names.add(name)
+        self._source_names.add(name.lower())
         variable = self._names.give(name, "source")
         call = Call("PushSource", (), {"name": quoted(name), "batch_source": batch})
         self._sources.append(((name, batch), variable))
@@ -338,9 +349,9 @@ class _Writer:
         known = next((variable for kept, variable in self._sources if kept == source), None)
         if known is not None:
             return known
-        if source.name in self._source_names:
+        if source.name.lower() in self._source_names:
             raise _CannotSayError(f"Feast has one source of each name, and {source.name!r} is taken")
-        self._source_names.add(source.name)
+        self._source_names.add(source.name.lower())
         fields = Listed([self._field(f, declared_type(f.dtype)) for f in source.schema])
         variable = self._names.give(source.name, "source")
         call = Call("RequestSource", (), {"name": quoted(source.name), "schema": fields})
