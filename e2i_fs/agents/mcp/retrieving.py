@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
 from e2i_fs.agents.mcp.arguments import Strict
+from e2i_fs.agents.mcp.budget import cells_of
 from e2i_fs.agents.mcp.desk import Answer, Desk, Tool, plain
 from e2i_fs.agents.mcp.entity_rows import column_dtypes, typed_rows, utc_time
 from e2i_fs.dtypes import DType
@@ -81,15 +83,16 @@ class _TrainingSet(_Answered):
 
 
 def _training_set(desk: Desk, asked: _ToTrain) -> Mapping[str, Any]:
-    request, result = _at_times(desk, asked, asked.entity_rows)
-    rows = plain(result.to_arrow().to_pylist())
+    request, result, rows, _ = _at_times(desk, asked, asked.entity_rows)
     receipt = result.receipt
-    answer = _answered(request, rows, result.statuses, result.event_timestamps, result.provenance)
+    answer = _answered(request, plain(rows), result.statuses, result.event_timestamps, result.provenance)
     return {**answer, "receipt": {**receipt.to_dict(), "content_hash": receipt.content_hash}}
 
 
-def _at_times(desk: Desk, asked: _AskedAtTimes, rows: Sequence[Mapping[str, Any]]) -> tuple[Request, HistoricalResult]:
-    """Return the point-in-time answer for entity rows, asked for only once it is known to fit the budget."""
+def _at_times(
+    desk: Desk, asked: _AskedAtTimes, rows: Sequence[Mapping[str, Any]]
+) -> tuple[Request, HistoricalResult, list[dict[str, Any]], int]:
+    """Return the point-in-time answer for entity rows, with its rows and cells, asked for only once it may fit the budget."""
     catalog = desk.store.catalog()
     request = resolve(catalog, asked.wanted, labels=asked.labels, full_feature_names=asked.full_feature_names)
     desk.budget.require(len(rows), request)
@@ -102,7 +105,9 @@ def _at_times(desk: Desk, asked: _AskedAtTimes, rows: Sequence[Mapping[str, Any]
         filter_by_created_timestamp=asked.filter_by_created_timestamp,
         timestamp_column=asked.timestamp_column,
     )
-    return request, result
+    given = result.to_arrow().to_pylist()
+    cells = desk.budget.require_given({o.ref: [row[o.name] for row in given] for o in request.outputs})
+    return request, result, given, cells
 
 
 def _table(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType], timestamp_column: str) -> pa.Table:
@@ -131,6 +136,7 @@ def _online(desk: Desk, asked: _ToServe) -> Mapping[str, Any]:
         asked.wanted, rows, full_feature_names=asked.full_feature_names, strict=asked.strict
     )
     columns = answer.to_dict()
+    desk.budget.require_given({o.ref: columns[o.name] for o in request.outputs})
     given = plain([dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
     return _answered(request, given, answer.statuses, answer.event_timestamps, answer.provenance)
 
@@ -167,26 +173,38 @@ class _Explained(Answer):
         "asked about, the verdict (chosen, expired, beaten, future, not yet known, no event time) and the rule behind it."
     )
     left_out: int = Field(
-        description="How many candidates are not shown, for they are more than the server gives in a call."
+        description="How many candidates are not shown, for they are more rows or cells than the server gives in a call."
     )
 
 
 def _explain(desk: Desk, asked: _ToExplain) -> Mapping[str, Any]:
-    request, result = _at_times(desk, asked, [asked.entity_row])
-    (row,) = result.to_arrow().to_pylist()
+    request, result, (row,), cells = _at_times(desk, asked, [asked.entity_row])
     values = {o.ref: {"value": row[o.name], "status": result.statuses[o.ref][0]} for o in request.outputs}
-    room = desk.budget.max_rows
-    views, left_out = [], 0
+    room = _Room(desk.budget.max_rows, desk.budget.max_cells - cells)
+    views = []
     for view, told in result.explain(0).items():
-        shown = told.candidates[:room]
-        room -= len(shown)
-        left_out += len(told.candidates) - len(shown)
         # A candidate is a whole row, its labels too; told is what was asked about, as in any other answer (P-12).
-        candidates = [
-            {**plain(c), "values": plain({name: c.values[name] for name in request.views[view]})} for c in shown
-        ]
+        asked_about = [(c, {name: c.values[name] for name in request.views[view]}) for c in told.candidates]
+        candidates = [{**plain(c), "values": plain(part)} for c, part in asked_about if room.takes(part)]
         views.append({"view": view, "key": plain(told.key), "at": plain(told.timestamp), "candidates": candidates})
-    return {"values": plain(values), "views": views, "left_out": left_out}
+    return {"values": plain(values), "views": views, "left_out": room.left_out}
+
+
+@dataclass
+class _Room:
+    """How many candidates, and cells of them, may still be shown. Once one does not fit, none after it is shown."""
+
+    rows: int
+    cells: int
+    left_out: int = 0
+
+    def takes(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a candidate of these values fits, and count it."""
+        self.rows -= 1
+        self.cells -= cells_of(values)
+        fits = not self.left_out and self.rows >= 0 and self.cells >= 0
+        self.left_out += not fits
+        return fits
 
 
 TOOLS = (
