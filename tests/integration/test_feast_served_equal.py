@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
+from e2i_fs.adoption.ends import ends_of
+from e2i_fs.adoption.migrate import migrate
 from e2i_fs.cli.app import run
 from e2i_fs.cli.loading import load_definitions
 from e2i_fs.plugins import Plugins
@@ -208,3 +210,31 @@ def test_the_minimal_template_has_nothing_to_import(feast_library: Any, tmp_path
     repo = Path(shutil.copytree(template, tmp_path / "minimal", ignore=shutil.ignore_patterns("__pycache__")))
     found = Plugins().exchange("feast").read(repo)
     assert (found.left, found.catalog.revision) == ((), fs.Catalog().revision)
+
+
+@pytest.mark.rule("O-6", "X-10")
+def test_a_feast_repository_is_migrated_and_both_answer_the_same(shapes: Path, tmp_path: Path) -> None:
+    """Feast gives no rows away, so the target materialises the same files; rows that only Feast was pushed are missed, and told."""
+    repo = Path(shutil.copytree(shapes / "fraud", tmp_path / "fraud"))
+    feast_config = tmp_path / "feast.yaml"
+    feast_config.write_text("backends: [{name: feast, backend: feast, repo: fraud}]\n", encoding="utf-8")
+    (tmp_path / "new.yaml").write_text("backends: [{name: new, backend: duckdb, path: new}]\n", encoding="utf-8")
+    ends = ends_of(str(feast_config), str(tmp_path / "new.yaml"), None, clock=FakeClock(NOW))
+    done = migrate(ends)
+    assert {moved.how for moved in done.views} == {"materialised"}
+    assert (done.whole, done.diff.ok) == (True, True), done.diff
+    with feast_store(repo) as store:
+        row = {
+            "user_id": ["u9"],
+            "payments_7d": [77],
+            "mean_amount": [8.0],
+            "is_new": [True],
+            "at": [NOW],
+            "created": [NOW],
+        }
+        store.push("payments_push", pd.DataFrame(row).astype({"mean_amount": "float32"}))
+    with ends.both() as both:
+        found = both.get_online_features(["user_payments:payments_7d"], [{"user_id": "u9"}])
+        assert found.to_dict()["payments_7d"] == [77]
+        answer = both.diff("feast", "new", ["user_payments"])
+    assert answer.conclusive  # its keys are drawn from the files, for Feast does not say whom it has online
