@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,13 @@ def _registry(folder: Path, config: Any, origin: Origin) -> tuple[Any, list[Left
     if origin != "python" and path is not None:
         found, registry = read_registry(path)
         if found is not None:
-            return registry, [], f"the registry {path}"
+            return registry, [], f"the registry {os.path.relpath(path, folder)}"
         if origin == "registry":
             raise ConfigError(
                 f"The Feast repository {folder} was never applied: there is no {path}. Read its Python files."
             )
     registry, left = collected(folder, config)
-    return registry, left, f"the Python files in {folder}"
+    return registry, left, "the Python files"
 
 
 def _imported(registry: Any, left: list[Left], read: str, project: str, folder: Path) -> Imported:

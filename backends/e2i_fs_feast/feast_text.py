@@ -115,6 +115,7 @@ class _Writer:
         self._folder = folder
         functions = [view.function for view in catalog.on_demand.values()]
         self._names = Names({*_RESERVED, *functions})
+        self._files = Names(())
         self._statements: list[Statement] = []
         self._stand_ins: list[StandIn] = []
         self._left: list[Left] = []
@@ -251,7 +252,7 @@ class _Writer:
         stored = stored_source(view)
         extra: dict[str, Any] = {}
         if stored is None:
-            path = f"data/{self._names.give(view.name, 'view')}.parquet"
+            path = f"data/{self._files.give(view.name, 'view')}.parquet"
             stand_in = StandIn(path, view)
             self._stand_ins.append(stand_in)
             extra = {"source": None if view.source is None else view.source.canonical()}

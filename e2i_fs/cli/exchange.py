@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
@@ -87,22 +88,26 @@ def _check_text(text: bytes, catalog: Catalog) -> None:
     """Run what is to be written, somewhere else, and raise unless it gives the definitions that were read."""
     from e2i_fs.catalog import Catalog as Empty
 
+    path = list(sys.path)
     with tempfile.TemporaryDirectory(prefix="e2i-fs-import-") as folder:
         file = Path(folder) / "e2i_fs_written_definitions.py"
         file.write_bytes(text)
-        made, _ = Empty().planned(load_definitions(file) if _count(catalog) else [], "/")
-    differing = [
-        name for name in catalog.views if not made.has(name) or made.fingerprint(name) != catalog.fingerprint(name)
-    ]
-    if differing or _names(made) != _names(catalog):
+        try:
+            made, _ = Empty().planned(load_definitions(file) if _count(catalog) else [], "/")
+        finally:
+            sys.path[:] = path
+            sys.modules.pop(file.stem, None)
+    kinds = ("entities", "views", "on_demand", "services")
+    differing = [kind for kind in kinds if _forms(getattr(made, kind)) != _forms(getattr(catalog, kind))]
+    if differing:
         raise BackendDataError(
-            f"import-feast: the written definitions would not be those that were read ({', '.join(differing) or 'names'}), so "
-            "nothing was written. This is a defect in e2i_fs; please report it."
+            f"import-feast: the written {' and '.join(differing)} would not be those that were read, so nothing was written. This is "
+            "a defect in e2i_fs; please report it."
         )
 
 
-def _names(catalog: Catalog) -> Any:
-    return [sorted(kind) for kind in (catalog.entities, catalog.views, catalog.on_demand, catalog.services)]
+def _forms(definitions: Any) -> dict[str, Any]:
+    return {name: each.canonical() for name, each in definitions.items()}
 
 
 def _count(catalog: Catalog) -> dict[str, int]:

@@ -205,3 +205,22 @@ def test_an_older_or_newer_plugin_api_is_said() -> None:
 
     with pytest.raises(fs.PluginLoadError, match="99"):
         Plugins([Newer()]).spec("newer")
+
+
+@pytest.mark.rule("G-3")
+def test_a_backend_without_definitions_in_a_form_of_its_own_says_so() -> None:
+    with pytest.raises(fs.UnsupportedError, match="no definitions in a form of its own"):
+        Plugins().exchange("duckdb")
+
+
+@pytest.mark.rule("G-2")
+def test_an_exchange_that_cannot_be_imported_gives_the_install_hint() -> None:
+    spec = fs.BackendSpec("acme", 1, "acme:open", install_hint="pip install acme", exchange="acme_missing:Exchange")
+
+    class Plugin:
+        @fs.hookimpl
+        def e2i_fs_backends(self):
+            return [spec]
+
+    with pytest.raises(fs.PluginLoadError, match="Install it: pip install acme"):
+        Plugins([Plugin()]).exchange("acme")
