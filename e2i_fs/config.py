@@ -144,7 +144,7 @@ class Config:
     reject_naive: bool
     max_future_skew: float
     state: str | None
-    materialisation: MaterializationConfig
+    materialisation: MaterializationConfig | None
 
 
 def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
@@ -202,8 +202,11 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
             f"{where}, failover: hedge.after is {failover.hedge.after:g}, and the deadline {failover.deadline:g}: no time would be "
             "left to ask another backend. Give less."
         )
-    from e2i_fs.ops.settings import load_settings
+    settings = None
+    if common.materialisation is not None:
+        from e2i_fs.ops.settings import load_settings
 
+        settings = load_settings(common.materialisation, base)
     return Config(
         base=base,
         backends=backends,
@@ -212,7 +215,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         reject_naive=common.naive_timestamps == "reject",
         max_future_skew=common.max_future_skew,
         state=_state(common.state, backends, base, where),
-        materialisation=load_settings(common.materialisation, base),
+        materialisation=settings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["Operating"]
 
 
-class Operating:
+class Operating(ABC):
     """The part of `e2i_fs.store.Store` that is about its backends."""
 
     _clock: Clock
 
     @property
+    @abstractmethod
     def _router(self) -> Router:
-        raise NotImplementedError
+        """The way to the backends."""
 
     def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
         """Return the names of views; of None all that are online."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from e2i_fs.discovery import FoundFeature
     from e2i_fs.entries import Progress
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.job_records import JobRecords
     from e2i_fs.ops.jobs import Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.runs import Runner
@@ -402,16 +403,22 @@ class Store(Operating):
         These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
         `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries.
         """
-        from e2i_fs.ops.job_records import JobRecords
         from e2i_fs.ops.jobs import Jobs
         from e2i_fs.ops.settings import load_settings
 
-        chosen = self._config.materialisation if settings is None else load_settings(settings, self._config.base)
+        chosen = load_settings(self._config.materialisation if settings is None else settings, self._config.base)
         chosen.check_views(self._router.catalog().views, "materialisation")
-        records = JobRecords(self._ledger.records)
-        return Jobs(
-            self._runs, lambda views: self._named(self._router.catalog(), views), chosen, records, self._clock, sleep
-        )
+
+        def views(names: Sequence[str] | None) -> list[str]:
+            return self._named(self._router.catalog(), names)
+
+        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep)
+
+    @cached_property
+    def _job_records(self) -> JobRecords:
+        from e2i_fs.ops.job_records import JobRecords
+
+        return JobRecords(self._ledger.records)
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
@@ -432,7 +439,9 @@ class Store(Operating):
 
         question = Question("online", lambda _: [view], lambda views: views, lambda b, _, views: b.position(views[0]))
         answered = self._router.ask(question)
-        limit = answered.catalog.views[view].max_staleness
+        limit, settings = answered.catalog.views[view].max_staleness, self._config.materialisation
+        if settings is not None:
+            limit = settings.max_staleness(view, limit)
         return report_of(view, answered.value, limit, self._clock.now(), answered.provenance)
 
     def statistics(self, feature: str) -> FeatureStatistics:

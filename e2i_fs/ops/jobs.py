@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, RunOverlapError, RunTimeoutError
 from e2i_fs.ops.job_records import JobRecords
+from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
 from e2i_fs.pool import DaemonPool
 
 if TYPE_CHECKING:
     from e2i_fs.entries import Progress
     from e2i_fs.ops.materialize import MaterializationReport
-    from e2i_fs.ops.runs import Runner
 
 __all__ = ["Job", "JobReport", "Jobs"]
 
-_AGAIN = (BackendError, FailoverError, RunTimeoutError)  # what may be otherwise the next time
-_LEEWAY = 5.0  # seconds after its timeout that a try is waited for: a run looks at the time between two pieces
+_AGAIN = (BackendError, FailoverError)  # what may be otherwise the next time
+_LEEWAY = 5.0
 
 
 class _HungError(RunTimeoutError):
@@ -70,20 +70,22 @@ class JobReport:
 class Jobs:
     """Does the jobs of one store by its settings; made by `Store.jobs`.
 
-    ``sleep`` waits so many seconds between two tries.
+    ``sleep`` waits so many seconds between two tries. A try is waited for ``leeway`` seconds longer than it may take, since
+    a run looks at the time between two pieces only; then it is left to itself.
     """
 
     def __init__(
         self, runs: Runner, views: Callable[[Sequence[str] | None], list[str]], settings: MaterializationConfig,
         records: JobRecords, clock: Clock, sleep: Callable[[float], None] = time.sleep,
+        leeway: float = _LEEWAY,
     ) -> None:  # fmt: skip
+        self._leeway = leeway
         self._runs = runs
         self._views = views
         self._settings = settings
         self._records = records
         self._clock = clock
         self._sleep = sleep
-        self._threads = DaemonPool("e2i_fs jobs", 16)
 
     def incremental(
         self, views: Sequence[str] | None = None, *, end: datetime | None = None, dry_run: bool = False,
@@ -96,6 +98,7 @@ class Jobs:
         being done.
         """
         names = self._views(views)
+        end = self._runs.moment(end, "end")
         wanted = [self._wanted(name, "incremental", None, end) for name in names]
         if dry_run:
             return JobReport(tuple(self._planned(job) for job in wanted))
@@ -114,6 +117,7 @@ class Jobs:
             raise RequestError("start and days_back are both given; give one of them.")
         if days_back is not None and not days_back > 0:
             raise RequestError(f"days_back is {days_back!r}; give a number of days above 0.")
+        start, end = self._runs.moment(start, "start"), self._runs.moment(end, "end")
         last = self._clock.now() if end is None else min(end, self._clock.now())
         days = self._settings.full.lookback_days if days_back is None else days_back
         first = self._batch_start(last - timedelta(days=days)) if start is None else start
@@ -143,8 +147,6 @@ class Jobs:
         return Job(uuid.uuid4().hex, view, mode, start, last, "running", 0, 0, 0, 0, now, timedelta(0))
 
     def _planned(self, job: Job) -> Job:
-        from e2i_fs.ops.runs import Wanted
-
         (run, *_) = self._runs.preview(Wanted(job.mode, [job.view], job.start, job.end, self._batch(job))).runs
         outcome = "planned" if run.error is None else "failed"
         return replace(job, outcome=outcome, rows_read=run.rows_read, rows_written=run.rows_written, error=run.error)
@@ -157,16 +159,17 @@ class Jobs:
             if number:
                 self._sleep(settings.retry_delay_seconds * settings.retry_backoff ** (number - 1))
             over = number == settings.retries
-            job = replace(job, attempts=job.attempts + 1)
+            job = replace(job, outcome="running", attempts=job.attempts + 1)
             self._keep(job)
             try:
                 job = replace(job, outcome="succeeded", error=_missed(self._try(job, end, progress)))
             except RunOverlapError as error:
                 job = replace(job, outcome="overlapped", error=str(error))
-            except _AGAIN as error:
-                outcome = "timed out" if isinstance(error, RunTimeoutError) else "failed"
-                job = replace(job, outcome=outcome, error=f"{type(error).__name__}: {error}")
+            except RunTimeoutError as error:
+                job = replace(job, outcome="timed out", error=f"{RunTimeoutError.__name__}: {error}")
                 over = over or isinstance(error, _HungError)
+            except _AGAIN as error:
+                job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
             except E2IError as error:
                 job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
                 over = True  # the caller's mistake, which it stays
@@ -182,21 +185,19 @@ class Jobs:
         return job
 
     def _try(self, job: Job, end: datetime | None, progress: Progress | None) -> MaterializationReport:
-        from e2i_fs.ops.runs import Wanted
-
         timeout = self._settings.jobs.timeout_seconds
         batch = self._batch(job)
         wanted = Wanted(job.mode, [job.view], job.start, end, batch, timeout, progress, job.job_id)
-        running = self._threads.submit(lambda: self._runs.run(wanted))
-        try:
-            return running.result(timeout + _LEEWAY)
-        except concurrent.futures.TimeoutError as error:
-            if running.done():  # its own error, which is a TimeoutError too
-                raise
-            raise _HungError(
-                f"The run of view {job.view!r} has not come back {_LEEWAY:g} s after its {timeout:g} s were over: a source or a "
-                "backend hangs. It is left to itself, and no other run of the view begins before it ends."
-            ) from error
+        thread = DaemonPool("e2i_fs job", 1)
+        running = thread.submit(lambda: self._runs.run(wanted))
+        thread.close()  # it ends with the run
+        concurrent.futures.wait([running], timeout + self._leeway)
+        if running.done():
+            return running.result()
+        raise _HungError(
+            f"The run of view {job.view!r} has not come back {self._leeway:g} s after its {timeout:g} s were over: a source or a "
+            "backend hangs. It is left to itself, and no other run of the view begins before it ends."
+        )
 
     def _recovered(self, views: Iterable[str], progress: Progress | None) -> Iterator[Job]:
         most = self._settings.recovery.max_attempts

@@ -38,6 +38,11 @@ class Ledger:
 
     def __init__(self, folder: str | None) -> None:
         self.records = Records(folder, _SCHEMA)
+        columns = "SELECT name FROM pragma_table_info('runs')"
+        if ("job",) not in self.records.query(columns):  # a file from before there were jobs
+            with self.records.transaction() as db:
+                if ("job",) not in db.execute(columns).fetchall():  # nobody else has added it meanwhile
+                    db.execute("ALTER TABLE runs ADD COLUMN job TEXT")
         self._locks: dict[str, threading.Lock] = {}
 
     # ---- notes: small named texts -------------------------------------------------------------------------

@@ -108,6 +108,10 @@ class Runner:
         self._router()  # a closed store says so
         return [run_of(record) for record in self._ledger.runs(view, limit)]
 
+    def moment(self, given: datetime | None, what: str) -> datetime | None:
+        """Return a time as an aware one in UTC, by the store's rule for naive ones (T-1)."""
+        return None if given is None else from_us(moment_to_us(given, what, reject_naive=self._config.reject_naive))
+
     def _online(self, views: Sequence[str]) -> Sequence[str]:
         catalog = self._router().catalog()
         for name in views:

@@ -28,24 +28,13 @@ class ViewConfig(Strict):
     """What differs for one view."""
 
     max_staleness_hours: float | None = Field(None, gt=0, description="how old its newest row may be, in hours")
-    warning_hours: float | None = Field(None, gt=0, description="from what age on it is a warning, in hours")
     incremental_every_hours: float | None = Field(None, gt=0, description="hours between its incremental runs")
-
-    @model_validator(mode="after")
-    def _warns_before_it_is_stale(self) -> Self:
-        if self.max_staleness_hours and self.warning_hours and self.warning_hours >= self.max_staleness_hours:
-            raise ValueError(
-                f"warning_hours is {self.warning_hours:g}, and max_staleness_hours {self.max_staleness_hours:g}: it would never "
-                "warn. Give less"
-            )
-        return self
 
 
 class FreshnessConfig(Strict):
     """How old the newest row of a view may be (F-2)."""
 
     max_staleness_hours: float | None = Field(None, gt=0, description="hours, for a view that says nothing itself")
-    history_days: float = Field(400, gt=0, description="days for which the record of freshness checks is kept")
     views: Mapping[str, ViewConfig] = Field(default_factory=dict, description="what differs, by view")
 
 
@@ -104,11 +93,6 @@ class MaterializationConfig(Strict):
         if said is None and own is not None:
             return own
         hours = said if said is not None else self.freshness.max_staleness_hours
-        return None if hours is None else timedelta(hours=hours)
-
-    def warning_after(self, view: str) -> timedelta | None:
-        """Return from what age on ``view`` is a warning, None for half of what is stale (F-2)."""
-        hours = self.freshness.views.get(view, ViewConfig()).warning_hours  # type: ignore[call-arg]
         return None if hours is None else timedelta(hours=hours)
 
     def incremental_every(self, view: str) -> timedelta:

@@ -9,6 +9,14 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from e2i_fs.config import BreakerConfig, FailoverConfig, HedgeConfig, JournalConfig, RetriesConfig, _Common
+from e2i_fs.ops.settings import (
+    FreshnessConfig,
+    FullConfig,
+    JobsConfig,
+    MaterializationConfig,
+    RecoveryConfig,
+    ScheduleConfig,
+)
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -37,6 +45,12 @@ def _told(default: object) -> str:
         ("failover: journal", JournalConfig, set()),
         ("failover: retries", RetriesConfig, set()),
         ("failover: hedge", HedgeConfig, set()),
+        ("materialisation", MaterializationConfig, set()),
+        ("materialisation: schedule", ScheduleConfig, set()),
+        ("materialisation: freshness", FreshnessConfig, set()),
+        ("materialisation: jobs", JobsConfig, set()),
+        ("materialisation: full", FullConfig, set()),
+        ("materialisation: recovery", RecoveryConfig, set()),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, model, more) -> None:
