@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from e2i_fs.aio import AsyncStore, connect_async
+    from e2i_fs.aio import AsyncJobs, AsyncStore, connect_async
     from e2i_fs.backend import (
         ArrowRows,
         Backend,
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from e2i_fs.writing import WriteReceipt
 
 _HOMES = {
-    "aio": "AsyncStore connect_async",
+    "aio": "AsyncJobs AsyncStore connect_async",
     "backend": "ArrowRows Backend Capabilities Knowledge NativePointInTime OnlineRow ParquetRows Position",
     "catalog": "Catalog Plan",
     "clock": "Clock",
@@ -139,6 +139,7 @@ __all__ = [
     "Array",
     "ArrowRows",
     "AsyncFeatureStore",
+    "AsyncJobs",
     "AsyncStore",
     "Attempt",
     "Backend",

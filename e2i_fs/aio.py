@@ -6,7 +6,8 @@ Works on asyncio and on trio (through anyio). A cancelled call is abandoned: its
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -31,19 +32,55 @@ from e2i_fs.telemetry.events import Event
 from e2i_fs.writing import Target, WriteReceipt
 
 if TYPE_CHECKING:
-    from e2i_fs.entries import Progress
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics
 
-__all__ = ["AsyncStore", "connect_async"]
+__all__ = ["AsyncJobs", "AsyncStore", "connect_async"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _THREADS = 16
+
+
+class AsyncJobs:
+    """The methods of `e2i_fs.ops.jobs.Jobs`, with the same arguments and results, awaited."""
+
+    def __init__(self, jobs: Jobs, run: Callable[..., Awaitable[Any]]) -> None:
+        self._jobs = jobs
+        self._run = run
+
+    async def incremental(
+        self, views: Sequence[str] | None = None, *, end: datetime | None = None, dry_run: bool = False
+    ) -> JobReport:
+        """See `Jobs.incremental`."""
+        done: JobReport = await self._run(self._jobs.incremental, views, end=end, dry_run=dry_run)
+        return done
+
+    async def full(
+        self, views: Sequence[str] | None = None, *, start: datetime | None = None, end: datetime | None = None,
+        days_back: float | None = None, dry_run: bool = False,
+    ) -> JobReport:  # fmt: skip
+        """See `Jobs.full`."""
+        done: JobReport = await self._run(
+            self._jobs.full, views, start=start, end=end, days_back=days_back, dry_run=dry_run
+        )
+        return done
+
+    async def recover(self, views: Sequence[str] | None = None) -> JobReport:
+        """See `Jobs.recover`."""
+        done: JobReport = await self._run(self._jobs.recover, views)
+        return done
+
+    async def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
+        """See `Jobs.history`."""
+        done: list[Job] = await self._run(self._jobs.history, view, days=days)
+        return done
 
 
 class AsyncStore:
@@ -198,14 +235,13 @@ class AsyncStore:
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Progress | None = None,
         batch: timedelta | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
         dry_run: bool = False,
     ) -> MaterializationReport:
-        """See `Store.materialize`; ``progress`` is called in the thread that does the work."""
+        """See `Store.materialize`."""
         return await self._run(
-            self._store.materialize, start, end, views, progress=progress, batch=batch, timeout=timeout, dry_run=dry_run
+            self._store.materialize, start, end, views, batch=batch, timeout=timeout, dry_run=dry_run
         )
 
     async def materialize_incremental(
@@ -213,14 +249,20 @@ class AsyncStore:
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Progress | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
         dry_run: bool = False,
     ) -> MaterializationReport:
-        """See `Store.materialize_incremental`; ``progress`` is called in the thread that does the work."""
-        return await self._run(
-            self._store.materialize_incremental, end, views, progress=progress, timeout=timeout, dry_run=dry_run
-        )
+        """See `Store.materialize_incremental`."""
+        return await self._run(self._store.materialize_incremental, end, views, timeout=timeout, dry_run=dry_run)
+
+    async def jobs(
+        self,
+        settings: MaterializationConfig | str | Mapping[str, Any] | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> AsyncJobs:
+        """See `Store.jobs`; ``sleep`` is called in the thread that does the work."""
+        return AsyncJobs(await self._run(self._store.jobs, settings, sleep=sleep), self._run)
 
     async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """See `Store.materialization_runs`."""

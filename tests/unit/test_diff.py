@@ -356,9 +356,11 @@ def test_what_makes_no_sense_is_refused(pair, tmp_path, clock) -> None:
 
 def test_the_awaited_store_has_every_method_of_the_store() -> None:
     """With the same parameters, so that what is read of one holds of the other."""
-    from e2i_fs.aio import AsyncStore
+    from e2i_fs.aio import AsyncJobs, AsyncStore
+    from e2i_fs.ops.jobs import Jobs
     from e2i_fs.store import Store
 
-    for name in [n for n in vars(Store) if not n.startswith("_")]:
-        own, awaited = (inspect.signature(getattr(kind, name)).parameters for kind in (Store, AsyncStore))
-        assert [p for p in own if p != "progress"] == list(awaited), name
+    for kind, other in ((Store, AsyncStore), (Jobs, AsyncJobs)):
+        for name in [n for n in dir(kind) if not n.startswith("_")]:
+            own, awaited = (inspect.signature(getattr(k, name)).parameters for k in (kind, other))
+            assert [p for p in own if p != "progress"] == list(awaited), name

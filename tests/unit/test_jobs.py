@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from datetime import timedelta
@@ -78,7 +79,7 @@ def test_a_job_is_tried_again_after_growing_delays_and_counts_each_row_once(open
     report = opened.jobs(FAST, sleep=slept.append).incremental()
     v, w = report.jobs
     assert (v.outcome, v.attempts, v.rows_read, v.rows_written) == ("succeeded", 3, 5, 5)
-    assert (w.outcome, w.attempts) == ("succeeded", 1)
+    assert (w.outcome, w.attempts, w.rows_read, w.rows_written) == ("succeeded", 1, 5, 5)
     assert slept == [30, 60] and not report.failed
     assert online(opened) == [0, 1, 2, 3, 4]
 
@@ -220,6 +221,7 @@ def test_the_configuration_s_settings_say_what_is_stale_and_are_checked_as_it_is
     (tmp_path / "m.yaml").write_text("freshness: {max_staleness_hours: 1, views: {w: {max_staleness_hours: 90}}}\n")
     (tmp_path / "s.yaml").write_text("backend: memory\nmaterialisation: m.yaml\n")
     made = [fs.FeatureView(n, entities=["k"], schema=[fs.Field("x", fs.Int64)]) for n in "vwu"]
+    made[1] = fs.FeatureView("w", entities=["k"], schema=[fs.Field("x", fs.Int64)], max_staleness=30 * DAY)
     made[2] = fs.FeatureView("u", entities=["k"], schema=[fs.Field("x", fs.Int64)], max_staleness=30 * DAY)
     frame = pa.table({"k": ["a"], "event_timestamp": pa.array([NOW - 2 * DAY], pa.timestamp("us", "UTC")), "x": [1]})
     with fs.connect(tmp_path / "s.yaml", clock=clock) as store:
@@ -251,3 +253,16 @@ def test_records_of_before_there_were_jobs_can_be_read_and_written(tmp_path, clo
     with fs.connect(config, clock=clock) as store:
         assert store.jobs().incremental().jobs[0].outcome == "succeeded"
         assert len(store.materialization_runs()) == 2
+
+
+def test_jobs_of_an_awaited_store_are_awaited(clock) -> None:
+    asyncio.run(_awaited(clock))
+
+
+async def _awaited(clock: FakeClock) -> None:
+    async with fs.connect_async({"backend": "memory"}, clock=clock) as store:
+        await store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])])
+        jobs = await store.jobs(FAST)
+        assert [j.outcome for j in (await jobs.full(days_back=1)).jobs] == ["succeeded"]
+        assert [j.mode for j in (await jobs.incremental()).jobs] == ["incremental"]
+        assert (await jobs.recover()).jobs == () and len(await jobs.history("v")) == 2
