@@ -17,10 +17,10 @@ import anyio
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.agents.mcp.arguments import checked
 from e2i_fs.agents.mcp.refusals import error_document
 from e2i_fs.agents.mcp.server import TOOLS
 from e2i_fs.cli.app import run
+from e2i_fs.wire.arguments import checked
 from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import NOW, at, batch, view
 from tests.mcp_words import Call, desk, one, talk

@@ -17,8 +17,8 @@ from mcp.server.stdio import stdio_server
 
 from e2i_fs.agents.mcp.desk import Desk
 from e2i_fs.agents.mcp.server import make_server
-from e2i_fs.agents.mcp.workers import Workers
 from e2i_fs.errors import ConfigError
+from e2i_fs.wire.workers import Workers
 
 __all__ = ["LOOPBACK", "serve_http", "serve_stdio", "stdout_for_the_protocol"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from e2i_fs.agents.mcp.refusals import OverBudgetError
 from e2i_fs.errors import ConfigError
 from e2i_fs.request import Output, Request
+from e2i_fs.wire.refusals import OverBudgetError
 
 __all__ = ["Budget"]
 

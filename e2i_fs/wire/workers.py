@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from e2i_fs.agents.mcp.refusals import BusyError, OutOfTimeError
+from e2i_fs.wire.refusals import BusyError, OutOfTimeError
 
 __all__ = ["Workers"]
 

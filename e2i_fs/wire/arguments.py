@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from e2i_fs.agents.mcp.refusals import InvalidArgumentsError
 from e2i_fs.errors import did_you_mean, suggested
+from e2i_fs.wire.refusals import InvalidArgumentsError
 
 __all__ = ["Strict", "checked"]
 
