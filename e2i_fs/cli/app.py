@@ -22,6 +22,7 @@ from e2i_fs.cli import (
     register,
     retrieve,
     search,
+    serve_command,
     verify,
     watch,
 )
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command,
+    mcp_command, serve_command,
 ):  # fmt: skip
     module.add_to(app)
 

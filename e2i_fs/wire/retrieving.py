@@ -30,6 +30,9 @@ __all__ = [
     "at_times",
     "explained",
     "online",
+    "told_features",
+    "told_receipt",
+    "told_training_set",
     "training_set",
 ]
 
@@ -66,6 +69,7 @@ class AskedAtTimes(_Asked):
         description="For each row, forget what became known after its time. Needs a created time, as as_of does.",
     )
     timestamp_column: str = Field(default="event_timestamp", description="The column of the rows that has their times.")
+    strict: bool = Field(default=False, description="Fail rather than answer degraded.")
 
 
 class ToTrain(AskedAtTimes):
@@ -103,11 +107,19 @@ class TrainingSet(Answered):
 
 def training_set(desk: Desk, asked: ToTrain) -> Mapping[str, Any]:
     """Return features at each row's time, as `TrainingSet` (P-1 to P-12)."""
-    request, result = at_times(desk, asked, asked.entity_rows)
+    return told_training_set(*at_times(desk, asked, asked.entity_rows))
+
+
+def told_training_set(request: Request, result: HistoricalResult) -> Mapping[str, Any]:
+    """Return a point-in-time answer as `TrainingSet`."""
     rows = plain(result.to_arrow().to_pylist())
-    receipt = result.receipt
     answer = _answered(request, rows, result.statuses, result.event_timestamps, result.provenance)
-    return {**answer, "receipt": {**receipt.to_dict(), "content_hash": receipt.content_hash}}
+    return {**answer, "receipt": told_receipt(result)}
+
+
+def told_receipt(result: HistoricalResult) -> dict[str, Any]:
+    """Return the receipt of an answer as a document, with the hash of what it holds."""
+    return {**result.receipt.to_dict(), "content_hash": result.receipt.content_hash}
 
 
 def at_times(
@@ -131,6 +143,7 @@ def at_times(
         as_of=utc_time(asked.as_of, "as_of"),
         filter_by_created_timestamp=asked.filter_by_created_timestamp,
         timestamp_column=asked.timestamp_column,
+        strict=asked.strict,
     )
     return request, result
 
@@ -168,6 +181,14 @@ def online(desk: Desk, asked: ToServe) -> Mapping[str, Any]:
     return _answered(request, given, answer.statuses, answer.event_timestamps, answer.provenance)
 
 
+def told_features(request: Request) -> list[dict[str, Any]]:
+    """Return what each feature column of an answer is, in order."""
+    return [
+        {"name": o.name, "ref": o.ref, "dtype": o.field.dtype.canonical(), "role": o.field.role}
+        for o in request.outputs
+    ]
+
+
 def _answered(
     request: Request,
     rows: list[dict[str, Any]],
@@ -175,13 +196,9 @@ def _answered(
     events: Mapping[str, Any],
     provenance: Provenance,
 ) -> dict[str, Any]:
-    features = [
-        {"name": o.name, "ref": o.ref, "dtype": o.field.dtype.canonical(), "role": o.field.role}
-        for o in request.outputs
-    ]
     return {
         "rows": rows,
-        "features": features,
+        "features": told_features(request),
         "statuses": plain(statuses),
         "event_timestamps": plain(events),
         "degraded": provenance.degraded,

@@ -453,7 +453,7 @@ def test_an_on_demand_view_whose_code_would_run_in_the_server_is_not_taken_from_
         ("discover_features", {"limit": "5"}, "InvalidArgumentsError", []),
         ("discover_features", {"limit": 10**6}, "InvalidArgumentsError", []),
         ("discover_features", {"role": "lable"}, "InvalidArgumentsError", []),
-        ("discover_features", {"dtype": "int46"}, "DefinitionError", ["Int64", "Int32"]),
+        ("discover_features", {"dtype": "int46"}, "RequestError", ["Int64", "Int32"]),
         ("describe", {"name": "outcome"}, "UnknownFeatureError", ["outcomes"]),
         ("freshness", {"views": "outcomes"}, "InvalidArgumentsError", []),
         ("freshness", {"views": ["outcmes"]}, "UnknownFeatureError", ["outcomes"]),
