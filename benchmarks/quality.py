@@ -93,14 +93,16 @@ def by_pandas(path: Path) -> dict[str, Any]:
     import pandas as pd
 
     frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    rows, present = len(frame), int(frame.notna().to_numpy().sum())
     numeric = [*NUMBERS, *COUNTS]
     nan = {n: int(np.isnan(frame[n].to_numpy(float, na_value=0.0)).sum()) for n in NUMBERS}
+    for name in NUMBERS:  # NaN is missing
+        frame[name] = pd.array(frame[name].to_numpy(float, na_value=math.nan), dtype="Float64")
+    rows, present = len(frame), int(frame.notna().to_numpy().sum())
     clean = {n: frame[n].to_numpy(float, na_value=math.nan) for n in numeric}
     offending, invalid = {}, 0
     for name in NUMBERS:
         values = clean[name]
-        outside = int(((values < 0) | (values > 100)).sum()) + nan[name]
+        outside = int(((values < 0) | (values > 100)).sum())
         offending[f"in_range({name!r}, min=0, max=100)"] = outside
         invalid += outside
     tier = frame["tier"]

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         ReceiptError,
         RequestError,
         RunOverlapError,
+        RunTimeoutError,
         SchemaMismatchError,
         SplitError,
         StalePlanError,
@@ -107,7 +108,7 @@ _HOMES = {
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
         "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
-        "RunOverlapError SchemaMismatchError SplitError StalePlanError StateKeyError ThrottledError UnknownBackendError "
+        "RunOverlapError RunTimeoutError SchemaMismatchError SplitError StalePlanError StateKeyError ThrottledError UnknownBackendError "
         "UnknownFeatureError UnsupportedError"
     ),
     "failover.differences": "Diff",
@@ -208,6 +209,7 @@ __all__ = [
     "RequestError",
     "RequestSource",
     "RunOverlapError",
+    "RunTimeoutError",
     "SQLSource",
     "SchemaMismatchError",
     "SplitError",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -31,6 +31,7 @@ from e2i_fs.telemetry.events import Event
 from e2i_fs.writing import Target, WriteReceipt
 
 if TYPE_CHECKING:
+    from e2i_fs.entries import Progress
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
@@ -191,17 +192,35 @@ class AsyncStore:
         """See `Store.push`."""
         return await self._run(self._store.push, push_source, frame, to, idempotency_key=idempotency_key)
 
-    async def materialize(
-        self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
+    async def materialize(  # the limit is on the work itself, which goes on in its thread whoever awaits it
+        self,
+        start: datetime | None,
+        end: datetime | None = None,
+        views: Sequence[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        batch: timedelta | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        dry_run: bool = False,
     ) -> MaterializationReport:
-        """See `Store.materialize`."""
-        return await self._run(self._store.materialize, start, end, views)
+        """See `Store.materialize`; ``progress`` is called in the thread that does the work."""
+        return await self._run(
+            self._store.materialize, start, end, views, progress=progress, batch=batch, timeout=timeout, dry_run=dry_run
+        )
 
     async def materialize_incremental(
-        self, end: datetime | None = None, views: Sequence[str] | None = None
+        self,
+        end: datetime | None = None,
+        views: Sequence[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        dry_run: bool = False,
     ) -> MaterializationReport:
-        """See `Store.materialize_incremental`."""
-        return await self._run(self._store.materialize_incremental, end, views)
+        """See `Store.materialize_incremental`; ``progress`` is called in the thread that does the work."""
+        return await self._run(
+            self._store.materialize_incremental, end, views, progress=progress, timeout=timeout, dry_run=dry_run
+        )
 
     async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """See `Store.materialization_runs`."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -17,12 +17,22 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from e2i_fs.errors import ConfigError, did_you_mean, unstopped
 
-__all__ = ["BackendConfig", "BreakerConfig", "Config", "FailoverConfig", "expand_variables", "load_config"]
+if TYPE_CHECKING:
+    from e2i_fs.ops.settings import MaterializationConfig
+
+__all__ = [
+    "BackendConfig", "BreakerConfig", "Config", "FailoverConfig", "Strict", "checked_model", "expand_variables", "expanded",
+    "load_config", "read_yaml",
+]  # fmt: skip
+
+M = TypeVar("M", bound=BaseModel)
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a configuration: frozen, no unknown keys, no NaN, and no truth value for a number."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
@@ -34,7 +44,7 @@ class _Strict(BaseModel):
         return value
 
 
-class BreakerConfig(_Strict):
+class BreakerConfig(Strict):
     """When a backend counts as down. Times in seconds."""
 
     failures: int = Field(5, ge=1, description="consecutive failures that open it")
@@ -56,7 +66,7 @@ class BreakerConfig(_Strict):
         return self
 
 
-class JournalConfig(_Strict):
+class JournalConfig(Strict):
     """How much of what was written is kept for backends that are behind."""
 
     max_bytes: int = Field(
@@ -64,21 +74,21 @@ class JournalConfig(_Strict):
     )
 
 
-class RetriesConfig(_Strict):
+class RetriesConfig(Strict):
     """Reads that nobody answered are tried once more, as long as there is a budget."""
 
     ratio: float = Field(0.1, ge=0, le=1, description="share of online reads that may be tried again")
     burst: int = Field(10, ge=0, description="and so many at once, when none were for a while")
 
 
-class HedgeConfig(_Strict):
+class HedgeConfig(Strict):
     """A second backend asked while the first is slow, for the faster answer. Off unless configured."""
 
     after: float = Field(..., gt=0, description="seconds without an answer after which the next backend is asked too")
     ratio: float = Field(0.05, gt=0, le=1, description="share of online reads that may be asked twice")
 
 
-class FailoverConfig(_Strict):
+class FailoverConfig(Strict):
     """How requests move between backends. Times in seconds."""
 
     deadline: float = Field(0.25, gt=0, description="one deadline over all attempts of an online read")
@@ -115,11 +125,12 @@ class BackendConfig:
     options: Mapping[str, Any]
 
 
-class _Common(_Strict):
+class _Common(Strict):
     project: str = "e2i_fs"
     naive_timestamps: Literal["utc", "reject"] = "utc"
     max_future_skew: float = Field(60.0, ge=0)
     state: str | None = None
+    materialisation: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +144,7 @@ class Config:
     reject_naive: bool
     max_future_skew: float
     state: str | None
+    materialisation: MaterializationConfig
 
 
 def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
@@ -146,10 +158,11 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     if isinstance(config, Mapping):
         raw, base, where = dict(config), os.getcwd(), "configuration"
     elif isinstance(config, str | os.PathLike):
-        raw, base, where = _read(Path(config))
+        path = Path(config)
+        raw, base, where = read_yaml(path), str(path.resolve().parent), str(path)
     else:
         raise ConfigError(f"connect({config!r}): give the path of a YAML file, or a mapping.")
-    raw = _expanded(raw, where)
+    raw = expanded(raw, where)
     common_keys = set(_Common.model_fields)
     if "backends" in raw and "backend" in raw:
         raise ConfigError(f"{where}: both 'backend' and 'backends'; keep one of them.")
@@ -170,7 +183,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     else:
         _no_unknown(raw, {*common_keys, "backends", "backend", "failover"}, where)
         raise ConfigError(f"{where}: no backend; give backend: duckdb, or a list under 'backends'.")
-    common = _model(_Common, {k: v for k, v in raw.items() if k in common_keys}, where)
+    common = checked_model(_Common, {k: v for k, v in raw.items() if k in common_keys}, where)
     backends = tuple(
         _backend(entry, f"{where}, backends[{i}]", base, common.project) for i, entry in enumerate(entries)
     )
@@ -183,12 +196,14 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     if shared is not None:
         raise ConfigError(f"{where}: two backends are in one folder, {shared}; give each a folder of its own.")
     given = raw.get("failover")
-    failover = _model(FailoverConfig, {} if given is None else given, f"{where}, failover")
+    failover = checked_model(FailoverConfig, {} if given is None else given, f"{where}, failover")
     if failover.hedge is not None and failover.hedge.after >= failover.deadline:
         raise ConfigError(
             f"{where}, failover: hedge.after is {failover.hedge.after:g}, and the deadline {failover.deadline:g}: no time would be "
             "left to ask another backend. Give less."
         )
+    from e2i_fs.ops.settings import load_settings
+
     return Config(
         base=base,
         backends=backends,
@@ -197,6 +212,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         reject_naive=common.naive_timestamps == "reject",
         max_future_skew=common.max_future_skew,
         state=_state(common.state, backends, base, where),
+        materialisation=load_settings(common.materialisation, base),
     )
 
 
@@ -219,27 +235,29 @@ def expand_variables(text: str, where: str) -> str:
     return _VARIABLE.sub(replace, text)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str, str]:
+def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:
+    """Return the mapping that a YAML file holds. Raises `ConfigError` naming the file."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"There is no configuration at {path}. `e2i-fs init` writes one.") from error
+        raise ConfigError(f"There is no {what} at {path}. `e2i-fs init` writes one.") from error
     except OSError as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {unstopped(error)}.") from error
+        raise ConfigError(f"The {what} {path} cannot be read: {unstopped(error)}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
+        raise ConfigError(f"The {what} {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"The configuration {path} is not a mapping of keys to values.")
-    return raw, str(path.resolve().parent), str(path)
+        raise ConfigError(f"The {what} {path} is not a mapping of keys to values.")
+    return raw
 
 
-def _expanded(value: Any, where: str) -> Any:
+def expanded(value: Any, where: str) -> Any:
+    """Return ``value`` with `expand_variables` done in every text of it."""
     if isinstance(value, str):
         return expand_variables(value, where)
     if isinstance(value, Mapping):
-        return {k: _expanded(v, f"{where}, {k}") for k, v in value.items()}
+        return {k: expanded(v, f"{where}, {k}") for k, v in value.items()}
     if isinstance(value, list):
-        return [_expanded(v, where) for v in value]
+        return [expanded(v, where) for v in value]
     return value
 
 
@@ -249,7 +267,8 @@ def _no_unknown(raw: Mapping[str, Any], known: set[str], where: str) -> None:
             raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
 
 
-def _model(model: type[Any], raw: Any, where: str) -> Any:
+def checked_model(model: type[M], raw: Any, where: str) -> M:
+    """Return ``raw`` as a ``model``, or raise `ConfigError` naming the key, what is wrong, and what to give."""
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where} is {raw!r}; give a mapping of keys to values.")
     _no_unknown(raw, set(model.model_fields), where)
@@ -268,6 +287,8 @@ def _problem(model: type[BaseModel], found: ErrorDetails, where: str) -> str:
         return f"{', '.join([where, *map(str, found['loc'])])}: {found['msg'].removeprefix('Value error, ')}."
     *parts, last = map(str, found["loc"])
     for part in parts:
+        if part not in model.model_fields:  # a name that the user gave, in a mapping by name
+            continue
         kinds = model.model_fields[part].annotation
         model = next(
             kind for kind in (kinds, *get_args(kinds)) if isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -19,9 +19,24 @@ if TYPE_CHECKING:
     from e2i_fs.definitions import FeatureView
     from e2i_fs.ops.ledger import Ledger
 
-__all__ = ["Entry", "Perform", "decode_rows", "encode_rows", "performer", "widened"]
+__all__ = ["Entry", "Live", "Perform", "Progress", "decode_rows", "encode_rows", "performer", "widened"]
 
 Progress = Callable[[str, int, int], None]
+"""Called with the view, the rows written so far and the rows to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What goes with a run that is done now, and is not kept for one that is replayed later.
+
+    ``progress`` is told of it. ``until`` is when its time is over, by the clock's `monotonic`, after ``timeout`` seconds. ``job`` is
+    the job that it belongs to.
+    """
+
+    progress: Progress | None = None
+    until: float | None = None
+    timeout: float = 0.0
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,7 @@ class Entry:
 
     ``kind`` is ``"write"``, or ``"materialize:..."``, equal for runs of which a later one does all that an earlier one would
     have done. ``key`` is its idempotency key, ``content`` tells other rows under the same key (W-2). ``details`` is JSON;
-    ``rows`` has the checked rows of a write. ``progress`` is told of a run, and not kept.
+    ``rows`` has the checked rows of a write. ``live`` goes with a run that is done now, and is not kept.
     """
 
     view: str
@@ -39,7 +54,7 @@ class Entry:
     content: str
     details: Mapping[str, Any] = field(default_factory=FrozenMap)
     rows: pa.Table | None = None
-    progress: Progress | None = None
+    live: Live | None = None
 
     @property
     def is_run(self) -> bool:
@@ -122,7 +137,7 @@ def _run(entry: Entry, name: str, backend: Backend, ledger: Ledger, clock: Clock
     details = entry.details
     return materialize_view(
         backend, name, backend.definitions(), entry.view, mode=details["mode"], start_us=details["start_us"],
-        end_us=details["end_us"], ledger=ledger, clock=clock, progress=entry.progress,
+        end_us=details["end_us"], batch_us=details.get("batch_us"), ledger=ledger, clock=clock, live=entry.live,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@
     │                    SplitError, HoldoutLockedError, ReceiptError, StateKeyError
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
-    ├ RunOverlapError
+    ├ RunOverlapError, RunTimeoutError
     ├ LeakageError
     ├ QualityGateBlockedError
     ├ BackendError    ── BackendUnavailableError, DeadlineExceededError, ThrottledError, BackendDataError
@@ -57,6 +57,7 @@ __all__ = [
     "ReceiptError",
     "RequestError",
     "RunOverlapError",
+    "RunTimeoutError",
     "SchemaMismatchError",
     "SplitError",
     "StalePlanError",
@@ -169,6 +170,10 @@ class UnsupportedError(E2IError, NotImplementedError):
 
 class RunOverlapError(E2IError):
     """Another materialisation of the same view is running (W-4)."""
+
+
+class RunTimeoutError(E2IError, TimeoutError):
+    """A materialisation took longer than it was given. What it had finished stays, and is not done again (W-4)."""
 
 
 class LeakageError(E2IError):

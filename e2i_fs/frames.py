@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import pyarrow as pa
@@ -65,21 +66,30 @@ def arrow_table(native: Any, what: str) -> pa.Table:
     if kind == "polars" and type(native).__name__ == "LazyFrame":
         native = native.collect()
     try:
-        table = _table(native, kind)
+        table = _table(native, kind, what)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise InvalidEntityFrameError(
             f"{what} cannot be read as columns of one type each: {unstopped(error)}. Give every column one type."
         ) from error
     if table is None:
         raise InvalidEntityFrameError(
-            f"{what} is a {type(native).__module__}.{type(native).__qualname__}; give a pandas, polars or pyarrow "
-            "frame, a DuckDB relation, or anything with __arrow_c_stream__."
+            f"{what} is {_told(native)}; give a pandas, polars or pyarrow frame, a DuckDB relation, a list with one mapping "
+            "for each row, or anything with __arrow_c_stream__."
         )
     names = table.column_names
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidEntityFrameError(f"{what} has two columns called {twice[0]!r}; rename one of them.")
     return table
+
+
+def _told(native: Any) -> str:
+    """Return what was given in place of a frame, in a few words."""
+    empty = isinstance(native, list | tuple) and not native
+    if empty or native is None or isinstance(native, bool | int | float | str):
+        return shorten(repr(native), 60)
+    module = type(native).__module__
+    return f"a {type(native).__qualname__}" if module == "builtins" else f"a {module}.{type(native).__qualname__}"
 
 
 def _kind(native: Any) -> str:
@@ -89,11 +99,11 @@ def _kind(native: Any) -> str:
     return module if module in ("pandas", "polars") else "arrow"
 
 
-def _table(native: Any, kind: str) -> pa.Table | None:
+def _table(native: Any, kind: str, what: str) -> pa.Table | None:
     if isinstance(native, pa.Table):
         return native
     if kind == "pandas":
-        return _from_pandas(native) if type(native).__name__.endswith("DataFrame") else None
+        return _from_pandas(native, what) if type(native).__name__.endswith("DataFrame") else None
     if isinstance(native, pa.RecordBatch):
         return pa.Table.from_batches([native])
     if isinstance(native, Mapping):
@@ -103,44 +113,68 @@ def _table(native: Any, kind: str) -> pa.Table | None:
                 f"A mapping stands for columns, and {scalar!r} holds the single value {native[scalar]!r}; give lists, or a "
                 "list with one mapping for each row."
             )
-        return _from_lists({name: list(values) for name, values in native.items()})
-    if isinstance(native, list) and native and all(isinstance(row, Mapping) for row in native):
+        return _from_lists({name: list(values) for name, values in native.items()}, what)
+    if isinstance(native, list) and not native:
+        raise InvalidEntityFrameError(
+            f"{what} is an empty list, which has neither rows nor columns; give rows, or a frame of no rows with its columns."
+        )
+    if isinstance(native, list) and all(isinstance(row, Mapping) for row in native):
         names = list(dict.fromkeys(name for row in native for name in row))
-        return _from_lists({name: [row.get(name) for row in native] for name in names})
+        return _from_lists({name: [row.get(name) for row in native] for name in names}, what)
     if kind == "duckdb":
         return native.to_arrow_table()
     stream = getattr(native, "__arrow_c_stream__", None)
     return None if stream is None else pa.RecordBatchReader.from_stream(native).read_all()
 
 
-def _from_lists(columns: Mapping[str, list[Any]]) -> pa.Table:
+def _from_lists(columns: Mapping[str, list[Any]], what: str) -> pa.Table:
     made = {}
+    lengths = {name: len(values) for name, values in columns.items()}
     for name, values in columns.items():
+        first = next(iter(lengths))
+        if lengths[name] != lengths[first]:
+            raise InvalidEntityFrameError(
+                f"{what}: column {name!r} has {lengths[name]:,} values and {first!r} has {lengths[first]:,}; give every column one "
+                "value for each row, None where it is missing."
+            )
         times = any(isinstance(v, dt.datetime) for v in values)
-        made[name] = _mixed_times(values, pa.array) if times else pa.array(values)
+        made[name] = _one_type(values, name, what, (lambda v: _mixed_times(v, pa.array)) if times else pa.array)
     return pa.table(made)
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _one_type(values: Any, name: str, what: str, convert: Callable[[Any], pa.Array]) -> pa.Array:
+    """Return a column as Arrow, or raise `InvalidEntityFrameError` that names it."""
+    try:
+        return convert(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        # A numpy scalar of complex numbers is a Python one too.
+        if any(isinstance(v, complex) for v in values):
+            raise InvalidEntityFrameError(
+                f"{what}: column {name!r} holds complex numbers, which no dtype does; give the real and the imaginary part a "
+                "column each."
+            ) from error
+        raise InvalidEntityFrameError(
+            f"{what}: column {name!r} cannot be read as values of one type: {unstopped(error)}. Give the column one type."
+        ) from error
+
+
+def _from_pandas(frame: Any, what: str) -> pa.Table:
     names = list(frame.columns)
     wrong = next((n for n in names if not isinstance(n, str)), None)
     if wrong is not None:
-        raise InvalidEntityFrameError(f"The column name {wrong!r} is not text; rename it.")
+        raise InvalidEntityFrameError(f"{what}: the column name {wrong!r} is not text; rename it.")
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise InvalidEntityFrameError(f"The frame has two columns called {twice!r}; rename one of them.")
+        raise InvalidEntityFrameError(f"{what} has two columns called {twice!r}; rename one of them.")
     columns = []
     for name in names:
         series = frame[name]
-        if series.dtype == object and any(isinstance(v, dt.datetime) for v in series):
-            columns.append(_mixed_times(series, pa.Array.from_pandas))
-        else:
-            try:
-                columns.append(pa.Array.from_pandas(series))
-            except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-                raise InvalidEntityFrameError(
-                    f"Column {name!r} has values of several types: {unstopped(error)}."
-                ) from error
+        times = series.dtype == object and any(isinstance(v, dt.datetime) for v in series)
+        columns.append(
+            _one_type(
+                series, name, what, (lambda s: _mixed_times(s, pa.Array.from_pandas)) if times else pa.Array.from_pandas
+            )
+        )
     arrays = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([c]) for c in columns]
     return pa.table(arrays, names=names)
 

@@ -42,22 +42,22 @@ class EntityFrame:
     timestamp_column: str = "event_timestamp"
 
     @classmethod
-    def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool) -> EntityFrame:
-        """Return the checked frame, or raise before any backend is asked (P-11)."""
-        frame = Frame(native)
+    def checked(cls, native: Any, timestamp_column: str, *, reject_naive: bool, what: str = "entity_df") -> EntityFrame:
+        """Return the checked frame, or raise before any backend is asked (P-11). ``what`` is what the caller calls it."""
+        frame = Frame(native, what)
         table = frame.table
         if len(table) == 0:
-            raise InvalidEntityFrameError("entity_df has no rows; there is nothing to retrieve (P-11).")
+            raise InvalidEntityFrameError(f"{what} has no rows, so nothing can be asked (P-11). Give at least one row.")
         if timestamp_column not in table.column_names:
             raise InvalidTimestampError(
-                f"entity_df has no column {timestamp_column!r}, the time of each entity row."
+                f"{what} has no column {timestamp_column!r}, the time of each row."
                 f" It has {', '.join(repr(n) for n in table.column_names[:12])}. Name it with timestamp_column=."
             )
         times = column_to_us(table.column(timestamp_column), timestamp_column, reject_naive=reject_naive)
         if times.null_count:
             row = pc.index(times.is_null(), pa.scalar(True)).as_py()
             raise InvalidTimestampError(
-                f"entity_df, column {timestamp_column!r}, row {row}: the time is missing. Every entity row needs one (T-3)."
+                f"{what}, column {timestamp_column!r}, row {row}: the time is missing. Every row needs one (T-3)."
             )
         return cls(frame, times, reject_naive, timestamp_column)
 

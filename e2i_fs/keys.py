@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import numbers
+import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +19,9 @@ from e2i_fs.errors import KeyTypeWarning
 from e2i_fs.pit.times import column_to_us, moment_to_us
 from e2i_fs.values import arrow_type, decoded, python_value, storage_value
 
-__all__ = ["key_column", "key_tuples", "key_value"]
+__all__ = ["is_missing", "key_column", "key_tuples", "key_type_words", "key_value"]
 
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
@@ -37,7 +41,7 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType, *, reject_naive
         return column.cast(target)
     values = column.to_pylist()
     made = [key_value(value, dtype) for value in values]
-    if any(m is None and not _missing(v) for m, v in zip(made, values, strict=True)):
+    if any(m is None and not is_missing(v) for m, v in zip(made, values, strict=True)):
         _warn(name, str(given), dtype)
     return pa.chunked_array([pa.array([python_value(m, dtype) for m in made], target)])
 
@@ -77,7 +81,7 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
         case "bytes":
             return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
         case "timestamp":
-            if not isinstance(value, dt.datetime) or _missing(value):
+            if not isinstance(value, dt.datetime) or is_missing(value):
                 return None
             return moment_to_us(value, "A time in a join key", reject_naive=reject_naive)
         case "date":
@@ -96,7 +100,7 @@ def key_tuples(
     for name, dtype in join_keys.items():
         given = columns[name]
         values = [None if v is None else key_value(v, dtype, reject_naive=reject_naive) for v in given]
-        wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not _missing(g)), None)
+        wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not is_missing(g)), None)
         if wrong is not None:
             _warn(name, type(wrong).__name__, dtype)
         made.append(values)
@@ -110,11 +114,20 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a caller's is missing: None, NaN (a float's or a decimal's), NaT, or pandas' NA.
+
+    >>> [is_missing(value) for value in (None, float("nan"), 0, "")]
+    [True, True, False, False]
+    """
     if isinstance(value, decimal.Decimal):
         return value.is_nan()
     nan = isinstance(value, numbers.Number) and bool(value != value)
-    return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
+    return value is None or nan or type(value).__name__ in ("NAType", "NaTType") or _not_a_time(value)
+
+
+def _not_a_time(value: Any) -> bool:
+    return type(value).__name__ in ("datetime64", "timedelta64") and bool(value != value)  # numpy's NaT
 
 
 def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:
@@ -129,10 +142,35 @@ def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:
     return scaled + 0 if fits else None  # so that minus zero is zero
 
 
-def _warn(name: str, given: str, dtype: DType) -> None:
-    warnings.warn(
+def key_type_words(columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str, DType]) -> list[str]:
+    """Return a sentence for each column that holds a value of another type than its join key, which matches nothing (P-7).
+
+    >>> from e2i_fs.dtypes import String
+    >>> key_type_words({"hcp_id": ["a", None]}, {"hcp_id": String})
+    []
+    """
+    said = []
+    for name, dtype in join_keys.items():
+        wrong = next((v for v in columns[name] if not is_missing(v) and key_value(v, dtype) is None), None)
+        if wrong is not None:
+            said.append(_words(name, type(wrong).__name__, dtype))
+    return said
+
+
+def _words(name: str, given: str, dtype: DType) -> str:
+    return (
         f"Key column {name!r} holds {given}, the join key is {dtype!r}: such a value matches nothing (P-7). "
-        f"Convert the column to {dtype!r}.",
-        KeyTypeWarning,
-        stacklevel=5,
+        f"Convert the column to {dtype!r}."
     )
+
+
+def _warn(name: str, given: str, dtype: DType) -> None:
+    warnings.warn(_words(name, given, dtype), KeyTypeWarning, stacklevel=_levels_to_the_caller())
+
+
+def _levels_to_the_caller() -> int:
+    """Return the ``stacklevel``, as `_warn` counts it, of the code that called this package, which is what can be mended."""
+    frame, level = sys._getframe(1), 1  # what `_warn` is
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

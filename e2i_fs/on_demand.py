@@ -21,7 +21,7 @@ from e2i_fs.errors import DefinitionError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.sources import RequestSource
 
-__all__ = ["OnDemandFeatureView", "on_demand_feature_view"]
+__all__ = ["OnDemandFeatureView", "borrowed_names", "kept_text", "on_demand_feature_view"]
 
 Columns = Mapping[str, list[Any]]
 
@@ -178,9 +178,8 @@ def _source_text(function: Callable[..., Any], view: str) -> str:
     node = ast.parse(text).body[0]
     if not isinstance(node, ast.FunctionDef):
         raise DefinitionError(f"on_demand_feature_view({view!r}): decorate a plain function made with def.")
-    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
-    code = "\n".join(line.rstrip() for line in lines) + "\n"
-    borrowed = _outside_names(code, node.name)
+    code = kept_text(text, node)
+    borrowed = borrowed_names(code, node.name)
     if borrowed:
         raise DefinitionError(
             f"on_demand_feature_view({view!r}): the function uses {borrowed[0]!r} from outside its body. "
@@ -189,7 +188,13 @@ def _source_text(function: Callable[..., Any], view: str) -> str:
     return code
 
 
-def _outside_names(code: str, function: str) -> list[str]:
+def kept_text(text: str, node: ast.FunctionDef) -> str:
+    """Return the lines of ``text`` in which ``node`` stands, without its decorators: the form that is kept."""
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def borrowed_names(code: str, function: str) -> list[str]:
     """Return the names that ``code`` takes from its module, builtins left out, annotations not looked at."""
     tree = ast.parse(code)
     for node in ast.walk(tree):

@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 import pluggy
 
 from e2i_fs.backend import Backend, Capabilities
-from e2i_fs.errors import DuplicateBackendError, E2IError, PluginLoadError, UnknownBackendError, did_you_mean
+from e2i_fs.errors import (
+    DuplicateBackendError,
+    E2IError,
+    PluginLoadError,
+    UnknownBackendError,
+    UnsupportedError,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
+    from e2i_fs.adoption.foreign import Exchange
     from e2i_fs.clock import Clock
     from e2i_fs.telemetry.events import Event
 
@@ -40,7 +48,8 @@ class BackendSpec:
     ``function(name=..., options=..., clock=..., base=...)`` and returns a `Backend`. ``capabilities`` are the
     ones that hold whatever the options; None when they depend on these. ``harness`` is ``"module:Class"`` of the
     `e2i_fs.testing.harness.Harness` that `e2i-fs certify` examines the backend with; made as ``Class(path)``, or as
-    ``Class(path, options)`` when options are given to the command.
+    ``Class(path, options)`` when options are given to the command. ``exchange`` is ``"module:Class"`` of the
+    `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own form, made as ``Class()``.
 
     >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name
     'acme'
@@ -53,6 +62,7 @@ class BackendSpec:
     install_hint: str = ""
     summary: str = ""
     harness: str = ""
+    exchange: str = ""
 
 
 class _Hooks:
@@ -148,13 +158,7 @@ class Plugins:
 
     def open(self, kind: str, *, name: str, options: Mapping[str, Any], clock: Clock, base: str) -> Backend:
         """Import the backend ``kind`` and open it (G-1). Only errors of `e2i_fs.errors` come out (G-4)."""
-        spec = self.spec(kind)
-        module, _, function = spec.factory.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            hint = f" Install it: {spec.install_hint}" if spec.install_hint else ""
-            raise PluginLoadError(f"The backend {kind!r} cannot be imported ({error}).{hint}") from error
+        factory = self._imported(kind, self.spec(kind).factory)
         try:
             backend: Backend = factory(name=name, options=options, clock=clock, base=base)
         except E2IError:
@@ -162,6 +166,24 @@ class Plugins:
         except Exception as error:
             raise PluginLoadError(f"The backend {kind!r} failed to open: {type(error).__name__}: {error}") from error
         return backend
+
+    def exchange(self, kind: str) -> Exchange:
+        """Return what reads and writes definitions in the own form of the backend ``kind``; `UnsupportedError` if it has none."""
+        spec = self.spec(kind)
+        if not spec.exchange:
+            raise UnsupportedError(f"The backend {kind!r} has no definitions in a form of its own.")
+        made: Exchange = self._imported(kind, spec.exchange)()
+        return made
+
+    def _imported(self, kind: str, where: str) -> Any:
+        """Return what ``"module:name"`` names, or raise `PluginLoadError` with the install hint."""
+        module, _, name = where.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            install = self.spec(kind).install_hint
+            hint = f" Install it: {install}" if install else ""
+            raise PluginLoadError(f"The backend {kind!r} cannot be imported ({error}).{hint}") from error
 
     def emit(self, event: Event) -> None:
         """Tell every observer. One that raises is logged; neither the others nor the caller notice (G-5)."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend
@@ -15,32 +15,34 @@ from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.entries import Entry, performer
-from e2i_fs.errors import BackendUnavailableError, RequestError, UnsupportedError, did_you_mean
+from e2i_fs.entries import performer
+from e2i_fs.errors import BackendUnavailableError
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.operating import Operating
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
-from e2i_fs.telemetry.events import Applied, Event, Materialized, Retrieved, Stale, Written
+from e2i_fs.telemetry.events import Applied, Event, Retrieved, Stale, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
     from e2i_fs.discovery import FoundFeature
-    from e2i_fs.failover.differences import Diff
-    from e2i_fs.failover.journal import JournalState
-    from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.entries import Progress
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.jobs import Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.runs import Runner
+    from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
 
 
-class Store:
+class Store(Operating):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
@@ -341,60 +343,79 @@ class Store:
 
     # ---- running ------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _runs(self) -> Runner:
+        from e2i_fs.ops.runs import Runner
+
+        return Runner(lambda: self._router, self._config, self._ledger, self._perform, self._clock, self.emit)
+
     def materialize(
         self,
         start: datetime | None,
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
+        batch: timedelta | None = None,
+        timeout: float | None = None,
+        dry_run: bool = False,
     ) -> MaterializationReport:
         """Bring online the newest row of each key with ``start <= event time <= end``; return a report of the runs.
 
         ``start=None`` is from the beginning, ``end`` is at most now. All online views, unless named. After a run
-        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4).
+        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4). With ``batch``
+        the window is read in pieces of so long; what a run finished, the next one does not do again. A run that takes more
+        than ``timeout`` seconds raises `RunTimeoutError`. ``dry_run`` only counts the rows to read and to write.
         """
-        return self._materialize("full", start, end, views, progress)
+        from e2i_fs.ops.runs import Wanted
+
+        wanted = Wanted("full", self._named(self._router.catalog(), views), start, end, batch, timeout, progress)
+        return self._runs.preview(wanted) if dry_run else self._runs.run(wanted)
 
     def materialize_incremental(
         self,
         end: datetime | None = None,
         views: Sequence[str] | None = None,
         *,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        dry_run: bool = False,
     ) -> MaterializationReport:
-        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs."""
-        return self._materialize("incremental", None, end, views, progress)
+        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs.
 
-    def _materialize(
-        self, mode: str, start: datetime | None, end: datetime | None, views: Sequence[str] | None, progress: Any
-    ) -> MaterializationReport:
-        from e2i_fs.ops.materialize import MaterializationReport, told_run, window
+        The other arguments are those of `materialize`.
+        """
+        from e2i_fs.ops.runs import Wanted
 
-        start_us, end_us = window(start, end, to_us(self._clock.now()), reject_naive=self._config.reject_naive)
-        catalog = self._router.catalog()
-        names = self._named(catalog, views)
-        runs: list[MaterializationRun] = []
-        # A later run of the same kind does all that an earlier one would have done.
-        kind = f"materialize:{start_us}" if end is None else f"materialize:{start_us}:{end_us}"
-        for name in names:
-            if not catalog.views[name].online:
-                raise UnsupportedError(f"View {name!r} is not online (online=False), so it cannot be materialised.")
-        for name in names:
-            details = {"mode": mode, "start_us": start_us, "end_us": end_us}
-            entry = Entry(name, kind, uuid.uuid4().hex, "", details, progress=progress)
-            for outcome in self._router.write(entry, self._perform):
-                run = told_run(outcome, name, mode, (start_us, end_us), self._clock.now())
-                runs.append(run)
-                self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
-        return MaterializationReport(tuple(runs))
+        chosen = self._named(self._router.catalog(), views)
+        wanted = Wanted("incremental", chosen, None, end, timeout=timeout, progress=progress)
+        return self._runs.preview(wanted) if dry_run else self._runs.run(wanted)
+
+    def jobs(
+        self,
+        settings: MaterializationConfig | str | Mapping[str, Any] | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Jobs:
+        """Return what does materialisation as jobs: with limits of time, tries, batches and records, by ``settings``.
+
+        These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
+        `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries.
+        """
+        from e2i_fs.ops.job_records import JobRecords
+        from e2i_fs.ops.jobs import Jobs
+        from e2i_fs.ops.settings import load_settings
+
+        chosen = self._config.materialisation if settings is None else load_settings(settings, self._config.base)
+        chosen.check_views(self._router.catalog().views, "materialisation")
+        records = JobRecords(self._ledger.records)
+        return Jobs(
+            self._runs, lambda views: self._named(self._router.catalog(), views), chosen, records, self._clock, sleep
+        )
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
-        from e2i_fs.ops.materialize import run_of
-
-        _ = self._router  # a closed store says so
-        return [run_of(record) for record in self._ledger.runs(view, limit)]
+        return self._runs.records(view, limit)
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
@@ -420,79 +441,6 @@ class Store:
 
         return self._router.ask(question_of(feature)).value
 
-    # ---- several backends ---------------------------------------------------------------------------------
-
-    def catch_up(
-        self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
-    ) -> dict[str, CatchUp]:
-        """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
-
-        It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
-        """
-        names = self._router.names if backend is None else (self._backend_named(backend),)
-        return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
-
-    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
-        """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
-
-        From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
-        resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
-        """
-        name = self._backend_named(backend)
-        chosen = self._views(views)
-        return self._router.rebuild(
-            name, list(self._router.catalog().views) if chosen is None else chosen, from_sources=from_sources
-        )
-
-    def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
-        """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
-
-        For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
-        was pushed), for the store takes your word. All views, unless named.
-        """
-        self._router.readmit(self._backend_named(backend), self._views(views))
-
-    def isolate(self, backend: str) -> None:
-        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
-        self._router.isolate(self._backend_named(backend))
-
-    def observe(self, backend: str) -> None:
-        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1)."""
-        self._router.observe(self._backend_named(backend))
-
-    def release(self, backend: str) -> None:
-        """End `isolate` and `observe`: the backend is called again, with a clean record of failures."""
-        self._router.release(self._backend_named(backend))
-
-    def journal(self) -> JournalState:
-        """Return what the journal holds, as a `JournalState` (X-5)."""
-        return self._router.journal_state()
-
-    def diff(
-        self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
-    ) -> Diff:
-        """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
-
-        At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
-        """
-        from e2i_fs.failover.diff import compared
-
-        names = self._backend_named(backend), self._backend_named(other)
-        return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
-
-    def _backend_named(self, backend: str) -> str:
-        if backend not in self._router.names:
-            raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
-        return backend
-
-    def _views(self, views: Sequence[str] | None) -> list[str] | None:
-        return None if views is None else self._named(self._router.catalog(), views)
-
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""
         return self._router.health(deadline)
-
-    def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
-        if views is None:
-            return [name for name, view in sorted(catalog.views.items()) if view.online]
-        return [catalog.view(name).name for name in ([views] if isinstance(views, str) else views)]

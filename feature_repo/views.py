@@ -159,6 +159,7 @@ def _view(
     pii: str = "none",
 ) -> fs.FeatureView:
     max_staleness = materialisation().max_staleness(name)
+    assert max_staleness is not None, "materialisation.yaml says it for every view"
     return fs.FeatureView(
         name,
         entities=entities,

@@ -52,7 +52,7 @@ def prepare(backend: FeastBackend, options: Options) -> None:
         backend.clean_up()
 
 
-def _nothing(_: Any, ours: Catalog) -> tuple[Catalog, dict[str, Any], tuple[str, ...]]:
+def _nothing(_: Any, ours: Catalog) -> tuple[Catalog, dict[str, Any], tuple[()]]:
     return ours, {}, ()
 
 

@@ -72,7 +72,7 @@ class FeastBackend:
     @property
     def skipped(self) -> tuple[str, ...]:
         """What of the repository has no neutral form."""
-        return self.snapshot().skipped
+        return tuple(map(str, self.snapshot().skipped))
 
     @property
     def clock(self) -> Clock:
@@ -98,7 +98,7 @@ class FeastBackend:
                         _log.warning(
                             "%s has what e2i_fs cannot serve:\n  - %s",
                             self.repository.folder,
-                            "\n  - ".join(made.skipped),
+                            "\n  - ".join(map(str, made.skipped)),
                         )
                     self._seen = (signature, made)
                 return self._seen[1]

@@ -22,4 +22,5 @@ def e2i_fs_backends() -> Iterable[BackendSpec]:
         install_hint=INSTALL,
         summary="A Feast 0.67 repository, ours or an existing one, with a sqlite or redis online store",
         harness="e2i_fs_feast.conformance:FeastHarness",
+        exchange="e2i_fs_feast.exchange:FeastExchange",
     )

@@ -14,6 +14,7 @@ from feast.feature_view import FeatureView as FeastFeatureView
 from feast.project import Project
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
+from e2i_fs.adoption.foreign import Left
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.definitions import Entity, FeatureService, FeatureView, fingerprint
 from e2i_fs.dtypes import DType
@@ -52,11 +53,11 @@ class Registered:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A registry at one moment. ``skipped`` says, one sentence each, what of it has no neutral form."""
+    """A registry at one moment. ``skipped`` says what of it has no neutral form."""
 
     catalog: Catalog
     views: Mapping[str, Registered]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Left, ...] = ()
 
 
 def _history(view: str, generation: int) -> str:
@@ -65,7 +66,7 @@ def _history(view: str, generation: int) -> str:
     return f"{short}@{generation}"
 
 
-Adopt = Callable[[Any, Catalog], "tuple[Catalog, Mapping[str, Any], tuple[str, ...]]"]
+Adopt = Callable[[Any, Catalog], "tuple[Catalog, Mapping[str, Any], tuple[Left, ...]]"]
 """Add to a catalogue what of a registry's messages carries no tag; also the views' messages, and what was skipped."""
 
 

@@ -26,7 +26,7 @@ from e2i_fs_feast.options import Options
 from e2i_fs_feast.redis_address import check_redis
 from e2i_fs_feast.timeouts import with_timeouts, without_secrets
 
-__all__ = ["Repository", "Signature"]
+__all__ = ["Repository", "Signature", "load_config", "read_registry", "registry_path"]
 
 Signature = tuple[int, int, int]
 """What tells one state of the registry file from another: mtime in ns, size, inode."""
@@ -60,7 +60,7 @@ class Repository:
         """Open the repository of ``options``; one of ours is made if it is not there."""
         try:
             config = _load(options) if options.adopted else _configure(options)
-            registry = _registry_path(options.folder, config)
+            registry = registry_path(options.folder, config)
         except OSError as error:
             raise BackendUnavailableError(
                 f"The Feast repository {options.folder} cannot be used: {error}. Make the folder exist and writable."
@@ -77,31 +77,11 @@ class Repository:
 
     def signature(self) -> Signature | None:
         """Return what tells the present state of the registry file; None when there is no file."""
-        try:
-            state = os.stat(self.registry)
-        except FileNotFoundError:
-            return None
-        return (state.st_mtime_ns, state.st_size, state.st_ino)
+        return _signature(self.registry)
 
     def read(self) -> tuple[Signature | None, Any]:
-        """Return the registry as Feast's own message, and the state of the file that it was read from.
-
-        The `feast` command rewrites the file in place, so a reader may find it empty: it is then read again.
-        """
-        for _ in range(_TORN_READS):
-            before = self.signature()
-            if before is None:
-                return None, RegistryProto()
-            content = self.registry.read_bytes()
-            if content and len(content) == before[1] and self.signature() == before:
-                try:
-                    return before, RegistryProto.FromString(content)
-                except DecodeError as error:
-                    raise BackendDataError(
-                        f"The Feast registry {self.registry} cannot be read ({error}); restore it from a backup."
-                    ) from error
-            time.sleep(0.005)  # another process is in the middle of writing
-        raise BackendDataError(f"The Feast registry {self.registry} stays empty; restore it from a backup.")
+        """Return the registry as Feast's own message, and the state of the file that it was read from."""
+        return read_registry(self.registry)
 
     def replace(self, registry: Any, stamp: Any) -> None:
         """Put ``registry`` in the place of the registry file, at once and durably. Call it under the lock ``apply``."""
@@ -114,6 +94,35 @@ class Repository:
         """Remove what a process that died in the middle of a `replace` left. Call it under the lock ``apply``."""
         for leftover in self.registry.parent.glob(f".{self.registry.name}.*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return (state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+def read_registry(path: Path) -> tuple[Signature | None, Any]:
+    """Return the registry in the file ``path`` as Feast's own message, and the file's state; None when there is no file.
+
+    The `feast` command rewrites the file in place, so a reader may find it empty: it is then read again.
+    """
+    for _ in range(_TORN_READS):
+        before = _signature(path)
+        if before is None:
+            return None, RegistryProto()
+        content = path.read_bytes()
+        if content and len(content) == before[1] and _signature(path) == before:
+            try:
+                return before, RegistryProto.FromString(content)
+            except DecodeError as error:
+                raise BackendDataError(
+                    f"The Feast registry {path} cannot be read ({error}); restore it from a backup."
+                ) from error
+        time.sleep(0.005)  # another process is in the middle of writing
+    raise BackendDataError(f"The Feast registry {path} stays empty; restore it from a backup.")
 
 
 def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -161,21 +170,28 @@ def _configure(options: Options) -> Any:
 
 
 def _load(options: Options) -> Any:
-    path = options.folder / "feature_store.yaml"
+    config = load_config(options.folder)
+    online = config.online_store.model_dump() if config.online_store is not None else {}
+    check_redis(online)
+    if online.get("type") == "redis":
+        config.online_store.connection_string = with_timeouts(online)["connection_string"]
+    return config
+
+
+def load_config(folder: Path) -> Any:
+    """Return the configuration of a Feast repository as Feast reads it; raise `ConfigError` when it has none that Feast can use."""
+    path = folder / "feature_store.yaml"
     if not path.is_file():
         raise ConfigError(
             f"feast backend: there is no {path}. Give repo= the folder that holds it, or use path= to make a new one."
         )
     try:
-        config: Any = load_repo_config(options.folder, path)
-        online = config.online_store.model_dump() if config.online_store is not None else {}
+        config: Any = load_repo_config(folder, path)
+        _ = config.online_store  # Feast checks this part only when it is asked for
     except OSError:
         raise
     except Exception as error:
         raise ConfigError(f"feast backend: Feast cannot use {path}: {error}") from error
-    check_redis(online)
-    if online.get("type") == "redis":
-        config.online_store.connection_string = with_timeouts(online)["connection_string"]
     return config
 
 
@@ -190,7 +206,8 @@ def _checked(make: Any, form: dict[str, Any], folder: Path) -> Any:
     return config
 
 
-def _registry_path(folder: Path, config: Any) -> Path:
+def registry_path(folder: Path, config: Any) -> Path:
+    """Return where the registry file is; raise `UnsupportedError` when the registry is none."""
     kind, path = config.registry.registry_type, config.registry.path
     if kind != "file" or "://" in path or config.registry.registry_store_type:
         raise UnsupportedError(

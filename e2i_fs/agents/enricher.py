@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from e2i_fs.agents.bridge import in_thread
+from e2i_fs.agents.contexts import contexts_of, entity_rows
 from e2i_fs.agents.merging import Conflict, Origin, Prefer, merge
-from e2i_fs.agents.needs import needs
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import hours, one_of
-from e2i_fs.agents.staleness import stale_words, too_old
+from e2i_fs.agents.registered import catalog_of
+from e2i_fs.agents.staleness import stale_contexts, stale_words, too_old
+from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, as_clock
 from e2i_fs.definitions import FeatureService
 from e2i_fs.errors import (
@@ -26,14 +28,14 @@ from e2i_fs.errors import (
     ThrottledError,
     did_you_mean,
 )
-from e2i_fs.frames import Frame, rows_of
 from e2i_fs.frozen import FrozenMap
+from e2i_fs.keys import key_type_words
 from e2i_fs.ops.freshness import FreshnessReport
 from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
-from e2i_fs.request import Request
+from e2i_fs.request import Request, resolve
 from e2i_fs.results import FeatureStatus, OnlineResult, Provenance
 
-__all__ = ["ContextEnricher", "Enrichment", "contexts_of"]
+__all__ = ["ContextEnricher", "Enrichment"]
 
 _AWAY = (BackendUnavailableError, DeadlineExceededError, ThrottledError, FailoverError)
 
@@ -45,7 +47,8 @@ class Enrichment:
     ``origins`` says for each feature name, row by row, whether the value is the ``"given"`` one, the ``"store"``'s, or
     ``"missing"``. ``statuses`` and ``event_timestamps`` are the store's, by ``view:feature``. ``fetched`` is False when the
     store could not be asked: then ``reason`` says why and the contexts are as given. ``freshness`` is by view, judged by
-    ``max_staleness_hours`` where that was set.
+    ``max_staleness_hours`` where that was set. ``warnings`` has whatever else is to be known: a degraded answer, what is
+    stale, and keys of another type than the join key, which match nothing (P-7).
     """
 
     contexts: tuple[Mapping[str, Any], ...]
@@ -82,11 +85,13 @@ class ContextEnricher(Node):
 
     A context is a mapping with the join keys and whatever else is known; a feature may be given in it under its output
     name. ``prefer`` says which value stands when both are there, ``overrides`` says it for single features. A missing
-    value, whatever its status, never overwrites a given one, and a label is never served (P-12).
+    value, whatever its status, never overwrites a given one, and a label is never served (P-12). Given and missing is
+    None, NaN, NaT or pandas' NA, in a mapping as in a frame of any kind: the store's value stands in its place, else None.
 
-    ``stale="warn"`` says in the warnings which views are stale, ``"block"`` raises `QualityGateBlockedError`; a view is stale
-    when its freshness is STALE, EXPIRED or UNKNOWN by ``max_staleness_hours`` (None: each view's own ``max_staleness``), or
-    cannot be checked (F-2). ``"ignore"`` does not ask. ``on_unavailable="given"`` answers with the contexts as they were
+    ``stale="warn"`` says in the warnings what is stale, ``"block"`` raises `QualityGateBlockedError`. A view is stale when its
+    freshness is STALE, EXPIRED or UNKNOWN by ``max_staleness_hours`` (None: each view's own ``max_staleness``), or cannot be
+    checked (F-2); what one context gets is stale when the row that answers it is older than that, however fresh the
+    view's other rows are. ``"ignore"`` does not ask. ``on_unavailable="given"`` answers with the contexts as they were
     given and says so when no backend answers; ``"raise"`` raises. Any other error is raised always. ``strict`` is the
     store's: refuse a degraded answer (X-7).
 
@@ -140,9 +145,10 @@ class ContextEnricher(Node):
         """
         given = contexts_of(contexts)
         try:
-            request = needs(self._store, self._features, full_feature_names=self._full_names)
+            catalog = catalog_of(self._store)
+            request = resolve(catalog, self._features, full_feature_names=self._full_names)
             self._check_overrides([output.name for output in request.outputs])
-            rows = _entity_rows(given, (*request.join_keys, *request.columns))
+            rows = entity_rows(given, (*request.join_keys, *request.columns))
             answer = self._store.get_online_features(
                 self._features, rows, full_feature_names=self._full_names, strict=self._strict
             )
@@ -151,12 +157,10 @@ class ContextEnricher(Node):
                 raise
             reason = f"nothing was fetched, the contexts are as they were given: {type(error).__name__}: {error}"
             return Enrichment(tuple(dict(c) for c in given), fetched=False, reason=reason, warnings=(reason,))
-        freshness, unchecked = self._freshness(request)
-        warnings = list(_degraded_words(answer.provenance))
-        stale = [*stale_words(freshness), *unchecked]
+        freshness, stale = self._freshness(request, answer, rows, catalog)
         if stale and self._stale == "block":
             raise QualityGateBlockedError(f"Stale features are refused (stale='block'): {'; '.join(stale)}.")
-        warnings += stale
+        warnings = [*_degraded_words(answer.provenance), *_key_words(request, rows, catalog), *stale]
         return self._merged(given, answer, freshness, warnings)
 
     async def aenrich(self, contexts: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any) -> Enrichment:
@@ -176,14 +180,19 @@ class ContextEnricher(Node):
                     f"overrides names {name!r}, which is no feature asked for.{did_you_mean(name, names)}"
                 )
 
-    def _freshness(self, request: Request) -> tuple[Mapping[str, FreshnessReport], list[str]]:
+    def _freshness(
+        self, request: Request, answer: OnlineResult, rows: Sequence[Mapping[str, Any]], catalog: Catalog
+    ) -> tuple[Mapping[str, FreshnessReport], list[str]]:
+        """Return the freshness by view, and a sentence for whatever is stale: a view, or what single contexts get of it."""
         if self._stale == "ignore":
             return FrozenMap(), []
+        old = stale_contexts(answer, rows, catalog, self._limit, self._clock.now())
         try:
             found = self._store.freshness(list(request.views))
         except (BackendError, FailoverError) as error:  # a check that errors has failed (F-2): it counts as stale
-            return FrozenMap(), [f"the freshness could not be checked: {type(error).__name__}: {error}"]
-        return FrozenMap({view: too_old(report, self._limit) for view, report in found.items()}), []
+            return FrozenMap(), [f"the freshness could not be checked: {type(error).__name__}: {error}", *old]
+        judged = FrozenMap({view: too_old(report, self._limit) for view, report in found.items()})
+        return judged, [*stale_words(judged), *old]
 
     def _merged(
         self,
@@ -196,12 +205,6 @@ class ContextEnricher(Node):
         by_name = dict(zip(answer.feature_names, answer.statuses.values(), strict=True))
         prefer = {name: self._overrides.get(name, self._prefer) for name in by_name}
         merged, origins, conflicts = merge(given, {n: columns[n] for n in by_name}, by_name, prefer)
-        if self._limit is not None:
-            oldest = self._clock.now() - self._limit
-            for ref, times in answer.event_timestamps.items():
-                old = sum(t is not None and t < oldest for t in times)
-                if old:
-                    warnings.append(f"{ref}: {old} of {len(times)} values are older than {self._limit}")
         return Enrichment(
             contexts=tuple(merged),
             fetched=True,
@@ -215,30 +218,12 @@ class ContextEnricher(Node):
         )
 
 
-def contexts_of(given: Any) -> list[Mapping[str, Any]]:
-    """Return one context, a list of them or a frame as a list; raise `InvalidEntityFrameError` when there is none."""
-    if isinstance(given, Mapping):
-        return [given]
-    rows = rows_of(given)
-    found: list[Mapping[str, Any]] = list(rows) if rows is not None else Frame(given, "contexts").table.to_pylist()
-    if not found:
-        raise InvalidEntityFrameError("contexts is empty; there is nothing to enrich (P-11).")
-    return found
-
-
-def _entity_rows(contexts: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the store is asked with: the keys alone, for a given feature would collide with the fetched one."""
-    for row, context in enumerate(contexts):
-        lacking = [name for name in columns if name not in context]
-        if lacking:
-            raise InvalidEntityFrameError(
-                f"Context {row} lacks {lacking[0]!r}, which its features are found by (P-11)."
-                f"{did_you_mean(lacking[0], map(str, context))}"
-            )
-    return [{name: context[name] for name in columns} for context in contexts]
-
-
 def _degraded_words(provenance: Provenance) -> list[str]:
     if not provenance.degraded:
         return []
     return [f"served by {provenance.served_by!r}, degraded: {provenance.reason} (X-7)"]
+
+
+def _key_words(request: Request, rows: Sequence[Mapping[str, Any]], catalog: Catalog) -> list[str]:
+    keys = {name: dtype for view in request.views for name, dtype in catalog.join_keys(view).items()}
+    return key_type_words({name: [row[name] for row in rows] for name in keys}, keys)

@@ -17,9 +17,10 @@ class Tier0Flags:
     """How the tier-0 pipeline uses the feature store.
 
     - ``enable_feast``: register, train and predict through the store. Off: the store is not touched; the frame itself is judged,
-      split and trained on, and contexts are given to the model as they are.
+      split, audited by its own columns and trained on, and contexts are given to the model as they are.
     - ``feast_feature_refs``: the features to train on and to predict with. None is every feature that was registered.
-    - ``feast_freshness_check``: refuse to register rows, and to predict from views, that are stale. Off: their age is not looked at.
+    - ``feast_freshness_check``: refuse to register rows, and to predict from views or single rows of them, that are stale. Off: their age
+      is not looked at.
     - ``feast_max_staleness_hours``: what stale means, in hours.
     - ``feast_fallback_enabled``: when the store cannot answer as the contract says, predict from a degraded standby, or
       from the contexts as given, and say so. Off: such an answer is refused.

@@ -25,7 +25,7 @@ from e2i_fs.receipts import TrainingReceipt
 from e2i_fs.results import HistoricalResult, Provenance
 from e2i_fs.splits import Split, TemporalSplit, TrainingSplits
 
-__all__ = ["LoadedSplits", "SplitLoader", "check_classes"]
+__all__ = ["LoadedSplits", "SplitLoader", "check_audit", "check_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,7 @@ class SplitLoader(Node):
             filter_by_created_timestamp=self._by_created or "auto",
             as_of=self._as_of,
         )
-        said = _leaks(report)
-        if self._leakage == "block" and not report.outcome.fine:
-            raise LeakageError(f"The training set was refused, its audit is {report.outcome.value}: {'; '.join(said)}")
+        said = check_audit(report, self._leakage)
         degraded = [f"made from {result.provenance.served_by!r}, degraded: {result.provenance.reason} (X-7)"]
         warnings = [*splits.notes, *said, *(degraded if result.provenance.degraded else [])]
         baseline = BaselineMetrics.of(splits, clock=self._clock)
@@ -195,7 +193,8 @@ def check_classes(splits: TrainingSplits) -> None:
         )
 
 
-def _leaks(report: AuditReport) -> list[str]:
+def check_audit(report: AuditReport, leakage: Literal["block", "warn"]) -> list[str]:
+    """Return a sentence for whatever an audit found; under ``"block"`` raise `LeakageError` unless it passed."""
     said = [f"{finding.kind}: {finding.message}" for finding in report.findings]
     if not said and not report.outcome.fine:
         said = [
@@ -203,4 +202,6 @@ def _leaks(report: AuditReport) -> list[str]:
             for check in report.checks
             if not check.outcome.fine
         ]
+    if leakage == "block" and not report.outcome.fine:
+        raise LeakageError(f"The training set was refused, its audit is {report.outcome.value}: {'; '.join(said)}")
     return said

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from e2i_fs.keys import is_missing
 from e2i_fs.results import FeatureStatus
 
 __all__ = ["Conflict", "Origin", "Prefer", "merge"]
@@ -34,7 +35,7 @@ def merge(
     """Return the contexts with the features of ``fetched`` in them, where each value is from, and the conflicts.
 
     Everything is by feature name and lined up with ``contexts``; what a context has beside features stays. None stands for
-    a value that neither has: nothing is made up.
+    a value that neither has: nothing is made up. A given value that is missing (`is_missing`) is not given.
     """
     merged = [dict(context) for context in contexts]
     origins: dict[str, list[Origin]] = {}
@@ -43,7 +44,7 @@ def merge(
         origins[name] = []
         for row, (context, value, status) in enumerate(zip(contexts, column, statuses[name], strict=True)):
             given = context.get(name)
-            has_given, has_stored = given is not None, status is FeatureStatus.PRESENT
+            has_given, has_stored = not is_missing(given), status is FeatureStatus.PRESENT
             if has_given and has_stored and not _same(given, value):
                 conflicts.append(Conflict(row, name, given, value, prefer[name]))
             origin: Origin = "missing"
@@ -57,7 +58,9 @@ def merge(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two values are one: NaN is equal to itself, and 1 is not True."""
+    """Return whether two values are one: NaN is equal to itself, 1 is not True, and any sequence may stand for a list."""
+    if isinstance(other, list) and isinstance(one, Iterable):
+        one = list(one)
     if isinstance(one, bool) != isinstance(other, bool):
         return False
     return repr(one) == repr(other) or bool(one == other)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from e2i_fs.agents.enricher import Enrichment
     from e2i_fs.agents.loader import LoadedSplits
     from e2i_fs.agents.registration import FeatureRegistration
+    from e2i_fs.quality.leakage.report import AuditReport
     from e2i_fs.splits import TrainingSplits
 
 __all__ = ["Step", "Tier0Outcome"]
@@ -31,13 +32,15 @@ class Step:
 class Tier0Outcome:
     """What a run came to. Fields of steps that were not done are None.
 
-    ``loaded`` is None also where the store was not used. ``predictions`` are lined up with the contexts.
+    ``loaded`` is None also where the store was not used. ``audit`` is what the training set came through, with the store
+    or without. ``predictions`` are lined up with the contexts.
     """
 
     steps: tuple[Step, ...]
     registration: FeatureRegistration | None = None
     loaded: LoadedSplits | None = None
     splits: TrainingSplits | None = None
+    audit: AuditReport | None = None
     model: Any = None
     enrichment: Enrichment | None = None
     contexts: tuple[Mapping[str, Any], ...] | None = None

@@ -11,15 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from e2i_fs.agents.bridge import in_thread
-from e2i_fs.agents.needs import catalog_of
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import hours, one_of
 from e2i_fs.agents.preparing import Prepared, prepare
 from e2i_fs.agents.readback import read_back
 from e2i_fs.agents.reading import read_table
-from e2i_fs.agents.registration import FeatureRegistration
+from e2i_fs.agents.registered import catalog_of
+from e2i_fs.agents.registration import FeatureRegistration, ReadBack
+from e2i_fs.agents.rehearsing import needs_rehearsal, rehearsal_of
 from e2i_fs.agents.spec import FeatureSpec, check_spec
-from e2i_fs.agents.undoing import undo, undo_words
+from e2i_fs.agents.undoing import Attempt, undo, undo_words
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, as_clock, from_us, to_us
 from e2i_fs.errors import BackendDataError, ConfigError, E2IError, QualityGateBlockedError
@@ -38,14 +39,21 @@ class FeatureRegistrar(Node):
 
     `register` reads the frame, infers the types, judges quality and freshness, and asks the gate (a `QualityGate`, closed by
     default). Only then it applies the view, writes the rows, and reads a ``sample`` of them back, offline and online. If
-    anything fails after the apply, what this run created is deleted again.
+    anything fails after the apply, what this run created is deleted again, and a view that was there gets its former
+    definition again.
+
+    A change that could not be taken back without the view's rows (a feature added, a breaking change, R-4) is rehearsed
+    first: the new definition and ``sample`` rows under the name ``<view>__rehearsal``, which is deleted again. Only when that
+    went well the view itself is changed. Should the store fail just then, ``left_behind`` says what stands and what is gone.
 
     ``on_blocked`` says what a refusal by the gate is: ``"raise"`` a `QualityGateBlockedError`, ``"skip"`` a registration of status
     ``skipped``. ``on_error`` says the same of every other `E2IError`: ``"raise"`` it, with a note of what was undone, or
     ``"report"`` it in a registration of status ``error``. Errors of other kinds are raised always.
 
-    ``freshness_check=False`` does not judge how old the newest row is; ``max_staleness_hours`` stands in for the spec's own
-    ``max_staleness``. ``max_future_skew`` (seconds) is the store's, so that a future row is refused before anything is done.
+    The freshness that is judged is the one that the *view* would have with these rows: the newest event time among them and
+    those online already (F-1). So a batch of old rows (a backfill, a late delivery) passes where the view is fresh without
+    it; how old the batch itself is, is not judged. ``freshness_check=False`` does not judge how old the newest row is;
+    ``max_staleness_hours`` stands in for the spec's own ``max_staleness``. ``max_future_skew`` (seconds) is the store's, so that a future row is refused before anything is done.
 
     As a node it reads ``frame`` (and ``feature_spec`` unless ``spec`` was given) and gives ``qc_report`` and ``feature_registration``.
 
@@ -125,8 +133,9 @@ class FeatureRegistrar(Node):
         before = Catalog() if registered is None else registered
         table = read_table(frame, f"the frame for view {named.view!r}")
         if not len(table):
-            report = QCReport.of(table, clock=self._clock)
-            none = ("the frame has no rows, so nothing was registered",)
+            seen = table if table.num_columns else pa.table({named.timestamp_column: pa.nulls(0)})
+            report = QCReport.of(seen, clock=self._clock)
+            none = ("frame has no rows, so nothing was registered; find out why none arrived",)
             return None, FeatureRegistration(status="empty", view=named.view, report=report, warnings=none)
         prepared = self._prepared(table, named, before)
         decision = self._judged(prepared, named, before)
@@ -181,28 +190,26 @@ class FeatureRegistrar(Node):
     def _carried_out(
         self, prepared: Prepared, spec: FeatureSpec, before: Catalog, made: FeatureRegistration
     ) -> FeatureRegistration:
-        view, plan = prepared.view, None
+        view = prepared.view
+        attempts: list[Attempt] = []
+        undone: list[str] = []
+        left: list[str] = []
         try:
-            plan = self._store.apply([view], allow_breaking=self._allow_breaking)
-            missed = self._written(prepared, spec)
-            back = read_back(
-                self._store,
-                view,
-                list(prepared.join_keys),
-                prepared.batch,
-                sample=self._sample,
-                existed=view.name in before.views,
-            )
-            if back.problems:
-                raise BackendDataError(
-                    f"View {view.name!r} does not read back as it was written: {'; '.join(back.problems[:5])}"
-                )
+            if needs_rehearsal(before, view, allow_breaking=self._allow_breaking):
+                self._attempted(rehearsal_of(prepared, self._sample), spec, before, attempts)
+                undo(self._store, before, attempts.pop(), undone, left)
+                if left:
+                    raise BackendDataError(f"The rehearsal for view {view.name!r} could not be cleared away again.")
+                undone.clear()
+            missed, back = self._attempted(prepared, spec, before, attempts)
             freshness = self._store.freshness([view.name]) if view.online else FrozenMap()
         except (Exception, KeyboardInterrupt) as error:  # raised again, or told, once nothing is left half-registered
-            undone, left = undo(self._store, before, view, plan)
+            for attempt in attempts:
+                undo(self._store, before, attempt, undone, left)
             error.add_note(undo_words(undone, left))
             if not isinstance(error, E2IError):
                 raise
+            plan = attempts[0].plan if attempts and attempts[0].view is view else None
             return self._failed(error, replace(made, plan=plan, undone=tuple(undone), left_behind=tuple(left)))
         return replace(
             made,
@@ -211,12 +218,34 @@ class FeatureRegistrar(Node):
             registered_features=tuple(f"{view.name}:{f.name}" for f in view.schema if f.role == "feature"),
             registered_labels=tuple(f"{view.name}:{f.name}" for f in view.schema if f.role == "label"),
             rows=len(prepared.batch),
-            plan=plan,
+            plan=attempts[0].plan,
             read_back=back,
             freshness=freshness,
             warnings=(*made.warnings, *missed, *back.notes),
             registered_at=self._clock.now(),
         )
+
+    def _attempted(
+        self, prepared: Prepared, spec: FeatureSpec, before: Catalog, attempts: list[Attempt]
+    ) -> tuple[list[str], ReadBack]:
+        """Apply, write and read back, all of it in ``attempts`` from the moment that something may have been done."""
+        view = prepared.view
+        attempts.append(Attempt(view))
+        attempts[-1] = Attempt(view, self._store.apply([view], allow_breaking=self._allow_breaking))
+        missed = self._written(prepared, spec)
+        back = read_back(
+            self._store,
+            view,
+            list(prepared.join_keys),
+            prepared.batch,
+            sample=self._sample,
+            existed=view.name in before.views,
+        )
+        if back.problems:
+            raise BackendDataError(
+                f"View {view.name!r} does not read back as it was written: {'; '.join(back.problems[:5])}"
+            )
+        return missed, back
 
     def _written(self, prepared: Prepared, spec: FeatureSpec) -> list[str]:
         """Write the rows, or bring them online from the source that has them; return what some backend missed."""

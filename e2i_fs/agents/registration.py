@@ -38,7 +38,7 @@ class FeatureRegistration:
 
     ``status`` is ``completed``; ``empty`` for a frame without rows; ``skipped`` when the gate refused it (``decision`` has the
     reasons); ``error`` with what went wrong in ``error``. In all but the first nothing is registered, but for what
-    ``left_behind`` names: what an undoing that failed itself could not remove. ``undone`` is what it did remove.
+    ``left_behind`` names: what could not be taken back, which rows are gone, and what to do. ``undone`` is what was taken back.
     ``rows`` were written. ``freshness`` is the view's, by name, right after.
     """
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from e2i_fs.agents.bridge import called, check_thread, in_thread, is_async
-from e2i_fs.agents.enricher import ContextEnricher, contexts_of
+from e2i_fs.agents.contexts import contexts_of
+from e2i_fs.agents.enricher import ContextEnricher
 from e2i_fs.agents.flags import Tier0Flags
-from e2i_fs.agents.loader import SplitLoader, check_classes
+from e2i_fs.agents.loader import SplitLoader, check_audit, check_classes
 from e2i_fs.agents.merging import Prefer
 from e2i_fs.agents.node import Node
 from e2i_fs.agents.options import one_of
@@ -34,6 +35,8 @@ from e2i_fs.frames import Frame
 from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.gate import QualityGate
+from e2i_fs.quality.leakage.alone import audit_alone
+from e2i_fs.quality.leakage.report import AuditReport
 from e2i_fs.splits import TemporalSplit, TrainingSplits
 
 __all__ = ["Tier0Pipeline"]
@@ -47,7 +50,8 @@ class Tier0Pipeline(Node):
     ``train`` is called with the `TrainingSplits` and gives the model. ``predict`` is called with the model and the list of contexts
     with their features, and gives one prediction for each; either may be an async function, if the run is awaited. What
     they raise is raised. ``target`` is one of the spec's labels, or a column of ``entity_df``. ``flags`` are `Tier0Flags`, or a
-    mapping of them. ``allow_breaking`` lets a changed spec replace the view, rows and all (R-4).
+    mapping of them. ``leakage="block"`` stops the run unless the audit of the training set passes, with the store or without it.
+    ``allow_breaking`` lets a changed spec replace the view, rows and all (R-4).
 
     As a node it reads ``frame`` and ``contexts`` (and ``feature_spec`` unless ``spec`` was given; ``entity_df`` if it is there), and
     gives ``feature_registration``, ``training_splits``, ``model``, ``predictions`` and ``tier0_outcome``.
@@ -150,16 +154,19 @@ class Tier0Pipeline(Node):
             off = "enable_feast is off: nothing was registered, and the store is not asked for features"
             registration = replace(registration, warnings=(*registration.warnings, off))
         if registration.status == "empty":
-            raise InvalidBatchError(f"The frame for view {spec.view!r} has no rows, so nothing was registered.")
+            raise InvalidBatchError(
+                f"frame has no rows, so nothing was registered for view {spec.view!r}. Find out why none arrived, and run again."
+            )
         return replace(so_far, registration=registration, warnings=registration.warnings)
 
     def _trained(self, so_far: Tier0Outcome, frame: Any, spec: FeatureSpec, entity_df: Any) -> Tier0Outcome:
         assert so_far.registration is not None
         if not self.flags.enable_feast:
-            splits = self._split_frame(frame, so_far.registration, spec)
-            unaudited = "enable_feast is off: without the store the training set was not audited for leakage"
-            warnings = (*so_far.warnings, unaudited)
-            return replace(so_far, splits=splits, model=called(self._train, splits), warnings=warnings)
+            splits, audited = self._split_frame(frame, so_far.registration, spec)
+            alone = "enable_feast is off: the training set was audited by its own columns, for want of a store to hold them against"
+            warnings = (*so_far.warnings, alone, *check_audit(audited, self._leakage))
+            model = called(self._train, splits)
+            return replace(so_far, splits=splits, audit=audited, model=model, warnings=warnings)
         table = Frame(frame if entity_df is None else entity_df).table
         keys = [i.column for i in so_far.registration.inferred if i.role == "key"]
         if entity_df is None:
@@ -181,6 +188,7 @@ class Tier0Pipeline(Node):
             so_far,
             loaded=loaded,
             splits=loaded.splits,
+            audit=loaded.audit,
             model=called(self._train, loaded.splits),
             warnings=(*so_far.warnings, *loaded.warnings),
         )
@@ -243,19 +251,30 @@ class Tier0Pipeline(Node):
             )
         return found
 
-    def _split_frame(self, frame: Any, registration: FeatureRegistration, spec: FeatureSpec) -> TrainingSplits:
-        """Split the frame itself, where no store is to be used."""
-        columns = [i.column for i in registration.inferred if i.role == "feature"]
+    def _split_frame(
+        self, frame: Any, registration: FeatureRegistration, spec: FeatureSpec
+    ) -> tuple[TrainingSplits, AuditReport]:
+        """Split the frame itself, and audit it, where no store is to be used."""
+        features = [i.column for i in registration.inferred if i.role == "feature"]
+        keys = [i.column for i in registration.inferred if i.role == "key"]
         splits = self._rule.split(
             frame,
             target=self._target,
-            features=columns,
+            features=features,
             timestamp_column=spec.timestamp_column,
-            entity_keys=[i.column for i in registration.inferred if i.role == "key"],
+            entity_keys=keys,
             clock=self._clock,
         )
         check_classes(splits)
-        return splits
+        audited = audit_alone(
+            frame,
+            splits,
+            target=splits.target,
+            features=features,
+            entity_keys=keys,
+            timestamp_column=spec.timestamp_column,
+        )
+        return splits, audited
 
 
 def _ended(outcome: Tier0Outcome, place: int, status: Any, error: E2IError | None) -> Tier0Outcome:

@@ -13,6 +13,7 @@ from e2i_fs.cli import (
     certify,
     demo_command,
     doctor,
+    exchange,
     failover,
     fill,
     mcp_command,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command,
+    mcp_command, serve_command, exchange,
 ):  # fmt: skip
     module.add_to(app)
 

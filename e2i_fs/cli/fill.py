@@ -18,7 +18,8 @@ from e2i_fs.sources import PushSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from e2i_fs.ops.materialize import MaterializationReport, Progress
+    from e2i_fs.entries import Progress
+    from e2i_fs.ops.materialize import MaterializationReport
     from e2i_fs.store import Store
 
 __all__ = ["add_to"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,14 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, backend TEXT NOT NULL, view TEXT NOT NULL, mode TEXT NOT NULL, start_us INTEGER, end_us INTEGER,
     outcome TEXT NOT NULL, rows_read INTEGER NOT NULL, rows_written INTEGER NOT NULL, newest_event_us INTEGER,
-    started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, snapshot TEXT, chunks INTEGER NOT NULL);
+    started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, chunks INTEGER NOT NULL,
+    job TEXT);
 CREATE INDEX IF NOT EXISTS runs_by_view ON runs (backend, view, started_us);
+CREATE TABLE IF NOT EXISTS work (
+    backend TEXT NOT NULL, view TEXT NOT NULL, mode TEXT NOT NULL, work BLOB NOT NULL, chunks INTEGER NOT NULL,
+    PRIMARY KEY (backend, view, mode)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+    backend TEXT NOT NULL, view TEXT NOT NULL, seen BLOB NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -78,37 +85,75 @@ class Ledger:
 
     def save_run(self, run: Mapping[str, Any]) -> None:
         """Write or rewrite one run's record."""
-        names = ", ".join(run)
-        marks = ", ".join("?" for _ in run)
         with self.records.transaction() as db:
-            db.execute(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({marks})", tuple(run.values()))
+            _save(db, run)
+
+    def end_run(self, run: Mapping[str, Any], seen: bytes | None) -> None:
+        """Write the record of a run that succeeded: nothing is left of its work. ``seen`` is what it covered, if that is all."""
+        of = (run["backend"], run["view"])
+        with self.records.transaction() as db:
+            _save(db, run)
+            db.execute("DELETE FROM work WHERE backend = ? AND view = ? AND mode = ?", (*of, run["mode"]))
+            if seen is not None:
+                db.execute("DELETE FROM work WHERE backend = ? AND view = ? AND mode = 'incremental'", of)
+                db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (*of, seen))
+
+    def save_work(
+        self, run: Mapping[str, Any], chunks: int, work: bytes | None = None, seen: bytes | None = None
+    ) -> None:
+        """Write a run's record, how many ``chunks`` of its step are done, and what else changed: its ``work``, what it covered."""
+        of = (run["backend"], run["view"])
+        with self.records.transaction() as db:
+            _save(db, run)
+            if work is None:
+                db.execute(
+                    "UPDATE work SET chunks = ? WHERE backend = ? AND view = ? AND mode = ?", (chunks, *of, run["mode"])
+                )
+            else:
+                db.execute("INSERT OR REPLACE INTO work VALUES (?, ?, ?, ?, ?)", (*of, run["mode"], work, chunks))
+            if seen is not None:
+                db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (*of, seen))
+
+    def work(self, backend: str, view: str, mode: str) -> tuple[bytes, int] | None:
+        """Return how far the last run of this mode came, if it did not succeed."""
+        sql = "SELECT work, chunks FROM work WHERE backend = ? AND view = ? AND mode = ?"
+        found = self.records.query(sql, (backend, view, mode))
+        return found[0] if found else None
+
+    def seen(self, backend: str, view: str) -> bytes | None:
+        """Return what the last run over everything had covered."""
+        found = self.records.query("SELECT seen FROM seen WHERE backend = ? AND view = ?", (backend, view))
+        return found[0][0] if found else None
+
+    def bury_runs(self, backend: str, view: str) -> None:
+        """Say of runs that seem to go on that they failed: for whoever holds the view's `run_lock`, so that none can."""
+        error = "The process ended while it ran; the next run takes it up."
+        with self.records.transaction() as db:
+            db.execute(
+                "UPDATE runs SET outcome = 'failed', error = ? WHERE backend = ? AND view = ? AND outcome = 'running'",
+                (error, backend, view),
+            )
 
     def runs(self, view: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs first, of one view or of all."""
         where, values = ("WHERE view = ?", (view,)) if view else ("", ())
-        names = [
-            "id",
-            "backend",
-            "view",
-            "mode",
-            "start_us",
-            "end_us",
-            "outcome",
-            "rows_read",
-            "rows_written",
-            "newest_event_us",
-            "started_us",
-            "duration",
-            "error",
-            "snapshot",
-            "chunks",
-        ]
         found = self.records.query(
-            f"SELECT {', '.join(names)} FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
+            f"SELECT {', '.join(_RUN)} FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
             values,
         )
-        return [dict(zip(names, row, strict=True)) for row in found]
+        return [dict(zip(_RUN, row, strict=True)) for row in found]
 
     def close(self) -> None:
         """Let go of the file."""
         self.records.close()
+
+
+_RUN = (
+    "id", "backend", "view", "mode", "start_us", "end_us", "outcome", "rows_read", "rows_written", "newest_event_us",
+    "started_us", "duration", "error", "chunks", "job",
+)  # fmt: skip
+
+
+def _save(db: sqlite3.Connection, run: Mapping[str, Any]) -> None:
+    marks = ", ".join("?" for _ in _RUN)
+    db.execute(f"INSERT OR REPLACE INTO runs ({', '.join(_RUN)}) VALUES ({marks})", tuple(run[name] for name in _RUN))

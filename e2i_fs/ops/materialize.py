@@ -1,45 +1,41 @@
 """Materialisation: the newest row of each key, from history to online, recorded (W-3, W-4).
 
-Every run reads the whole of its window again and merges by the contract's order, so a row that arrived late is
-taken up by the next run whatever its event time (W-3), and a run repeated changes nothing.
+A run reads its window in steps and merges by the contract's order, so a run repeated changes nothing. An incremental run
+reads what arrived since the last one, whatever its event time (W-3): see `e2i_fs.ops.seen`.
 """
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from e2i_fs.backend import Backend, Key, OnlineRow, ParquetRows, ScanPart
+from e2i_fs.backend import Backend, Key, OnlineRow
 from e2i_fs.batch import online_rows
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, from_us, to_us
-from e2i_fs.definitions import FeatureView, fingerprint
-from e2i_fs.errors import RequestError
+from e2i_fs.definitions import FeatureView
+from e2i_fs.entries import Live
+from e2i_fs.errors import RunTimeoutError
 from e2i_fs.online import row_order
 from e2i_fs.ops.ledger import Ledger
-from e2i_fs.pit.engine import latest_rows
-from e2i_fs.pit.times import moment_to_us
+from e2i_fs.ops.seen import Seen, Standing, Witness, file_states, witnesses_of
+from e2i_fs.ops.steps import Step, Work, arrivals, windows
+from e2i_fs.pit.engine import LatestRows, latest_rows
 
-if TYPE_CHECKING:
-    from e2i_fs.routing import Outcome
-
-__all__ = ["MaterializationReport", "MaterializationRun", "Progress", "materialize_view"]
+__all__ = ["MaterializationReport", "MaterializationRun", "materialize_view", "preview_view", "run_of"]
 
 CHUNK = 10_000
-Progress = Callable[[str, int, int], None]
-"""Called with the view, the rows written so far and the rows to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaterializationRun:
-    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded`` or ``failed``."""
+    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``."""
 
     run_id: str
     backend: str
@@ -84,81 +80,186 @@ def materialize_view(
     end_us: int,
     ledger: Ledger,
     clock: Clock,
-    progress: Progress | None = None,
+    batch_us: int | None = None,
+    live: Live | None = None,
     lock_timeout: float = 60.0,
 ) -> MaterializationRun:
     """Materialise one view on one backend and return the run's record, which is kept whatever happens.
 
-    Rows with ``start_us <= event time <= end_us`` count. Raises `RunOverlapError` while another run of the view
-    goes on. When the last run failed on the same window and files, its finished chunks are looked up rather than
-    written again.
+    Rows with ``start_us <= event time <= end_us`` count; with ``batch_us`` they are read in windows of so long. An
+    incremental run (``mode``) that is ``live`` reads what arrived since the last one. What an earlier run that failed had
+    finished is not done again while its files are the same and its rows are there. Raises `RunOverlapError` while another
+    run of the view goes on, `RunTimeoutError` when the time for it is over.
     """
-    view, join_keys = catalog.view(view_name), catalog.join_keys(view_name)
     with ledger.run_lock(backend_name, view_name, lock_timeout):
-        begun, started_us = clock.monotonic(), to_us(clock.now())
-        record: dict[str, Any] = {
-            "id": uuid.uuid4().hex, "backend": backend_name, "view": view_name, "mode": mode, "start_us": start_us,
-            "end_us": end_us, "outcome": "running", "rows_read": 0, "rows_written": 0, "newest_event_us": None,
-            "started_us": started_us, "duration": 0.0, "error": None, "snapshot": None, "chunks": 0,
-        }  # fmt: skip
-        ledger.save_run(record)
+        ledger.bury_runs(backend_name, view_name)
+        run = _Run(backend, backend_name, catalog, view_name, ledger, clock, live or Live())
+        run.record |= {"mode": mode, "start_us": start_us, "end_us": end_us}
+        ledger.save_run(run.record)
         try:
-            parts = backend.scan(view_name, [f.name for f in view.schema], until_us=end_us)
-            record["snapshot"] = _snapshot(catalog.fingerprint(view_name), start_us, end_us, parts)
-            done = _finished_chunks(ledger, record)
-            winners, record["rows_read"] = latest_rows(view, join_keys, parts, start_us=start_us, end_us=end_us)
-            if len(winners):
-                record["newest_event_us"] = pc.max(winners.column("e")).as_py()
-            batch = _as_batch(winners, view, list(join_keys))
-            for number, offset in enumerate(range(0, len(batch), CHUNK)):
-                chunk = batch.slice(offset, CHUNK)
-                keys, rows = online_rows(chunk, view, join_keys)
-                if number < done:
-                    keys, rows = _not_there(backend, view, keys, rows, to_us(clock.now()))
-                if keys:
-                    backend.online_write(view_name, keys, rows, at_us=to_us(clock.now()))
-                    record["rows_written"] += len(keys)
-                record["chunks"] = number + 1
-                record["duration"] = clock.monotonic() - begun
-                if number + 1 < -(-len(batch) // CHUNK):
-                    ledger.save_run(record)
-                if progress is not None:
-                    progress(view_name, offset + len(chunk), len(batch))
-            record["outcome"] = "succeeded"
+            run.carry_out(batch_us, everything=live is None)
+            run.record["outcome"] = "succeeded"
         except BaseException as error:
-            record["outcome"] = "failed"
-            record["error"] = f"{type(error).__name__}: {error}"
+            run.record |= {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
-            record["duration"] = clock.monotonic() - begun
-            ledger.save_run(record)
-    return run_of(record)
+            run.end()
+    return run_of(run.record)
 
 
-def window(start: datetime | None, end: datetime | None, now_us: int, *, reject_naive: bool) -> tuple[int | None, int]:
-    """Return the window to materialise in microseconds; an end later than now is now. Raises when it is empty."""
-    start_us = None if start is None else moment_to_us(start, "start", reject_naive=reject_naive)
-    end_us = now_us if end is None else min(now_us, moment_to_us(end, "end", reject_naive=reject_naive))
-    if start_us is not None and start_us > end_us:
-        raise RequestError(
-            f"The window is empty: start {from_us(start_us).isoformat()} is after end {from_us(end_us).isoformat()} "
-            "(an end later than now is now)."
-        )
-    return start_us, end_us
+def preview_view(
+    backend: Backend, backend_name: str, catalog: Catalog, view_name: str, *, mode: str, start_us: int | None, end_us: int,
+    ledger: Ledger, clock: Clock, batch_us: int | None = None,
+) -> MaterializationRun:  # fmt: skip
+    """Return what a run would read and write now, as a record whose ``outcome`` is ``planned``. Nothing is changed."""
+    run = _Run(backend, backend_name, catalog, view_name, ledger, clock, Live())
+    run.record |= {"id": "", "mode": mode, "start_us": start_us, "end_us": end_us, "outcome": "planned"}
+    for step, _, done in run.steps(batch_us, everything=False):
+        with closing(run.winners(step)) as found:
+            run.count(found)
+            run.record["rows_written"] += max(0, found.rows - done * CHUNK)
+    return run_of(run.record)
 
 
-def told_run(
-    outcome: Outcome, view: str, mode: str, within: tuple[int | None, int], at: datetime
-) -> MaterializationRun:
-    """Return the record of what became of a run on one backend, the record of a failure if it could not do it."""
-    if outcome.error is None:
-        done: MaterializationRun = outcome.value
-        return done
-    start_us, end_us = within
-    return MaterializationRun(
-        "", outcome.backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed",
-        0, 0, None, at, timedelta(0), f"{type(outcome.error).__name__}: {outcome.error}",
-    )  # fmt: skip
+class _Run:
+    """One run: its record, and how far it is."""
+
+    def __init__(
+        self, backend: Backend, name: str, catalog: Catalog, view: str, ledger: Ledger, clock: Clock, live: Live
+    ) -> None:
+        self._backend = backend
+        self._view = catalog.view(view)
+        self._join_keys = catalog.join_keys(view)
+        self._fingerprint = catalog.fingerprint(view)
+        self._ledger = ledger
+        self._clock = clock
+        self._live = live
+        self._begun = clock.monotonic()
+        self._witnesses: list[Witness] = []
+        self._covered: Seen | None = None
+        self._standing = Standing(self._fingerprint)
+        self.record: dict[str, Any] = {
+            "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
+            "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
+            "job": live.job,
+        }  # fmt: skip
+
+    # ---- what is to be done -------------------------------------------------------------------------------
+
+    def steps(self, batch_us: int | None, *, everything: bool) -> Iterator[tuple[Step, Work, int]]:
+        """Yield the steps to do, each with the work to note while it is done, and how many of its pieces are done already."""
+        record, at_us = self.record, to_us(self._clock.now())
+        start_us, end_us = record["start_us"], record["end_us"]
+        parts = self._backend.scan(self._view.name, [f.name for f in self._view.schema], until_us=end_us)
+        files = file_states(parts)
+        left = self._left(at_us)
+        work = Work(self._standing, [] if left is None else left.done)
+        seen = self._seen(at_us)
+        for earlier in (seen, left):
+            if earlier is not None:
+                self._standing = self._standing.joined(earlier.standing)
+        if record["mode"] == "incremental" and start_us is None and not everything:
+            for step, fresh, old in arrivals(parts, files, self._fingerprint, end_us, seen, left):
+                work.fresh, work.old, work.until_us = fresh, old, step.seen_until_us
+                yield self._begin(step, work, left)
+                self._covered = Seen(self._standing, step.end_us, {**fresh, **old})
+            return
+        for step in windows(parts, files, self._fingerprint, (start_us, end_us), batch_us, left):
+            if step.state is not None and (step.start_us, step.end_us, step.state) in work.done:
+                continue
+            yield self._begin(step, work, left)
+            if step.state is not None:
+                work.done = [*work.done, (step.start_us, step.end_us, step.state)]
+        if start_us is None:
+            self._covered = Seen(self._standing, end_us, files)
+
+    def _begin(self, step: Step, work: Work, left: Work | None) -> tuple[Step, Work, int]:
+        work.standing = self._standing
+        work.current = None if step.state is None else (step.start_us, step.end_us, step.state)
+        same = left is not None and step.state is not None and left.current == work.current
+        return step, work, left.chunks if left is not None and same else 0
+
+    def _left(self, at_us: int) -> Work | None:
+        """Return what the last run of this mode did not finish; None when that is worth nothing any more."""
+        found = self._ledger.work(self.record["backend"], self._view.name, self.record["mode"])
+        left = None if found is None else Work.unpacked(*found)
+        if left is None or not left.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
+            return None
+        return left
+
+    def _seen(self, at_us: int) -> Seen | None:
+        """Return what earlier runs covered; None when the online rows, or the view, are others by now."""
+        found = self._ledger.seen(self.record["backend"], self._view.name)
+        seen = None if found is None else Seen.unpacked(found)
+        if seen is None or not seen.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
+            return None
+        return seen
+
+    # ---- doing it -----------------------------------------------------------------------------------------
+
+    def carry_out(self, batch_us: int | None, *, everything: bool) -> None:
+        """Do every step."""
+        for step, work, done in self.steps(batch_us, everything=everything):
+            self._ledger.save_work(self._timed(), done, work.packed(), self._packed())
+            with closing(self.winners(step)) as found:
+                self._check_time()
+                self._put_online(found, work, done)
+                self.count(found)
+            sequence, _, rows = self._backend.position(self._view.name)
+            self._standing = self._standing.joined(Standing(self._fingerprint, sequence, rows, tuple(self._witnesses)))
+            self._witnesses.clear()
+
+    def winners(self, step: Step) -> LatestRows:
+        """Find the rows of one step."""
+        return latest_rows(
+            self._view, self._join_keys, step.parts, start_us=step.start_us, end_us=step.end_us, seen=step.seen,
+            seen_until_us=step.seen_until_us,
+        )  # fmt: skip
+
+    def count(self, found: LatestRows) -> None:
+        """Count what a step has looked at."""
+        record = self.record
+        record["rows_read"] += found.looked_at
+        if found.newest_us is not None:
+            record["newest_event_us"] = max(found.newest_us, record["newest_event_us"] or found.newest_us)
+
+    def _put_online(self, found: LatestRows, work: Work, done: int) -> None:
+        for number in range(-(-found.rows // CHUNK)):
+            batch = _as_batch(found.piece(number * CHUNK, CHUNK), self._view, list(self._join_keys))
+            keys, rows = online_rows(batch, self._view, self._join_keys)
+            if number < done:
+                keys, rows = _not_there(self._backend, self._view, keys, rows, to_us(self._clock.now()))
+            if keys:
+                self._check_time()
+                self._backend.online_write(self._view.name, keys, rows, at_us=to_us(self._clock.now()))
+                self._witnesses += witnesses_of(keys, rows)
+            self.record["rows_written"] += len(keys)
+            self.record["chunks"] += 1
+            if number >= done:
+                self._ledger.save_work(self._timed(), number + 1)
+            if self._live.progress is not None:
+                self._live.progress(self._view.name, min((number + 1) * CHUNK, found.rows), found.rows)
+
+    def end(self) -> None:
+        """Keep the record as it is, and what the run covered if it succeeded."""
+        if self.record["outcome"] != "succeeded":
+            self._ledger.save_run(self._timed())
+            return
+        self._ledger.end_run(self._timed(), self._packed())
+
+    def _packed(self) -> bytes | None:
+        return None if self._covered is None else replace(self._covered, standing=self._standing).packed()
+
+    def _timed(self) -> dict[str, Any]:
+        self.record["duration"] = self._clock.monotonic() - self._begun
+        return self.record
+
+    def _check_time(self) -> None:
+        if self._live.until is not None and self._clock.monotonic() >= self._live.until:
+            raise RunTimeoutError(
+                f"The run of view {self._view.name!r} took longer than {self._live.timeout:g} s. What it wrote "
+                f"({self.record['rows_written']} rows) stays, and the next run goes on from there; give it more time, or smaller batches."
+            )
 
 
 def run_of(record: dict[str, Any]) -> MaterializationRun:
@@ -181,20 +282,6 @@ def _as_batch(winners: pa.Table, view: FeatureView, keys: list[str]) -> pa.Table
     return pa.table(columns)
 
 
-def _snapshot(view: str, start_us: int | None, end_us: int, parts: Sequence[ScanPart]) -> str | None:
-    """Return a hash of what the run reads, None if that cannot be told (a stream)."""
-    files = []
-    for part in parts:
-        if not isinstance(part, ParquetRows):
-            return None
-        for path in part.paths:
-            if not os.path.exists(path):
-                return None
-            state = os.stat(path)
-            files.append([path, state.st_mtime_ns, state.st_size])
-    return fingerprint([view, start_us, end_us, files])
-
-
 def _not_there(
     backend: Backend, view: FeatureView, keys: Sequence[Key], rows: Sequence[OnlineRow], at_us: int
 ) -> tuple[list[Key], list[OnlineRow]]:
@@ -206,13 +293,3 @@ def _not_there(
         if there is None or row_order(there, view) < row_order(row, view)
     ]
     return [key for key, _ in lost], [row for _, row in lost]
-
-
-def _finished_chunks(ledger: Ledger, record: dict[str, Any]) -> int:
-    """Return how many chunks the last run of this view finished, if it failed on the very same work."""
-    if record["snapshot"] is None:
-        return 0
-    earlier = [r for r in ledger.runs(record["view"]) if r["backend"] == record["backend"] and r["id"] != record["id"]]
-    if not earlier or earlier[0]["outcome"] == "succeeded" or earlier[0]["snapshot"] != record["snapshot"]:
-        return 0
-    return int(earlier[0]["chunks"])

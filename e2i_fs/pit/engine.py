@@ -8,7 +8,8 @@ time that stays linear however long a key's history is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -22,7 +23,7 @@ from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import history_sql
 from e2i_fs.values import LossyCastError, cast_column
 
-__all__ = ["latest_rows", "point_in_time", "typed_column", "winner_order"]
+__all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column", "winner_order"]
 
 
 def point_in_time(
@@ -74,6 +75,22 @@ def point_in_time(
     return pa.table([matched.column(0).cast(pa.int64()), *columns], names=["e", *features])
 
 
+@dataclass(frozen=True, slots=True)
+class LatestRows:
+    """The winner of each key in one window, held by the engine (which spills to disk) and given out in pieces.
+
+    ``rows`` is how many winners there are, ``looked_at`` how many rows of history the window has, ``newest_us`` the
+    winners' newest event time (µs, None without any). ``piece(offset, size)`` is a table of so many of them, sorted by key,
+    the same each time: ``k0..``, ``e``, ``c`` and ``v0..`` (all fields, in their dtypes). ``close`` lets go of them.
+    """
+
+    rows: int
+    looked_at: int
+    newest_us: int | None
+    piece: Callable[[int, int], pa.Table]
+    close: Callable[[], None]
+
+
 def latest_rows(
     view: FeatureView,
     join_keys: Mapping[str, DType],
@@ -81,11 +98,13 @@ def latest_rows(
     *,
     start_us: int | None,
     end_us: int,
-) -> tuple[pa.Table, int]:
-    """Return the winner of each key among the rows with ``start_us <= event time <= end_us``, sorted by key.
+    seen: Sequence[ScanPart] = (),
+    seen_until_us: int = 0,
+) -> LatestRows:
+    """Find the winner of each key among the rows with ``start_us <= event time <= end_us``; close what is returned.
 
-    The table has ``k0..``, ``e``, ``c`` and ``v0..`` (all fields, in their dtypes); the number is how many rows
-    of history were looked at. Rows with a missing key or event time are none (T-3, P-7).
+    Of ``seen``, parts that were read before, only rows later than ``seen_until_us`` count. Rows with a missing key or
+    event time are none (T-3, P-7).
     """
     connection = connect()
     keys = [f"k{i}" for i in range(len(join_keys))]
@@ -94,23 +113,40 @@ def latest_rows(
     group = f"PARTITION BY {', '.join(keys)} " if keys else ""
     try:
         history = history_sql(connection, view, join_keys, parts)
+        if seen:
+            later = history_sql(connection, view, join_keys, seen, name="seen")
+            history = f"SELECT * FROM ({history}) UNION ALL SELECT * FROM ({later}) WHERE e > {seen_until_us}"
         connection.execute(f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}")
         order = ", ".join(f"{term}" for term in winner_order(view, descending=True))
-        counted = connection.execute("SELECT count(*) FROM usable").fetchall()
-        found = connection.sql(f"""
-            SELECT * FROM usable
-            QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
+        connection.execute(f"""
+            CREATE TEMP TABLE winners AS
+            SELECT * FROM usable QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
             {"ORDER BY " + ", ".join(keys) if keys else ""}
-        """).to_arrow_table()
+        """)
+        ((looked_at, rows, newest_us),) = connection.execute(
+            "SELECT (SELECT count(*) FROM usable), count(*), max(e) FROM winners"
+        ).fetchall()
+        connection.execute("DROP TABLE usable")
     except duckdb.Error as error:
-        raise _translated(error, view) from error
-    finally:
         connection.close()
-    columns = [typed_column(found.column(i), t, view, n) for i, (n, t) in enumerate(join_keys.items())]
-    columns += [found.column("e"), found.column("c")]
-    columns += [typed_column(found.column(f"v{i}"), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
-    names = [*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
-    return pa.table(columns, names=names), counted[0][0]
+        raise _translated(error, view) from error
+    except BaseException:
+        connection.close()
+        raise
+
+    def piece(offset: int, size: int) -> pa.Table:
+        try:
+            found = connection.sql(
+                f"SELECT * FROM winners WHERE rowid >= {offset} AND rowid < {offset + size} ORDER BY rowid"
+            ).to_arrow_table()
+        except duckdb.Error as error:
+            raise _translated(error, view) from error
+        columns = [typed_column(found.column(i), t, view, n) for i, (n, t) in enumerate(join_keys.items())]
+        columns += [found.column("e"), found.column("c")]
+        columns += [typed_column(found.column(f"v{i}"), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
+        return pa.table(columns, names=[*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))])
+
+    return LatestRows(rows, looked_at, newest_us, piece, connection.close)
 
 
 def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) -> None:

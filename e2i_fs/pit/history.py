@@ -24,9 +24,16 @@ __all__ = ["history_sql"]
 
 
 def history_sql(
-    connection: duckdb.DuckDBPyConnection, view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart]
+    connection: duckdb.DuckDBPyConnection,
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    parts: Sequence[ScanPart],
+    *,
+    name: str = "part",
 ) -> str:
     """Return a SELECT of the view's whole history over ``parts``; streams are registered with ``connection``.
+
+    ``name`` tells the streams of one call from those of another on the same connection.
 
     Raises `BackendDataError` naming file and column where a part does not hold what the view says.
     """
@@ -37,12 +44,14 @@ def history_sql(
     ) -> None:
         # DuckDB takes names that differ only by case for one: here columns are known by position.
         checked = checked_reader(reader)
-        schema, name = checked.schema, f"part{len(selects)}"
+        schema, stream_name = checked.schema, f"{name}{len(selects)}"
         renamed = pa.schema([pa.field(f"c{i}", f.type) for i, f in enumerate(schema)])
         batches = (pa.record_batch([_compact(c) for c in batch.columns], schema=renamed) for batch in checked)
-        connection.register(name, pa.RecordBatchReader.from_batches(renamed, batches))
+        connection.register(stream_name, pa.RecordBatchReader.from_batches(renamed, batches))
         known = {f.name: f"c{i}" for i, f in enumerate(schema)}
-        selects.append(f"SELECT {_select(view, join_keys, schema, columns, missing_ok, where, known)} FROM {name}")
+        selects.append(
+            f"SELECT {_select(view, join_keys, schema, columns, missing_ok, where, known)} FROM {stream_name}"
+        )
 
     for part in parts:
         if isinstance(part, ArrowRows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from e2i_fs.clock import Clock, as_clock
 from e2i_fs.errors import RequestError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.quality.figures import CategoricalFigures, NumericFigures, categorical, correlations, numerics
-from e2i_fs.quality.plain import from_plain, to_plain
+from e2i_fs.quality.plain import from_plain, reading, to_plain
 from e2i_fs.quality.rows import Rows, opened
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class BaselineMetrics:
         >>> BaselineMetrics.from_dict(metrics.to_dict()) == metrics
         True
         """
-        try:
+        with reading("baseline", form, [f.name for f in fields(cls)]):
             shares = form["target_distribution"]
             return cls(
                 numeric=FrozenMap({n: NumericFigures.from_dict(f) for n, f in form["numeric"].items()}),
@@ -160,10 +160,6 @@ class BaselineMetrics:
                 skipped=FrozenMap(form["skipped"]),
                 warnings=tuple(form["warnings"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RequestError(
-                f"This is no baseline that to_dict wrote: {type(error).__name__}: {error}. Compute it again from the train split."
-            ) from error
 
 
 def _of(rows: Rows, names: Sequence[str], target: str | None, now: datetime) -> BaselineMetrics:
@@ -175,7 +171,7 @@ def _of(rows: Rows, names: Sequence[str], target: str | None, now: datetime) -> 
     }
     numeric = numerics(rows, numbers)
     figures = {name: categorical(rows, rows.columns[name]) for name in classes}
-    pairs = correlations(rows, numbers)
+    pairs = correlations(rows, numeric)
     matrix = {a: FrozenMap({b: pairs[a, b] for b in numbers}) for a in numbers}
     missing = [*(n for n, f in numeric.items() if not f.count), *(n for n, c in figures.items() if not c.count)]
     warnings = [f"Feature {name!r} is missing in every row." for name in missing]

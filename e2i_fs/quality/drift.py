@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from e2i_fs.frozen import FrozenMap
 from e2i_fs.quality.distribution import Distribution, measured
 from e2i_fs.quality.figures import CategoricalFigures, NumericFigures
 from e2i_fs.quality.outcome import Outcome, worst
-from e2i_fs.quality.plain import literal
+from e2i_fs.quality.plain import literal, reading
 from e2i_fs.quality.rows import Column, Rows, opened
 from e2i_fs.quality.thresholds import (
     DriftThresholds,
@@ -37,8 +37,8 @@ CHANCE = 0.001
 class DriftCheck:
     """One comparison. ``value`` is the size of the change, ``by_chance`` what unchanged data exceeds once in a thousand.
 
-    ``kind`` is psi, ks, missing_rate, new_categories, constant (all values are one, which they were not), vanished (the
-    column is not there) or kind_changed (numbers have become text, or the like).
+    ``kind`` is psi, ks, missing_rate (of NULL and NaN), infinite_rate, new_categories, constant (all values are one, which
+    they were not), vanished (the column is not there) or kind_changed (numbers have become text, or the like).
     """
 
     kind: str
@@ -107,21 +107,24 @@ class DriftReport:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> DriftReport:
-        """Return the report that `to_dict` wrote."""
+        """Return the report that `to_dict` wrote. Raises `RequestError` for anything else."""
 
-        def check(c: Mapping[str, Any]) -> DriftCheck:
-            return DriftCheck(c["kind"], Outcome(c["outcome"]), c["value"], c["by_chance"], c["message"])
+        def check(c: Any) -> DriftCheck:
+            with reading("drift check", c, [f.name for f in fields(DriftCheck)]):
+                return DriftCheck(c["kind"], Outcome(c["outcome"]), c["value"], c["by_chance"], c["message"])
 
-        return cls(
-            features=FrozenMap(
-                {name: FeatureDrift(name, tuple(check(c) for c in checks)) for name, checks in form["features"].items()}
-            ),
-            row_count=form["row_count"],
-            training_samples=form["training_samples"],
-            new_columns=tuple(form["new_columns"]),
-            thresholds=DriftThresholds(**form["thresholds"]),
-            compared_at=datetime.fromisoformat(form["compared_at"]),
-        )
+        with reading("drift report", form, [f.name for f in fields(cls)]):
+            by_feature = form["features"].items()
+            return cls(
+                features=FrozenMap(
+                    {name: FeatureDrift(name, tuple(map(check, checks))) for name, checks in by_feature}
+                ),
+                row_count=form["row_count"],
+                training_samples=form["training_samples"],
+                new_columns=tuple(form["new_columns"]),
+                thresholds=DriftThresholds(**form["thresholds"]),
+                compared_at=datetime.fromisoformat(form["compared_at"]),
+            )
 
 
 def drift_of(
@@ -146,7 +149,11 @@ def drift_of(
             missing = _missing(name, figures, baseline.training_samples, rows.count - present[name], rows.count, limits)
             one = found[name, 0] == found[name, 1] and present[name] > 0
             if isinstance(figures, NumericFigures):
-                checks = _numeric(name, figures.distribution, spread[name], limits)
+                infinite = present[name] - spread[name].count
+                checks = (
+                    *_numeric(name, figures.distribution, spread[name], limits),
+                    _infinite(name, figures, baseline.training_samples, infinite, rows.count, limits),
+                )
                 varied, largest = figures.min != figures.max, figures.distribution.largest
             else:
                 checks = _categorical(name, figures, rows, column, present[name], limits)
@@ -269,6 +276,20 @@ def _missing(
     outcome = ended(change, chance, limits.missing_warn, limits.missing_fail)
     said = f"{name!r} is missing in {rate:.1%} of the rows, and was in {was.missing_rate:.1%}."
     return DriftCheck("missing_rate", outcome, change, chance, said if outcome is not Outcome.PASSED else "")
+
+
+def _infinite(
+    name: str, was: NumericFigures, samples: int, infinite: int, count: int, limits: DriftThresholds
+) -> DriftCheck:
+    if not count:
+        return _nothing(name, "infinite_rate")
+    rate, before = infinite / count, was.infinite_count / samples
+    chance = rate_by_chance(was.infinite_count, samples, infinite, count)
+    outcome = ended(abs(rate - before), chance, limits.infinite_warn, limits.infinite_fail)
+    said = f"{name!r} is infinite in {rate:.1%} of the rows, and was in {before:.1%}."
+    return DriftCheck(
+        "infinite_rate", outcome, abs(rate - before), chance, said if outcome is not Outcome.PASSED else ""
+    )
 
 
 def _constant(name: str, one: bool, varied: bool, largest: float, present: int) -> tuple[DriftCheck, ...]:

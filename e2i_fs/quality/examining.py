@@ -13,9 +13,10 @@ from e2i_fs.quality.asked import Asked
 from e2i_fs.quality.duplicates import Distinct, distinct_rows
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.judging import ExpectationResult, count_figures, judged, judged_by_itself
+from e2i_fs.quality.moments import moments
 from e2i_fs.quality.outcome import Outcome
 from e2i_fs.quality.predicates import broken
-from e2i_fs.quality.profile import ColumnProfile, figures, moments, profile_of
+from e2i_fs.quality.profile import ColumnProfile, figures, profile_of
 from e2i_fs.quality.rows import Column, Rows, counting
 from e2i_fs.quality.texts import Texts, texts_of
 
@@ -66,7 +67,7 @@ def examined(rows: Rows, asked: Asked, latest_us: int) -> Examined:
         for n, c in rows.columns.items()
         if c.kind == "text"
     }
-    profiles = [_profile(rows, column, found, texts.get(name)) for name, column in rows.columns.items()]
+    profiles = _profiles(rows, found, texts)
     future = found["future", "", ""] or 0
     return Examined(
         rows.count,
@@ -112,13 +113,16 @@ def _future_sql(rows: Rows, asked: Asked, latest_us: int) -> str:
     return f"{time_sql(column.sql, column.type)} > {latest_us}"
 
 
-def _profile(
-    rows: Rows, column: Column, found: Mapping[tuple[str, object, str], Any], texts: Texts | None
-) -> ColumnProfile:
-    own = {f: v for (what, key, f), v in found.items() if (what, key) == ("column", column.name)}
-    if column.kind == "number" and own["present"]:
-        own["mean"], own["std"] = moments(rows, column, own)
-    return profile_of(column, rows.count, own, texts)
+def _profiles(
+    rows: Rows, found: Mapping[tuple[str, object, str], Any], texts: Mapping[str, Texts]
+) -> list[ColumnProfile]:
+    own: dict[str, dict[str, Any]] = {name: {} for name in rows.columns}
+    for (what, name, figure), value in found.items():
+        if what == "column":
+            own[str(name)][figure] = value
+    for name, (mean, std) in moments(rows, {n: f for n, f in own.items() if rows.columns[n].kind == "number"}).items():
+        own[name] |= {"mean": mean, "std": std}
+    return [profile_of(column, rows.count, own[name], texts.get(name)) for name, column in rows.columns.items()]
 
 
 def _identity(rows: Rows, asked: Asked, results: Mapping[Expectation, ExpectationResult | None]) -> Distinct | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from e2i_fs.dtypes import DType, check_dtype
 from e2i_fs.errors import RequestError, did_you_mean
 from e2i_fs.frozen import FrozenMap
-from e2i_fs.quality.plain import from_plain, literal, to_plain
+from e2i_fs.quality.plain import from_plain, literal, reading, to_plain
 
 __all__ = [
     "Expectation", "at_most", "has_dtype", "in_range", "in_set", "matches", "not_null", "row_count_between", "unique",
@@ -78,13 +78,14 @@ class Expectation:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Expectation:
-        """Return the expectation that `to_dict` wrote."""
-        parameters = FrozenMap({name: from_plain(value) for name, value in form["parameters"].items()})
-        return cls(form["kind"], tuple(form["columns"]), parameters, form["mostly"], form["severity"])
+        """Return the expectation that `to_dict` wrote. Raises `RequestError` for anything else."""
+        with reading("expectation", form, [f.name for f in fields(cls)]):
+            parameters = FrozenMap({name: from_plain(value) for name, value in form["parameters"].items()})
+            return cls(form["kind"], tuple(form["columns"]), parameters, form["mostly"], form["severity"])
 
 
 def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect a value in every row. NaN is a value; NULL is a missing one.
+    """Expect a value in every row. NULL is a missing one, and so is NaN, whatever kind of frame it came in.
 
     >>> not_null("hcp_id").dimension
     'completeness'
@@ -95,7 +96,7 @@ def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Ex
 def in_range(
     column: str, min: Any = None, max: Any = None, *, mostly: float = 1.0, severity: str = "block"
 ) -> Expectation:
-    """Expect present values from ``min`` to ``max``, both inclusive; None is no bound. NaN lies in no range.
+    """Expect present values from ``min`` to ``max``, both inclusive; None is no bound.
 
     >>> in_range("gap_days", min=0)
     in_range('gap_days', min=0)
@@ -126,6 +127,8 @@ def in_set(column: str, values: Iterable[Any], *, mostly: float = 1.0, severity:
             f"in_set({column!r}): give at least one value, and no None (not_null speaks of missing ones)."
         )
     for value in known:
+        if isinstance(value, float) and math.isnan(value):
+            raise RequestError(f"in_set({column!r}): NaN counts as missing, so it is no value of a set; use not_null.")
         literal(value)
     return Expectation("in_set", (column,), FrozenMap({"values": known}), mostly, severity)
 
@@ -144,7 +147,8 @@ def matches(column: str, pattern: str, *, mostly: float = 1.0, severity: str = "
 def has_dtype(column: str, dtype: DType, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect present values that a store takes as ``dtype`` without changing them, by the rules of writing (W-1).
 
-    So whole numbers may be in a float column, and text is never a number.
+    So whole numbers may be in a float column, and text is never a number. A write takes NaN for a value (P-8), so here
+    NaN is looked at: it is a float, and no whole number.
 
     >>> from e2i_fs.dtypes import Int64
     >>> has_dtype("trx_count", Int64)

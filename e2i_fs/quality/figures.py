@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 
 from e2i_fs.quality.distribution import Distribution, measured, points_of
+from e2i_fs.quality.moments import moments, shifted
 from e2i_fs.quality.plain import from_plain, to_plain
-from e2i_fs.quality.profile import figures, moments
+from e2i_fs.quality.profile import figures
 from e2i_fs.quality.rows import Column, Rows
 
 __all__ = ["CategoricalFigures", "NumericFigures", "categorical", "correlations", "numerics"]
@@ -23,8 +24,9 @@ _AT_ONCE = 400  # aggregates in one query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumericFigures:
-    """One numeric feature. NaN and infinities are counted, and left out of everything else.
+    """One numeric feature. ``missing_count`` are NULL and NaN, ``nan_count`` NaN alone.
 
+    Infinities are counted, and left out of everything else.
     ``std`` is the sample's, None below two values; ``p25``, ``p50`` and ``p75`` are interpolated. Figures are None of no values.
     """
 
@@ -93,16 +95,19 @@ def numerics(rows: Rows, names: Sequence[str]) -> dict[str, NumericFigures]:
     found = rows.measure({(n, f): sql for n, column in columns.items() for f, sql in figures(column).items()})
     quartiles = {name: _quartiles(rows, column) for name, column in columns.items()}
     spread = measured(rows, {name: points_of(rows, column) for name, column in columns.items()})
+    figured: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for (name, figure), value in found.items():
+        figured[name][figure] = value
+    averaged = moments(rows, figured)
     made = {}
-    for name, column in columns.items():
-        own = {f: value for (n, f), value in found.items() if n == name}
+    for name, own in figured.items():
         present = own["present"]
-        mean, std = moments(rows, column, own) if spread[name].count else (None, None)
+        mean, std = averaged[name]
         p25, p50, p75 = quartiles[name]
         made[name] = NumericFigures(
             mean=mean, std=std, min=_number(own["min"]), max=_number(own["max"]), p25=p25, p50=p50, p75=p75,
             missing_count=rows.count - present, missing_rate=(rows.count - present) / rows.count,
-            nan_count=own.get("nan", 0), infinite_count=present - own.get("nan", 0) - own.get("finite", present), distribution=spread[name],
+            nan_count=own.get("nan", 0), infinite_count=present - own.get("finite", present), distribution=spread[name],
         )  # fmt: skip
     return made
 
@@ -123,11 +128,16 @@ def categorical(rows: Rows, column: Column) -> CategoricalFigures:
     )  # fmt: skip
 
 
-def correlations(rows: Rows, names: Sequence[str]) -> dict[tuple[str, str], float | None]:
-    """Return Pearson's correlation of each two columns, either way round, over the rows that have both as finite numbers."""
+def correlations(rows: Rows, measured: Mapping[str, NumericFigures]) -> dict[tuple[str, str], float | None]:
+    """Return Pearson's correlation of each two columns, either way round, over the rows that have both as finite numbers.
+
+    ``measured`` are the columns with their figures, from which they are looked at from their means.
+    """
     # Named once in a subquery: hundreds of aggregates over expressions take DuckDB longer to plan than to run.
-    numbers = {name: f"v{i}" for i, name in enumerate(names)}
-    listed = ", ".join(f"CAST({rows.columns[name].clean} AS DOUBLE) AS {v}" for name, v in numbers.items())
+    names = list(measured)
+    numbers = {name: f"n{i}" for i, name in enumerate(names)}
+    looked = {n: shifted(rows.columns[n], f.min or 0.0, f.max or 0.0, f.mean) for n, f in measured.items()}
+    listed = ", ".join(f"{looked[name].sql} AS {n}" for name, n in numbers.items())
     relation = f"(SELECT {listed} FROM {rows.relation})"
     made: dict[tuple[str, str], float | None] = {}
     twos = list(itertools.combinations_with_replacement(names, 2))

@@ -99,10 +99,15 @@ def _column(found: Findings, asked: Asked, seen: Examined, profile: ColumnProfil
         found.warn(
             f"Column {name!r} is missing in {share:.0%} of the rows.", f"Find out why {name!r} is mostly missing."
         )
-    if profile.nan or profile.infinite:
+    if profile.nan:
         found.warn(
-            f"Column {name!r} has {profile.nan:,} NaN and {profile.infinite:,} infinite values.",
-            f"Make NaN and infinities in {name!r} missing, or mend the division that made them.",
+            f"Column {name!r} has {profile.nan:,} NaN. They count as missing here, and a store would serve them as values (P-8).",
+            f"Make NaN in {name!r} missing, or mend the division that made it.",
+        )
+    if profile.infinite:
+        found.warn(
+            f"Column {name!r} has {several(profile.infinite, 'infinite value')}, which are not valid.",
+            f"Make infinities in {name!r} missing, or mend the division that made them.",
         )
     if profile.constant and profile.present > 1 and name not in (*asked.keys, asked.timestamp_column):
         if name in asked.labels:

@@ -16,9 +16,7 @@ def unfit(column: Column, dtype: DType) -> str:
 
     These are the values that `e2i_fs.values.cast_column` refuses; a column of the wrong type is refused whole.
     """
-    value, given, kind = column.sql, column.type, dtype.kind
-    if pa.types.is_dictionary(given):
-        given = given.value_type
+    value, given, kind = column.raw, column.inner, dtype.kind
     present = f"{value} IS NOT NULL"
     whole, real, decimal = pa.types.is_integer(given), pa.types.is_floating(given), pa.types.is_decimal(given)
     cast = f"TRY_CAST({value} AS {duckdb_type(dtype)})"

@@ -77,6 +77,9 @@ class QualityGate:
     (a dimension or an expectation that could not be judged), ``freshness``, ``leakage`` and ``drift``. The last three are judged
     when they are given; those in ``needs`` must be given, or block as not judged. Raises `ConfigError` for a misspelt policy.
 
+    ``freshness`` is that of whole views (F-1): the age of the newest row that a view has, or would have. It does not say how old
+    the rows of one batch are.
+
     >>> gate = QualityGate(policy={"inconclusive": "warn"})
     >>> gate.judge(QCReport.of({"hcp_id": ["a", "b"]}, keys=["hcp_id"])).allowed
     True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import duckdb
@@ -12,7 +12,7 @@ from e2i_fs.errors import RequestError
 from e2i_fs.quality.duplicates import Distinct, distinct_rows
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.outcome import Outcome
-from e2i_fs.quality.plain import several
+from e2i_fs.quality.plain import reading, several
 from e2i_fs.quality.predicates import broken, looked_at
 from e2i_fs.quality.rows import Rows, counting
 
@@ -45,10 +45,11 @@ class ExpectationResult:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> ExpectationResult:
-        """Return the result that `to_dict` wrote."""
-        known = {name: form[name] for name in ("observed", "offending", "message", "blocking")}
-        expectation, outcome = Expectation.from_dict(form["expectation"]), Outcome(form["outcome"])
-        return cls(expectation, outcome, examples=tuple(form["examples"]), **known)
+        """Return the result that `to_dict` wrote. Raises `RequestError` for anything else."""
+        with reading("result of an expectation", form, [f.name for f in fields(cls)]):
+            known = {name: form[name] for name in ("observed", "offending", "message", "blocking")}
+            expectation, outcome = Expectation.from_dict(form["expectation"]), Outcome(form["outcome"])
+            return cls(expectation, outcome, examples=tuple(form["examples"]), **known)
 
 
 def judged_by_itself(rows: Rows, expectation: Expectation, there: frozenset[str]) -> ExpectationResult | None:
@@ -98,7 +99,8 @@ def judged(rows: Rows, expectation: Expectation, found: Mapping[str, Any]) -> Ex
         return from_distinct(expectation, counted)
     for value in found.values():
         if isinstance(value, duckdb.Error):
-            return ExpectationResult(expectation, Outcome.ERROR, message=f"{expectation!r} cannot be judged: {value}")
+            said = f"{expectation!r} cannot be judged: {str(value).partition(chr(10))[0]}"
+            return ExpectationResult(expectation, Outcome.ERROR, message=said)
     observed, offending = found["observed"], found["offending"]
     examples: tuple[int, ...] = ()
     if offending:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from e2i_fs.dtypes import DType, dtype_from_canonical
 from e2i_fs.errors import RequestError
 
-__all__ = ["from_plain", "literal", "several", "to_plain"]
+__all__ = ["from_plain", "literal", "reading", "several", "to_plain"]
 
 
 def to_plain(value: Any) -> Any:
@@ -51,6 +53,8 @@ def from_plain(form: Any) -> Any:
         return tuple(from_plain(f) for f in form)
     if isinstance(form, dict):
         ((kind, inner),) = form.items()
+        if kind not in _READ:
+            raise ValueError(f"{kind!r} is no kind of value")
         return _READ[kind](inner)
     return form
 
@@ -65,6 +69,29 @@ _READ: dict[str, Any] = {
     "dtype": dtype_from_canonical,
     "other": lambda text: text,
 }
+
+
+@contextmanager
+def reading(what: str, form: Any, names: Iterable[str]) -> Iterator[None]:
+    """Read what ``to_dict`` wrote of ``what``, a form with ``names``. Raises `RequestError` that says what lacks or is wrong.
+
+    >>> with reading("check", {"kind": "psi"}, ["kind", "value"]):
+    ...     pass
+    Traceback (most recent call last):
+    e2i_fs.errors.RequestError: This is no check that to_dict wrote: it lacks 'value'. Make it anew, or read the whole of what to_dict gave.
+    """
+    start, todo = f"This is no {what} that to_dict wrote", "Make it anew, or read the whole of what to_dict gave."
+    if not isinstance(form, Mapping):
+        raise RequestError(f"{start}: it is {form!r:.80}, and no mapping. {todo}")
+    lacking = [name for name in names if name not in form]
+    if lacking:
+        raise RequestError(f"{start}: it lacks {', '.join(map(repr, lacking))}. {todo}")
+    try:
+        yield
+    except RequestError:
+        raise  # of a part of it, or of a value that cannot be
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RequestError(f"{start}: {type(error).__name__}: {error}. {todo}") from error
 
 
 def literal(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from e2i_fs.clock import to_us
 from e2i_fs.errors import RequestError
 from e2i_fs.pit.fit import time_sql
+from e2i_fs.quality.bounds import above, after, among, below
 from e2i_fs.quality.expectations import Expectation
 from e2i_fs.quality.fitting import unfit
 from e2i_fs.quality.plain import literal
@@ -25,6 +26,8 @@ def looked_at(expectation: Expectation, columns: Mapping[str, Column]) -> str:
     """Return SQL that is true for the rows that ``expectation`` looks at: all, or those with the values it needs."""
     if expectation.kind in ("not_null", "row_count_between", "in_time"):
         return "true"
+    if expectation.kind == "has_dtype":  # a write does not take NaN for missing
+        return f"{columns[expectation.columns[0]].raw} IS NOT NULL"
     return " AND ".join(f"{columns[n].sql} IS NOT NULL" for n in expectation.columns)
 
 
@@ -39,16 +42,16 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
         case "not_null":
             return f"{column.sql} IS NULL"
         case "in_range":
-            outside = [f"isnan({column.sql})"] if column.real else []
-            for bound, sign in ((given["min"], "<"), (given["max"], ">")):
+            outside = []
+            for bound, beyond in ((given["min"], below), (given["max"], above)):
                 if bound is not None:
                     _comparable(column, bound, expectation)
-                    outside.append(f"{column.sql} {sign} {literal(bound)}")
+                    outside.append(beyond(column, bound))
             return f"({' OR '.join(outside)})"
         case "in_set":
             for value in given["values"]:
                 _comparable(column, value, expectation)
-            return f"{column.sql} NOT IN ({', '.join(literal(v) for v in given['values'])})"
+            return f"NOT ({among(column, given['values'])})"
         case "matches":
             if column.kind not in ("text", "null"):
                 raise RequestError(f"{expectation!r}: the column holds {_holds(column)}, and only text can match.")
@@ -61,8 +64,7 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
                 raise RequestError(
                     f"{expectation!r}: {_holds(column)} and {_holds(other)} cannot be compared; mend the types first."
                 )
-            nan = "".join(f" OR isnan({c.sql})" for c in (column, other) if c.real)
-            return f"({column.sql} > {other.sql}{nan})"
+            return after(column, other)
         case "in_time":
             moment = time_sql(column.sql, column.type)
             late = f"{moment} > {to_us(given['latest'])}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,20 +11,21 @@ import duckdb
 from e2i_fs.clock import from_us
 from e2i_fs.pit.fit import time_sql
 from e2i_fs.quality.fitting import YEAR_1, YEAR_9999
-from e2i_fs.quality.plain import from_plain, to_plain
-from e2i_fs.quality.rows import Column, Rows, counting
+from e2i_fs.quality.plain import from_plain, reading, to_plain
+from e2i_fs.quality.rows import Column, counting
 from e2i_fs.quality.texts import Texts
 
-__all__ = ["ColumnProfile", "figures", "moments", "profile_of"]
+__all__ = ["ColumnProfile", "figures", "profile_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """What one column holds. ``present`` and ``missing`` (NULL) add up to the rows; NaN and infinities are present.
+    """What one column holds. ``present`` and ``missing`` (NULL or NaN) add up to the rows.
 
-    ``min``, ``max``, ``mean`` and ``std`` (of the sample; None below two values) leave NaN and infinities out. ``distinct``
-    is for text alone, and an estimate within a few per cent where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that
-    are numbers, those with space at an end, and those with nothing but space. What does not apply is None.
+    ``nan`` of the missing are NaN, ``infinite`` of the present are infinite. ``min``, ``max``, ``mean`` and ``std`` (of the
+    sample; None below two values) leave both out. ``distinct`` is for text alone, and an estimate within a few per cent
+    where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that are numbers, those with space at
+    an end, and those with nothing but space. What does not apply is None.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ColumnProfile:
     @property
     def constant(self) -> bool:
         """Whether there are values, and all of them are one."""
-        return self.present > 0 and self.min is not None and self.min == self.max and not (self.nan or self.infinite)
+        return self.present > 0 and self.min is not None and self.min == self.max and not self.infinite
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON value that `from_dict` reads."""
@@ -55,8 +55,9 @@ class ColumnProfile:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> ColumnProfile:
-        """Return the profile that `to_dict` wrote."""
-        return cls(**{name: from_plain(value) for name, value in form.items()})
+        """Return the profile that `to_dict` wrote. Raises `RequestError` for anything else."""
+        with reading("profile of a column", form, [f.name for f in fields(cls)]):
+            return cls(**{name: from_plain(value) for name, value in form.items()})
 
 
 def figures(column: Column) -> dict[str, str]:
@@ -64,7 +65,7 @@ def figures(column: Column) -> dict[str, str]:
     c, clean = column.sql, column.clean
     made = {"present": f"count({c})"}
     if column.real:
-        made |= {"nan": counting(f"isnan({c})"), "finite": f"count({clean})"}
+        made |= {"nan": counting(f"isnan({column.raw})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
         value = time_sql(c, column.type) if column.kind == "time" else clean
         plus = " + 0::FLOAT" if column.real else ""  # or else whether a zero has a sign depended on the order of rows
@@ -83,7 +84,7 @@ def profile_of(column: Column, rows: int, found: Mapping[str, Any], texts: Texts
     if column.kind == "time":
         known |= {end: _moment(known[end]) for end in ("min", "max")}
     if column.real:
-        known["infinite"] = present - known["nan"] - known.pop("finite")
+        known["infinite"] = present - known.pop("finite")
     if texts is not None:
         known |= {"distinct": texts.distinct, "numeric_text": texts.numeric}
         known |= {"padded": texts.padded, "blank": texts.blank}
@@ -95,15 +96,3 @@ def _moment(us: int | None) -> Any:
     if us is None or not YEAR_1 <= us <= YEAR_9999:
         return us
     return from_us(us)
-
-
-def moments(rows: Rows, column: Column, found: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return mean and deviation of numbers, by a second look on a smaller scale where their squares are no floats."""
-    mean, std = found["mean"], found["std"]
-    if not any(isinstance(v, duckdb.Error) or (v is not None and not math.isfinite(v)) for v in (mean, std)):
-        return mean, std
-    scale = max(abs(float(found["min"])), abs(float(found["max"])))
-    shrunk = f"(CAST({column.clean} AS DOUBLE) / {scale!r}::DOUBLE)"
-    again = rows.measure({"mean": f"favg({shrunk})", "std": f"stddev_samp({shrunk})"})
-    mean, std = (None if isinstance(v, duckdb.Error) or v is None else v * scale for v in again.values())
-    return mean, std if std is None or math.isfinite(std) else None

@@ -17,6 +17,7 @@ from e2i_fs.quality.findings import Findings, findings_of
 from e2i_fs.quality.judging import ExpectationResult
 from e2i_fs.quality.mixed import mixed_zones
 from e2i_fs.quality.outcome import Outcome
+from e2i_fs.quality.plain import reading
 from e2i_fs.quality.profile import ColumnProfile
 from e2i_fs.quality.rows import opened
 from e2i_fs.quality.scores import WEIGHTS, overall, scores
@@ -141,22 +142,23 @@ class QCReport:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> QCReport:
-        """Return the report that `to_dict` wrote.
+        """Return the report that `to_dict` wrote. Raises `RequestError` for anything else.
 
         >>> report = QCReport.of({"a": [1, 1, 2]})
         >>> QCReport.from_dict(report.to_dict()) == report
         True
         """
-        known = {f.name: form[f.name] for f in fields(cls)}
-        return cls(
-            **known
-            | {
-                "expectation_results": tuple(ExpectationResult.from_dict(r) for r in form["expectation_results"]),
-                **{name: tuple(form[name]) for name in _SENTENCES},
-                "columns": tuple(ColumnProfile.from_dict(c) for c in form["columns"]),
-                "validated_at": datetime.fromisoformat(form["validated_at"]),
-            }
-        )
+        names = [f.name for f in fields(cls)]
+        with reading("quality report", form, names):
+            return cls(
+                **{name: form[name] for name in names}
+                | {
+                    "expectation_results": tuple(ExpectationResult.from_dict(r) for r in form["expectation_results"]),
+                    **{name: tuple(form[name]) for name in _SENTENCES},
+                    "columns": tuple(ColumnProfile.from_dict(c) for c in form["columns"]),
+                    "validated_at": datetime.fromisoformat(form["validated_at"]),
+                }
+            )
 
 
 _SENTENCES = ("warnings", "blocking_issues", "remediation_steps")

@@ -18,7 +18,7 @@ def scores(asked: Asked, seen: Examined) -> dict[str, float | None]:
     """Return each dimension's score, None where there is nothing to judge.
 
     - completeness: cells that are not missing, of the cells of all columns; one that must be there and is not counts
-      as missing in every row. NaN is not missing.
+      as missing in every row. NaN is missing.
     - validity: present cells that are finite where they are numbers and keep to what is expected of their column
       (`in_range`, `in_set`, `matches`, `has_dtype`), of the present cells.
     - consistency: present cells that are written like the rest of their column, and pairs that keep to `at_most`, of

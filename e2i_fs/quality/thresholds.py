@@ -20,8 +20,8 @@ class DriftThresholds:
     """From which size on a change warns, and from which it fails. A change of nothing never does.
 
     The population stability index is read as in credit scoring: below 0.1 no change, from 0.25 on a great one. ``ks`` is the largest
-    difference of two distribution functions, ``missing`` the change of the share of missing values, ``new`` the share of
-    values in categories that the baseline does not have.
+    difference of two distribution functions, ``missing`` the change of the share of missing values (NULL or NaN),
+    ``infinite`` that of infinite ones, ``new`` the share of values in categories that the baseline does not have.
 
     >>> DriftThresholds(psi_fail=0.5).psi_warn
     0.1
@@ -33,6 +33,8 @@ class DriftThresholds:
     ks_fail: float = 0.2
     missing_warn: float = 0.05
     missing_fail: float = 0.2
+    infinite_warn: float = 0.0
+    infinite_fail: float = 0.05
     new_warn: float = 0.0
     new_fail: float = 0.05
 
@@ -41,7 +43,7 @@ class DriftThresholds:
             value = getattr(self, f.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ConfigError(f"DriftThresholds: {f.name} is {value!r}; give a number that is not negative.")
-        for what in ("psi", "ks", "missing", "new"):
+        for what in ("psi", "ks", "missing", "infinite", "new"):
             warn, fail = getattr(self, f"{what}_warn"), getattr(self, f"{what}_fail")
             if warn > fail:
                 raise ConfigError(f"DriftThresholds: {what}_warn {warn} is above {what}_fail {fail}.")

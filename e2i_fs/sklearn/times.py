@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from e2i_fs.pit.times import column_to_us
 
 __all__ = ["times_of"]
 
+_FINER = ("ns", "ps", "fs", "as")
+
 
 def times_of(X: Any, groups: Any, times: Any) -> NDArray[np.int64]:
     """Return the times of the rows of X in microseconds: those given as ``groups``, or as ``times``, or of that column.
 
-    Raises `RequestError` when none or both are given, `InvalidTimestampError` for what is no time or missing.
+    Raises `RequestError` when none or both are given, `InvalidTimestampError` for what is no time, missing (T-3) or finer
+    than a microsecond (T-2).
     """
     if groups is not None and times is not None:
         raise RequestError("Times are given both as groups= and as times=; leave one of them out.")
@@ -54,11 +58,22 @@ def _column(X: Any, given: Any) -> tuple[pa.ChunkedArray, str]:
         # Numbers are refused below, by their type: nobody can say what they count.
         return pa.chunked_array([pa.array(given)]), "times"
     values: Sequence[Any] = list(given)
-    return Frame({"times": [_plain(v) for v in values]}, "times").table.column("times"), "times"
+    return Frame({"times": [_plain(v, row) for row, v in enumerate(values)]}, "times").table.column("times"), "times"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, row: int) -> Any:
     """Return a numpy time as Python's own, so that columns of mixed kinds are read alike."""
-    if isinstance(value, np.datetime64):
-        return None if np.isnat(value) else value.astype("datetime64[us]").item()
-    return value
+    if not isinstance(value, np.datetime64):
+        return value
+    if np.isnat(value):
+        return None
+    whole = value.astype("datetime64[us]")
+    found = whole.item()
+    if whole.astype(value.dtype) == value and isinstance(found, datetime):
+        return found
+    if np.datetime_data(value.dtype)[0] in _FINER:
+        raise InvalidTimestampError(
+            f"times, row {row}: {value} is finer than a microsecond (T-2). Rounding down could let the future in, so round "
+            "it yourself, upwards."
+        )
+    raise InvalidTimestampError(f"times, row {row}: {value} is beyond what microseconds or a datetime can count.")

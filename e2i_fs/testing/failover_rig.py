@@ -23,6 +23,7 @@ from e2i_fs.failover.router import Failover
 from e2i_fs.online import pick, row_order
 from e2i_fs.ops import materialize
 from e2i_fs.ops.ledger import Ledger
+from e2i_fs.pit.engine import LatestRows
 from e2i_fs.plugins import Plugins
 from e2i_fs.store import Store
 from e2i_fs.telemetry.events import BreakerMoved, Event
@@ -195,9 +196,10 @@ def plain_engine() -> Iterator[None]:
 
 
 def _latest_rows(
-    view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart], *, start_us: int | None, end_us: int
-) -> tuple[pa.Table, int]:
-    """See `e2i_fs.pit.engine.latest_rows`; of views without created times and with fields that are stored as they are."""
+    view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart], *, start_us: int | None, end_us: int,
+    **_: Any,
+) -> LatestRows:  # fmt: skip
+    """See `e2i_fs.pit.engine.latest_rows`; of streams only, views without created times and with fields that are stored as they are."""
     best: dict[tuple[Any, ...], OnlineRow] = {}
     count = 0
     for part in parts:
@@ -219,4 +221,5 @@ def _latest_rows(
     columns["c"] = pa.nulls(len(keys), pa.int64())
     for i, f in enumerate(view.schema):
         columns[f"v{i}"] = pa.array([best[key].values[f.name] for key in keys], arrow_type(f.dtype))
-    return pa.table(columns), count
+    found, newest = pa.table(columns), max((row.event_us for row in best.values()), default=None)
+    return LatestRows(len(found), count, newest, found.slice, lambda: None)

@@ -16,12 +16,14 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from e2i_fs.catalog import Catalog
 from e2i_fs.dtypes import DType
+from e2i_fs.testing.catalogs import draw_catalog
 from e2i_fs.testing.draw import Draw
 from e2i_fs.testing.values import ALL_KINDS, KEY_KINDS, draw_dtype, draw_keys, draw_value
 from e2i_fs.testing.worlds import World, draw_world
 
-__all__ = ["Drawn", "draw_orders", "dtypes", "keys", "orders", "values", "worlds", "zones"]
+__all__ = ["Drawn", "catalogs", "draw_orders", "dtypes", "keys", "orders", "values", "worlds", "zones"]
 
 T = TypeVar("T")
 
@@ -71,6 +73,15 @@ def worlds(draw: DrawFn, /, **more: Any) -> World:
     a created column, bounds of the numbers of rows.
     """
     return draw_world(Drawn(draw), draw(_integers(0, 255)), **more)
+
+
+@st.composite
+def catalogs(draw: DrawFn, /, **more: Any) -> Catalog:
+    """Return a strategy of catalogues of all kinds of definition, with awkward names and texts.
+
+    ``more`` are the keyword arguments of `e2i_fs.testing.catalogs.draw_catalog`: the kinds of source and of dtype.
+    """
+    return draw_catalog(Drawn(draw), **more)
 
 
 @st.composite

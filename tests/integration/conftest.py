@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 from e2i_fs.testing.clock import FakeClock
 from tests import servers
+from tests.integration.feast_words import MAKE, ZONE
+from tests.once import once
 
 Open = Callable[..., Any]
 
@@ -66,3 +70,20 @@ def open_feast(clock: FakeClock, feast_library: Any) -> Iterator[Open]:
 @pytest.fixture
 def feast(open_feast: Open, options: Mapping[str, Any]) -> Any:
     return open_feast(options)
+
+
+@pytest.fixture(scope="session")
+def feast_templates(tmp_path_factory: pytest.TempPathFactory, feast_library: Any) -> Path:
+    """A folder with the template as made (`never_applied`) and applied and materialised by Feast in New York (`demo`)."""
+
+    def make(folder: Path) -> None:
+        made = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)],
+            env={**os.environ, "TZ": ZONE},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr
+
+    return once(tmp_path_factory, "feast_templates", make)

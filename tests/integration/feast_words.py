@@ -13,6 +13,19 @@ from tests import kit
 
 NOW = int(kit.NOW.timestamp()) * 1_000_000
 SECOND = 1_000_000
+ZONE = "America/New_York"
+MAKE = """
+import os, sys, datetime as dt
+from feast.cli.cli import cli
+os.chdir(sys.argv[1])
+cli(["init", "demo"], standalone_mode=False)
+import shutil
+shutil.copytree("demo", "never_applied")
+os.chdir("demo/feature_repo")
+cli(["apply"], standalone_mode=False)
+cli(["materialize", "2020-01-01T00:00:00", dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")], standalone_mode=False)
+"""
+"""Makes the template of `feast init` twice: as it is, and applied and materialised by the `feast` command in `ZONE`."""
 
 
 def view(name: str = "stats", *fields: fs.Field, **more: Any) -> fs.FeatureView:

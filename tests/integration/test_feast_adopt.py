@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,46 +18,15 @@ from e2i_fs.clock import to_us
 from e2i_fs.errors import ConfigError
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.oracle import Row, answer
-from tests.integration.feast_words import apply, remove, view
-from tests.once import once
+from tests.integration.feast_words import ZONE, apply, remove, view
 
 FIELDS = ["conv_rate", "acc_rate", "avg_daily_trips", "driver_metadata", "driver_config", "driver_profile"]
 DRIVERS = [1001, 1002, 1003, 1004, 1005]
-ZONE = "America/New_York"
-
-MAKE = """
-import os, sys, datetime as dt
-from feast.cli.cli import cli
-os.chdir(sys.argv[1])
-cli(["init", "demo"], standalone_mode=False)
-import shutil
-shutil.copytree("demo", "never_applied")
-os.chdir("demo/feature_repo")
-cli(["apply"], standalone_mode=False)
-cli(["materialize", "2020-01-01T00:00:00", dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")], standalone_mode=False)
-"""
-
-
-@pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory, feast_library: Any) -> Path:
-    """A folder with the template as made (`never_applied`) and applied and materialised by Feast in New York (`demo`)."""
-
-    def make(folder: Path) -> None:
-        made = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", MAKE, str(folder)],
-            env={**os.environ, "TZ": ZONE},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert made.returncode == 0, made.stderr
-
-    return once(tmp_path_factory, "feast_templates", make)
 
 
 @pytest.fixture
-def repo(templates: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(templates / "demo", tmp_path / "demo")) / "feature_repo"
+def repo(feast_templates: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(feast_templates / "demo", tmp_path / "demo")) / "feature_repo"
 
 
 @pytest.fixture
@@ -290,8 +256,10 @@ def test_changing_an_adopted_view_keeps_its_rows(feast: Any, repo: Path) -> None
     assert list(feast.scan(mine.name, ["conv_rate"]))[0].paths == (str(repo / "data" / "driver_stats.parquet"),)
 
 
-def test_a_repository_that_was_never_applied_says_what_to_do(templates: Path, tmp_path: Path, open_feast: Any) -> None:
-    repo = Path(shutil.copytree(templates / "never_applied", tmp_path / "demo")) / "feature_repo"
+def test_a_repository_that_was_never_applied_says_what_to_do(
+    feast_templates: Path, tmp_path: Path, open_feast: Any
+) -> None:
+    repo = Path(shutil.copytree(feast_templates / "never_applied", tmp_path / "demo")) / "feature_repo"
     with pytest.raises(ConfigError, match="feast apply"):
         open_feast({"repo": str(repo)})
 

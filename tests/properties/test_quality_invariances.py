@@ -62,6 +62,7 @@ def compared(made: QCReport) -> dict[str, Any]:
 
 
 def by_hand(given: list[dict[str, Any]], keys: list[str]) -> dict[str, float | None]:
+    given = [{n: None if isinstance(v, float) and math.isnan(v) else v for n, v in r.items()} for r in given]
     cells = [(name, r[name]) for r in given for name in TYPES]
     present = [(name, value) for name, value in cells if value is not None]
     invalid = sum(
@@ -84,7 +85,7 @@ def by_hand(given: list[dict[str, Any]], keys: list[str]) -> dict[str, float | N
     if keys:
         named = [tuple(r[k] for k in keys) for r in given if all(r[k] is not None for k in keys)]
     else:
-        named = [tuple("nan" if isinstance(v, float) and math.isnan(v) else v for v in r.values()) for r in given]
+        named = [tuple(r[name] for name in TYPES) for r in given]
     timely = [
         t is not None and NOW - MAX_AGE <= t <= NOW + timedelta(seconds=60)
         for t in (r["event_timestamp"] for r in given)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
@@ -121,12 +126,59 @@ def test_two_values_for_one_feature_are_told(store: Any, clock: FakeClock) -> No
     )
 
 
-def test_a_given_none_is_missing_and_a_given_zero_false_or_nan_is_a_value(store: Any, clock: FakeClock) -> None:
-    asked = [{"hcp_id": "a", "trx_count": value} for value in (None, 0, False)]
-    made = enricher(store, clock, (TRX,)).enrich(asked)
-    assert [c["trx_count"] for c in made.contexts] == [7, 0, False]
-    nan = enricher(store, clock, (TRX,)).enrich({"hcp_id": "a", "trx_count": float("nan")}).context["trx_count"]
-    assert nan != nan
+def test_a_given_zero_or_false_is_a_value(store: Any, clock: FakeClock) -> None:
+    asked = [{"hcp_id": "a", "trx_count": value} for value in (0, False)]
+    assert [c["trx_count"] for c in enricher(store, clock, (TRX,)).enrich(asked).contexts] == [0, False]
+
+
+NAN = float("nan")
+MISSING: dict[str, Any] = {
+    "None": [None],
+    "NaN": [NAN],
+    "NaT": [pd.NaT],
+    "numpy's NaT": [np.datetime64("NaT")],
+    "a decimal NaN": [Decimal("NaN")],
+    "pandas' NA": [pd.NA],
+    "pandas with a NaN": pd.DataFrame({"trx_count": [NAN]}),
+    "pandas with an NA": pd.DataFrame({"trx_count": pd.array([None], "Int64")}),
+    "polars with a NaN": pl.DataFrame({"trx_count": [NAN]}),
+    "Arrow with a NaN": pa.table({"trx_count": [NAN]}),
+}
+
+
+@pytest.mark.parametrize("form", MISSING)
+def test_what_is_given_and_missing_is_one_thing_in_every_form_and_hides_nothing(
+    store: Any, clock: FakeClock, form: str
+) -> None:
+    def asked(key: str) -> Any:
+        given = MISSING[form]
+        if isinstance(given, list):
+            return [{"hcp_id": key, "trx_count": given[0]}]
+        if isinstance(given, pa.Table):
+            return given.append_column("hcp_id", pa.array([key]))
+        return given.assign(hcp_id=key) if isinstance(given, pd.DataFrame) else given.with_columns(hcp_id=pl.lit(key))
+
+    found = [enricher(store, clock, (TRX,)).enrich(asked(key)) for key in ("a", "d")]
+    assert [made.context["trx_count"] for made in found] == [7, None]
+    assert [made.origins["trx_count"] for made in found] == [["store"], ["missing"]]
+    assert [made.conflicts for made in found] == [(), ()]
+
+
+def test_a_given_array_is_held_against_a_stored_list(store: Any, clock: FakeClock) -> None:
+    store.apply([fs.FeatureView("vectors", entities=["hcp"], schema=[fs.Field("v", fs.Vector(2))])])
+    store.write("vectors", [{"hcp_id": "a", "event_timestamp": kit.NOW, "v": [1.0, 2.0]}])
+    asked = [{"hcp_id": "a", "v": np.array(values)} for values in ([1.0, 2.0], [1.0, 3.0])]
+    assert [c.row for c in enricher(store, clock, ["vectors:v"]).enrich(asked).conflicts] == [1]
+
+
+@pytest.mark.rule("P-7")
+def test_a_key_of_another_type_is_in_the_warnings_and_points_at_the_callers_line(store: Any, clock: FakeClock) -> None:
+    with pytest.warns(fs.KeyTypeWarning) as told:
+        made = enricher(store, clock).enrich([{"hcp_id": "a"}, {"hcp_id": 7}, {"hcp_id": None}])
+    assert {Path(warning.filename).name for warning in told} == {Path(__file__).name}
+    (said,) = made.warnings
+    assert said.startswith("Key column 'hcp_id' holds int, the join key is String: such a value matches nothing (P-7)")
+    assert enricher(store, clock).enrich([{"hcp_id": "a"}, {"hcp_id": None}]).warnings == ()
 
 
 @pytest.mark.rule("P-12")
@@ -155,8 +207,11 @@ def test_one_context_a_list_and_a_frame_are_enriched_alike(store: Any, clock: Fa
 def test_contexts_that_cannot_be_looked_up_are_named(store: Any, clock: FakeClock) -> None:
     with pytest.raises(InvalidEntityFrameError, match=r"Context 1 lacks 'hcp_id'.*'hcp_idd'"):
         enricher(store, clock, on_unavailable="given").enrich([{"hcp_id": "a"}, {"hcp_idd": "b"}])
-    with pytest.raises(InvalidEntityFrameError, match="empty"):
+    with pytest.raises(InvalidEntityFrameError, match=r"contexts is empty.*at least one context"):
         enricher(store, clock, on_unavailable="given").enrich([])
+    for given, said in ((None, "contexts is None; give a mapping"), ([3], "contexts is a list whose item 0 is 3")):
+        with pytest.raises(InvalidEntityFrameError, match=said):
+            enricher(store, clock).enrich(given)
 
 
 def test_a_mistake_is_raised_and_is_no_reason_to_go_on_without_features(store: Any, clock: FakeClock) -> None:
@@ -181,6 +236,9 @@ def test_features_of_a_service_and_on_demand_features_with_their_request_columns
     assert (made.context["load"], set(made.freshness)) == (10, {"hcp_stats"})
     with pytest.raises(InvalidEntityFrameError, match="'planned'"):
         enricher(store, clock, "visits").enrich({"hcp_id": "a"})
+    clock.advance(timedelta(hours=30))
+    (old,) = enricher(store, clock, ["hcp_load:load"]).enrich({"hcp_id": "a", "planned": 3}).warnings[1:]
+    assert old.startswith("view 'hcp_load' answers 1 of 1 contexts from rows older than 1 day")
 
 
 # ---- how old -------------------------------------------------------------------------------------------------
@@ -200,13 +258,31 @@ def test_stale_views_warn_block_or_are_not_asked_about(store: Any, clock: FakeCl
     assert (ignored.freshness, ignored.warnings) == ({}, ())
 
 
-def test_the_hours_given_stand_in_for_the_views_own_limit_and_old_values_are_counted(
-    store: Any, clock: FakeClock
-) -> None:
+def test_the_hours_given_stand_in_for_the_views_own_limit(store: Any, clock: FakeClock) -> None:
     clock.advance(timedelta(hours=30))
     assert enricher(store, clock, stale="block", max_staleness_hours=80).enrich({"hcp_id": "a"}).fetched
     made = enricher(store, clock, max_staleness_hours=24).enrich([{"hcp_id": "a"}, {"hcp_id": "d"}])
-    assert any(f"{TRX}: 1 of 2 values are older" in warning for warning in made.warnings)
+    assert any("answers 1 of 2 contexts from rows older than 1 day" in warning for warning in made.warnings)
+
+
+@pytest.mark.rule("F-2")
+@pytest.mark.parametrize("hours", [None, 24])
+def test_one_stale_entity_among_fresh_ones_is_named_and_blocked(store: Any, clock: FakeClock, hours: Any) -> None:
+    two_days = kit.NOW - timedelta(days=2)
+    row = {"hcp_id": "e", "event_timestamp": two_days, "trx_count": 5, "segment": "x", "churned": False}
+    store.write("hcp_stats", [row])
+    asked = [
+        {"hcp_id": key} for key in ("a", "e", "c", "d")
+    ]  # c is beyond the ttl, d unknown: nothing is served of them
+    made = enricher(store, clock, max_staleness_hours=hours).enrich(asked)
+    (said,) = made.warnings
+    assert said.startswith("view 'hcp_stats' answers 1 of 4 contexts from rows older than 1 day, 0:00:00: ")
+    assert said.endswith(": context 1 (hcp_id='e'), 2 days, 0:00:00 old")
+    blocks = enricher(store, clock, stale="block", max_staleness_hours=hours)
+    with pytest.raises(QualityGateBlockedError, match=r"context 1 \(hcp_id='e'\), 2 days"):
+        blocks.enrich(asked)
+    assert blocks.enrich([asked[0], *asked[2:]]).warnings == ()
+    assert enricher(store, clock, stale="ignore", max_staleness_hours=hours).enrich(asked).warnings == ()
 
 
 @pytest.mark.rule("F-2")

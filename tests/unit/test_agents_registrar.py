@@ -265,6 +265,7 @@ def test_an_empty_frame_is_a_status_and_nothing_is_registered(memory: Any, clock
     assert (made.status, made.rows) == ("empty", 0)
     assert made.report is not None
     assert made.report.status == "skipped"
+    assert made.warnings == ("frame has no rows, so nothing was registered; find out why none arrived",)
     assert world.registered(memory) == ([], [])
 
 
@@ -292,7 +293,7 @@ def test_a_write_that_fails_leaves_nothing_registered_and_says_so(clock: FakeClo
     script = faults.put(fails(), method)
     with pytest.raises(BackendUnavailableError) as failed:
         registrar(store, clock, world.spec()).register(world.frame(days=2))
-    assert "was removed again: view hcp_conversion, entity hcp, entity brand" in "".join(failed.value.__notes__)
+    assert "was taken back again: view hcp_conversion, entity hcp, entity brand" in "".join(failed.value.__notes__)
     assert world.registered(store) == ([], [])
     made = registrar(store, clock, world.spec(), on_error="report").register(world.frame(days=2))
     assert (made.status, made.left_behind) == ("error", ())
@@ -410,7 +411,7 @@ def test_a_breaking_change_is_refused_and_the_view_stays_as_it_was(memory: Any, 
     before = memory.get_feature_view(world.VIEW)
     with pytest.raises(BreakingChangeError, match="channel") as refused:
         registrar(memory, clock, world.spec()).register(world.changed(world.frame(days=3), channel=None))
-    assert "was there before and stays" in "".join(refused.value.__notes__)
+    assert "what was there before stays as it was" in "".join(refused.value.__notes__)
     assert memory.get_feature_view(world.VIEW) == before
 
 
@@ -423,6 +424,82 @@ def test_a_failure_in_a_view_that_was_there_does_not_delete_it(clock: FakeClock)
     assert made.undone == ()
     assert "was there before and stays" in made.left_behind[0]
     assert store.get_online_features(world.REFS[:1], world.contexts(1)).to_dict()["trx_count"] != [None]
+
+
+WIDER = world.frame(days=3).append_column("extra", world.frame(days=3)["trx_count"])
+NARROWER = world.changed(world.frame(days=3), channel=None)
+
+
+def rows_kept(store: Any) -> int:
+    return int(store.statistics(f"{world.VIEW}:trx_count").rows)
+
+
+@pytest.mark.rule("R-4")
+@pytest.mark.parametrize("method", ["append", "online_write"])
+@pytest.mark.parametrize(("rows", "breaking"), [(WIDER, False), (NARROWER, True)])
+def test_a_change_that_could_not_be_taken_back_is_rehearsed_so_a_write_that_fails_changes_nothing(
+    clock: FakeClock, rows: pa.Table, breaking: bool, method: str
+) -> None:
+    store, faults = world.faulty_store(clock)
+    registrar(store, clock, world.spec()).register(world.frame(days=2))
+    view, names, kept = store.get_feature_view(world.VIEW), world.registered(store), rows_kept(store)
+    script = faults.put(fails(), method)
+    every = registrar(store, clock, world.spec(), on_error="report", allow_breaking=breaking)
+    made = every.register(rows)
+    faults.remove(script)
+    assert (made.status, made.plan, made.left_behind) == ("error", None, ())
+    assert (store.get_feature_view(world.VIEW), world.registered(store), rows_kept(store)) == (view, names, kept)
+    done = every.register(rows)
+    assert done.completed, done.error
+    assert world.registered(store) == names
+    assert rows_kept(store) == len(rows) + (0 if breaking else kept)
+
+
+@pytest.mark.rule("R-4")
+def test_a_definition_that_can_be_put_back_is_when_the_write_fails(clock: FakeClock) -> None:
+    store, faults = world.faulty_store(clock)
+    registrar(store, clock, world.spec()).register(world.frame(days=2))
+    before = store.get_feature_view(world.VIEW)
+    faults.put(fails(), "append")
+    other = world.spec(ttl=timedelta(days=90), owner="somebody", max_staleness=timedelta(days=1))
+    made = registrar(store, clock, other, on_error="report").register(world.frame(days=3))
+    assert made.undone == ("view hcp_conversion (its former definition stands again)",)
+    assert store.get_feature_view(world.VIEW) == before
+    assert rows_kept(store) == 2 * world.HCPS
+
+
+@pytest.mark.rule("R-4")
+@pytest.mark.parametrize(
+    ("rows", "breaking", "stands", "said"),
+    [
+        (WIDER, False, False, "the new definition of view hcp_conversion, for taking it back would drop the rows"),
+        (NARROWER, True, True, "the rows that were written to view hcp_conversion before are gone"),
+    ],
+)
+def test_what_a_failure_after_the_rehearsal_leaves_and_what_it_cost_is_told(
+    clock: FakeClock, rows: pa.Table, breaking: bool, stands: bool, said: str
+) -> None:
+    store, faults = world.faulty_store(clock)
+    registrar(store, clock, world.spec()).register(world.frame(days=2))
+    before = store.get_feature_view(world.VIEW)
+    faults.put(fails(), "append", skip=1)
+    made = registrar(store, clock, world.spec(), on_error="report", allow_breaking=breaking).register(rows)
+    faults.heal()
+    assert made.status == "error"
+    assert said in "; ".join(made.left_behind)
+    assert (store.get_feature_view(world.VIEW) == before) is stands
+    assert rows_kept(store) == (0 if breaking else 2 * world.HCPS)
+
+
+def test_a_rehearsal_that_cannot_be_cleared_away_is_named_and_the_view_stays(clock: FakeClock) -> None:
+    store, faults = world.faulty_store(clock)
+    registrar(store, clock, world.spec()).register(world.frame(days=2))
+    before = store.get_feature_view(world.VIEW)
+    faults.put(fails(), "apply", skip=1)
+    made = registrar(store, clock, world.spec(), on_error="report").register(WIDER)
+    faults.heal()
+    assert made.left_behind[0].startswith("view hcp_conversion__rehearsal: BackendUnavailableError")
+    assert store.get_feature_view(world.VIEW) == before
 
 
 def test_a_label_of_the_view_cannot_come_back_as_a_feature(memory: Any, clock: FakeClock) -> None:

@@ -69,6 +69,7 @@ def test_it_prepares_trains_and_predicts_in_this_order(calls: Calls, clock: Fake
     assert outcome.registration.completed
     assert outcome.loaded is not None
     assert outcome.loaded.audit.clean
+    assert outcome.audit is outcome.loaded.audit
     assert outcome.enrichment is not None
     assert not outcome.enrichment.degraded
 
@@ -151,6 +152,22 @@ def test_a_leak_stops_the_run_before_the_model_is_trained(calls: Calls, clock: F
     assert "'hint'" in outcome.reason
 
 
+@pytest.mark.parametrize("leakage", ["block", "warn"])
+def test_a_leak_is_found_without_the_store_too_and_stops_the_run_unless_it_may_warn(
+    calls: Calls, clock: FakeClock, leakage: str
+) -> None:
+    hint = [int(v) * 10 + i % 3 for i, v in enumerate(ROWS.column("converted").to_pylist())]
+    one = pipeline(memory_store(clock=clock), calls, clock, flags={"enable_feast": False}, leakage=leakage)
+    outcome = one.run(world.changed(ROWS, hint=hint), world.contexts(1))
+    if leakage == "block":
+        assert (outcome.status, outcome.stopped_at, calls.made) == ("refused", "train", [])
+        assert (outcome.reason or "").startswith("LeakageError: The training set was refused, its audit is failed")
+        assert "'hint'" in (outcome.reason or "")
+    else:
+        assert (outcome.status, calls.made) == ("completed", ["train", "predict"])
+        assert any("TARGET_COPY" in warning and "'hint'" in warning for warning in outcome.warnings)
+
+
 def test_predictions_that_do_not_line_up_are_refused(calls: Calls, clock: FakeClock) -> None:
     one = pipeline(memory_store(clock=clock), calls, clock, predict=lambda model, contexts: [1])
     outcome = one.run(ROWS, world.contexts(3), entity_df=ASKED)
@@ -198,7 +215,10 @@ def test_without_feast_the_store_is_not_touched_and_the_frame_is_trained_on(call
     assert outcome.registration is not None
     assert (outcome.registration.status, outcome.registration.registered_views) == ("skipped", ())
     assert any("enable_feast" in warning for warning in outcome.warnings)
-    assert any("not audited for leakage" in warning for warning in outcome.warnings)
+    assert outcome.audit is not None
+    assert (outcome.audit.outcome.value, outcome.audit.cells) == ("passed", 0)
+    assert "no store" in outcome.audit.not_asked["point in time"]
+    assert any("audited by its own columns" in warning for warning in outcome.warnings)
 
 
 def test_without_feast_the_gate_stands_all_the_same(calls: Calls, clock: FakeClock) -> None:

@@ -267,9 +267,9 @@ def test_an_empty_frame_or_feature_list_is_refused(filled) -> None:
 
 @pytest.mark.parametrize("frame", [None, 7, "text", [1, 2], [{"hcp_id": "a"}, "b"]])
 def test_what_is_no_frame_is_refused(filled, frame) -> None:
-    with pytest.raises(fs.RequestError):
+    with pytest.raises(fs.RequestError, match="entity_df"):
         filled.get_historical_features(frame, [REF])
-    with pytest.raises(fs.RequestError):
+    with pytest.raises(fs.RequestError, match="entity_rows"):
         filled.get_online_features([REF], frame)
     with pytest.raises(fs.RequestError):
         filled.write("hcp_stats", frame)

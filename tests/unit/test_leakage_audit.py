@@ -50,8 +50,12 @@ def bare(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_an_empty_frame_is_an_error_that_says_so(store, frame) -> None:
-    with pytest.raises(fs.InvalidEntityFrameError, match="no rows"):
-        audit(frame.head(0), store, FEATURES)
+    for given, said in ((frame.head(0), "training_frame has no rows"), (None, "training_frame is None; give")):
+        with pytest.raises(fs.InvalidEntityFrameError, match=said):
+            audit(given, store, FEATURES)
+    timeless = frame.drop(columns="event_timestamp")
+    with pytest.raises(fs.InvalidTimestampError, match="training_frame has no column 'event_timestamp'"):
+        audit(timeless, store, FEATURES)
 
 
 def test_a_misspelt_column_is_named_with_the_nearest(store, frame) -> None:
@@ -185,14 +189,16 @@ def test_a_label_equal_to_a_feature_is_a_copy(store, frame, world) -> None:
 # ---- when a cell equals an answer ---------------------------------------------------------------------------
 
 DAY = datetime(2024, 1, 2, tzinfo=UTC)
+US = timedelta(microseconds=1)
 FIELDS = [
     fs.Field("whole", fs.Int64), fs.Field("single", fs.Float32), fs.Field("double", fs.Float64), fs.Field("truth", fs.Bool),
     fs.Field("text", fs.String), fs.Field("at", fs.Timestamp), fs.Field("on", fs.Date), fs.Field("exact", fs.Decimal(12, 2)),
-    fs.Field("listed", fs.Array(fs.Int64)),
+    fs.Field("listed", fs.Array(fs.Int64)), fs.Field("fine", fs.Decimal(20, 12)), fs.Field("huge", fs.Decimal(38, 2)),
 ]  # fmt: skip
 VALUES: dict[str, Any] = {
     "whole": 2**53 + 1, "single": 0.1, "double": 0.1, "truth": True, "text": "007", "at": DAY, "on": DAY.date(),
     "exact": Decimal("12.50"), "listed": [1, 2],
+    "fine": Decimal("12.000000000001"), "huge": Decimal("1e31"),
 }  # fmt: skip
 
 
@@ -228,7 +234,7 @@ def typed():
         ("truth", pa.array([False, None]), False),
         ("text", pa.array(["007", None]).dictionary_encode(), True),
         ("text", pa.array(["7", None]), False),
-        ("text", pa.array([7, None]), False),
+        ("text", pa.array([8, None]), False),
         ("at", pa.array([DAY, None], pa.timestamp("ns", "Asia/Kolkata")), True),
         ("at", pa.array([DAY.replace(tzinfo=None), None], pa.timestamp("ms")), True),
         ("at", pa.array(["2024-01-02T01:00:00+01:00", None]), True),
@@ -238,6 +244,17 @@ def typed():
         ("exact", pa.array([Decimal("12.5"), None]), True),
         ("exact", pa.array([12.5, float("nan")]), True),
         ("exact", pa.array([Decimal("12.51"), None]), False),
+        ("exact", pa.array([Decimal("12.501"), None]), False),
+        ("exact", pa.array(["12.5", None]), True),
+        ("exact", pa.array(["12.501", None]), False),
+        ("exact", pa.array([Decimal("12.5"), None], pa.decimal256(50, 9)), True),
+        ("fine", pa.array([Decimal("12.000000000001"), None]), True),
+        ("fine", pa.array([Decimal("12.000000000002"), None]), False),
+        ("fine", pa.array([Decimal("12.0000000000014"), None]), False),
+        ("huge", pa.array([Decimal("1e31"), None], pa.decimal128(38, 2)), True),
+        ("huge", pa.array([Decimal("1" + "0" * 31 + ".01"), None], pa.decimal128(38, 2)), False),
+        ("whole", pa.array([Decimal(2**53 + 1), None]), True),
+        ("whole", pa.array([Decimal(2**53 + 1) + Decimal("0.5"), None]), False),
         ("listed", pa.array([[1, 2], None]), True),
         ("listed", pa.array([[2, 1], None]), False),
         ("whole", pa.array([None, None]), False),
@@ -331,6 +348,11 @@ def test_all_wrong_cells_are_in_a_table_and_the_counts_are_theirs(store, leaking
     report = audit(leaking, store, FEATURES)
     counted = report.wrong_cells.to_pandas().groupby(["feature", "kind"]).size().to_dict()
     assert counted == {(f.feature, f.kind.value): f.cells for f in report.findings if f.feature == "visits:trx"}
+    text, number = pa.string(), pa.int64()
+    assert dict(zip(report.wrong_cells.column_names, report.wrong_cells.schema.types, strict=True)) == {
+        "row": number, "feature": text, "kind": text, "value": text, "answer": text, "event_us": number, "created_us": number,
+    }  # fmt: skip
+    assert set(report.wrong_cells.column("value").to_pylist()) == {"1000000"}
 
 
 def test_observers_hear_of_each_view_with_wrong_cells(world, leaking, tmp_path, monkeypatch) -> None:
@@ -374,6 +396,21 @@ def test_splits_by_entity_overlap_in_time_with_a_warning_unless_said_to_be_by_en
     assert audit_splits(parts, entity_keys=BY, isolate_entities=True).clean
 
 
+def test_a_key_of_an_entity_that_is_not_asked_for_hides_no_overlap(world, frame, tmp_path: Path) -> None:
+    """A trigger's id is another in every row: counted among the keys, no two splits would ever share an entity."""
+    frame = frame.assign(trigger_id=[f"t{n}" for n in np.random.default_rng(1).permutation(len(frame))])
+    frame = pd.concat([frame, frame.tail(1).assign(trigger_id="t-again")], ignore_index=True)
+    trigger = fs.Entity("trigger", join_keys={"trigger_id": fs.String})
+    outcome = fs.FeatureView("sent", entities=[trigger], schema=[fs.Field("opened", fs.Bool, role="label")])
+    rows = {"train": range(1, len(frame), 2), "test": range(0, len(frame), 2)}
+    with world.store(tmp_path) as opened:
+        opened.apply([*world.definitions(tmp_path), outcome])
+        report = audit(frame, opened, FEATURES, labels=["sent:opened"], target="converted", splits=rows)
+    found = {f.kind for f in report.findings}
+    assert {LeakKind.ENTITY_OVERLAP, LeakKind.ROW_IN_TWO_SPLITS} <= found
+    assert LeakKind.DUPLICATE_ROWS not in found  # two triggers at one time are two rows
+
+
 def test_keys_of_two_types_or_without_a_column_are_errors_that_say_which(frame) -> None:
     with pytest.raises(fs.InvalidEntityFrameError, match="types"):
         audit_splits({"train": frame, "test": frame.assign(hcp=1)}, entity_keys=["hcp"])
@@ -383,11 +420,14 @@ def test_keys_of_two_types_or_without_a_column_are_errors_that_say_which(frame) 
         audit_splits([frame, frame])
 
 
-@pytest.mark.parametrize("gap", [timedelta(days=6, hours=23), timedelta(days=7), timedelta(days=8)])
-def test_a_gap_of_exactly_the_embargo_is_kept(gap: timedelta) -> None:
+@pytest.mark.parametrize("gap", [timedelta(days=7) - US, timedelta(days=7), timedelta(days=7) + US])
+def test_a_gap_of_exactly_the_embargo_breaks_it_as_in_a_temporal_split(gap: timedelta) -> None:
+    """A label known seven days on, to the microsecond, is known then (P-1: equal counts)."""
     parts = {name: [{"k": "a", "event_timestamp": t}] for name, t in (("train", DAY), ("test", DAY + gap))}
     report = audit_splits(parts, entity_keys=["k"], embargo=timedelta(days=7))
-    assert bool(report.of_kind("EMBARGO_BROKEN")) is (gap < timedelta(days=7))
+    assert bool(report.of_kind("EMBARGO_BROKEN")) is (gap <= timedelta(days=7))
+    if gap == timedelta(days=7):
+        assert "a row at exactly its end is still embargoed" in str(report)
 
 
 def test_splits_of_other_entities_that_lie_in_one_time_have_no_embargo_between_them() -> None:

@@ -519,6 +519,32 @@ def a_fill_fitted_on_all_rows(world: World) -> Planted:
     return _fitted(world, "age_filled", fill, "noise")
 
 
+def _quarters(frame: pd.DataFrame, names: str = "train validation test holdout") -> list[str]:
+    return [names.split()[4 * i // len(frame)] for i in range(len(frame))]
+
+
+@leak
+def a_scale_fitted_on_all_but_the_holdout(world: World) -> Planted:
+    split = np.array(_quarters(_frame(world)))
+    seen = split != "holdout"
+    planted = _fitted(world, "age_scaled", lambda s: (s - s[seen].mean()) / s[seen].std(), "noise")
+    planted.frame["split"] = split
+    return planted
+
+
+@leak
+def a_fill_fitted_on_what_is_not_trained_on(world: World) -> Planted:
+    split = np.array(_quarters(_frame(world)))
+
+    def fill(s: pd.Series) -> pd.Series:
+        holes = s.where(np.arange(len(s)) % 6 > 0)
+        return holes.fillna(holes[np.isin(split, ["validation", "test"])].mean())
+
+    planted = _fitted(world, "age_filled", fill, "noise")
+    planted.frame["split"] = split
+    return planted
+
+
 # ---- splits -----------------------------------------------------------------------------------------------
 
 

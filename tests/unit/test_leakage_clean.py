@@ -187,6 +187,29 @@ def scaled_and_filled_by_the_train_split() -> Made:
 
 
 @clean
+def counts_and_scales_of_four_splits() -> Made:
+    """A scale of the train rows beside a holdout, and whole numbers whose commonest is the mean of some of them."""
+    world = World(seed=34)
+    frame = _frame(world)
+    part = np.arange(len(frame)) * 4 // len(frame)
+    rng = np.random.default_rng(8)
+    noise = pd.Series(rng.gamma(2, 3, len(frame)))
+    frame["spend"] = (noise - noise[part == 0].mean()) / noise[part == 0].std()
+    calls = rng.integers(0, 40, len(frame))
+    calls[rng.random(len(frame)) < 0.1] = 15
+    others = np.flatnonzero((part == 1) & (calls != 15))
+    off = int(calls[others].sum()) - 15 * len(others)
+    for row in others:  # until the mean of the second split's others is 15 exactly
+        step = int(np.clip(-off, -calls[row], 14 - calls[row] if calls[row] < 15 else 40))
+        calls[row] += step
+        off += step
+    assert calls[others].mean() == 15
+    frame["calls"] = calls
+    frame["split"] = [("train", "validation", "test", "holdout")[n] for n in part]
+    return world, frame, {"splits": "split"}
+
+
+@clean
 def means_of_labels_that_were_known() -> Made:
     """Rolling and expanding means of the target that end before the row, and an encoding by the rows before."""
     world = World(seed=29)

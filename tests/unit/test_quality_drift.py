@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -47,8 +49,8 @@ def test_numeric_figures_are_numpys(values: Any) -> None:
     assert (f.mean, f.std) == pytest.approx((exact.mean(), exact.std(ddof=1)), rel=1e-12)
     assert (f.min, f.max) == (exact.min(), exact.max())
     assert (f.p25, f.p50, f.p75) == pytest.approx(tuple(quartiles), rel=1e-12)
-    assert (f.missing_count, f.nan_count, f.infinite_count, f.count) == (1, 1, 1, len(values))
-    assert f.missing_rate == 1 / len(column)
+    assert (f.missing_count, f.nan_count, f.infinite_count, f.count) == (2, 1, 1, len(values))
+    assert f.missing_rate == 2 / len(column)
 
 
 def test_categorical_figures_are_those_of_a_count() -> None:
@@ -310,3 +312,17 @@ def test_a_baseline_of_parquet_is_that_of_the_frame(tmp_path: Path) -> None:
     other = BaselineMetrics.of(tmp_path / "train.parquet", clock=lambda: NOW)
     assert other.numeric["x"].distribution == one.numeric["x"].distribution
     assert (other.categorical, other.numeric["x"].p50) == (one.categorical, one.numeric["x"].p50)
+
+
+@pytest.mark.parametrize(
+    "make", [pa.table, pl.DataFrame, pd.DataFrame, dict], ids=["arrow", "polars", "pandas", "numpy"]
+)
+@pytest.mark.parametrize(("bad", "kind"), [(math.nan, "missing_rate"), (math.inf, "infinite_rate")])
+def test_a_column_that_became_nan_or_infinite_has_drifted_in_every_kind_of_frame(
+    make: Any, bad: float, kind: str
+) -> None:
+    was = np.arange(1000.0)
+    made = drift({"x": was}, make({"x": np.where(np.arange(1000) % 10, bad, was)}))
+    assert (check(made, kind).outcome, check(made, kind).value) == (Outcome.FAILED, 0.9)
+    assert any("in 90.0% of the rows, and was in 0.0%" in m for m in made.messages)
+    assert check(drift({"x": was}, {"x": was}), "infinite_rate").outcome is Outcome.PASSED

@@ -42,11 +42,11 @@ def judge(frame: Any, expectation: Expectation) -> ExpectationResult:
     ("values", "expectation", "rows"),
     [
         ([1, None, 3], not_null("x"), (1,)),
-        ([1.0, NAN, None], not_null("x"), (2,)),
+        ([1.0, NAN, None], not_null("x"), (1, 2)),
         ([1, 2, 3, None], in_range("x", 2), (0,)),
         ([1, 2, 3, None], in_range("x", max=2), (2,)),
-        ([1.0, NAN, INF, -INF, 5.0], in_range("x", min=0), (1, 3)),
-        ([1.0, NAN, INF, -INF, 5.0], in_range("x", max=9), (1, 2)),
+        ([1.0, NAN, INF, -INF, 5.0], in_range("x", min=0), (3,)),
+        ([1.0, NAN, INF, -INF, 5.0], in_range("x", max=9), (2,)),
         ([2**53 + 1, 2**53], in_range("x", max=2**53), (0,)),
         ([at(1), at(5), None], in_range("x", max=at(1)), (1,)),
         ([at(1), at(5)], in_range("x", min=dt.date(2024, 3, 11)), (0, 1)),
@@ -58,7 +58,7 @@ def judge(frame: Any, expectation: Expectation) -> ExpectationResult:
         ([b"\x00a", b"b"], in_set("x", [b"\x00a"]), (1,)),
         (["hcp_1", "hcp_", "xhcp_1", "hcp_1\n", None], matches("x", "hcp_[0-9]+"), (1, 2, 3)),
         ([1, 2, 1, None, None, 2, 1], unique("x"), (2, 5, 6)),
-        ([0.0, -0.0, NAN, NAN], unique("x"), (1, 3)),
+        ([0.0, -0.0, NAN, NAN], unique("x"), (1,)),
         ([None, None], not_null("x", mostly=0.5), (0, 1)),
     ],
 )
@@ -69,9 +69,9 @@ def test_rows_that_break_an_expectation_are_counted_and_shown(
     assert (result.outcome, result.offending, result.examples) == (Outcome.FAILED, len(rows), rows)
 
 
-def test_at_most_looks_at_rows_with_both_and_nan_is_not_at_most_anything() -> None:
+def test_at_most_looks_at_rows_with_both_and_nan_is_none() -> None:
     result = judge(table({"x": [1.0, 2.0, NAN, None, 5.0], "y": [1.0, 1.0, 9.0, 1.0, NAN]}), at_most("x", "y"))
-    assert (result.observed, result.offending, result.examples) == (4, 3, (1, 2, 4))
+    assert (result.observed, result.offending, result.examples) == (2, 1, (1,))
 
 
 def test_only_the_first_five_rows_are_shown() -> None:
@@ -242,7 +242,7 @@ def test_a_dtype_that_is_none_is_told() -> None:
 
 
 def test_what_is_no_frame_and_a_path_without_files_are_told(tmp_path) -> None:
-    for frame, says in ((5, "builtins.int"), (tmp_path / "no.parquet", "no Parquet file"), ([], "builtins.list")):
+    for frame, says in ((5, "is 5; give"), (tmp_path / "no.parquet", "no Parquet file"), ([], "an empty list")):
         with pytest.raises(fs.InvalidEntityFrameError, match=says):
             QCReport.of(frame)
     (tmp_path / "bad.parquet").write_bytes(b"not parquet")

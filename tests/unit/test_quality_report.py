@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -16,7 +18,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.quality import Outcome, QCReport, at_most, in_range, in_set, not_null
+from e2i_fs.frames import arrow_table
+from e2i_fs.quality import (
+    BaselineMetrics,
+    ColumnProfile,
+    DriftReport,
+    Expectation,
+    ExpectationResult,
+    Outcome,
+    QCReport,
+    at_most,
+    has_dtype,
+    in_range,
+    in_set,
+    not_null,
+)
 from tests.kit import NOW, at, table, view
 
 NAN, INF = math.nan, math.inf
@@ -29,11 +45,41 @@ def report(frame: Any, **asked: Any) -> QCReport:
 # ---- the five dimensions ----------------------------------------------------------------------------------
 
 
-def test_completeness_is_the_share_of_cells_that_are_not_null_and_nan_is_no_null() -> None:
+def test_completeness_is_the_share_of_cells_that_are_neither_null_nor_nan() -> None:
     made = report(table({"a": [1.0, None, NAN, 4.0], "b": [None, None, "x", "y"]}))
-    assert made.completeness_score == 5 / 8
+    assert made.completeness_score == 4 / 8
     column = made.columns[0]
-    assert (column.present, column.missing, column.nan, column.infinite) == (3, 1, 1, 0)
+    assert (column.present, column.missing, column.nan, column.infinite) == (2, 2, 1, 0)
+
+
+NAN_FRAMES = [
+    pa.table({"x": [1.0, NAN, NAN]}), pa.table({"x": pa.array([1.0, NAN, NAN], pa.float32())}),
+    pa.table({"x": pa.array([1.0, NAN, NAN]).dictionary_encode()}), pl.DataFrame({"x": [1.0, NAN, NAN]}),
+    pd.DataFrame({"x": [1.0, NAN, NAN]}), {"x": np.array([1.0, NAN, NAN])}, [{"x": 1.0}, {"x": NAN}, {"x": NAN}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "frame", NAN_FRAMES, ids=["arrow", "float32", "dictionary", "polars", "pandas", "numpy", "rows"]
+)
+def test_nan_is_missing_in_every_kind_of_frame_so_a_required_column_of_it_blocks(frame: Any) -> None:
+    made = report(frame, required=["x"])
+    assert made.blocking_issues == ("The required column 'x' is missing in 2 of 3 rows, first at 1, 2.",)
+    assert (made.status, made.completeness_score, made.validity_score) == ("failed", 1 / 3, 1.0)
+    drift = BaselineMetrics.of({"x": [1.0, 2.0] * 500}).drift(pa.concat_tables([arrow_table(frame, "x")] * 300))
+    assert {c.kind: c.outcome for c in drift.features["x"].checks}["missing_rate"] is Outcome.FAILED
+
+
+def test_infinities_are_not_valid_and_are_told() -> None:
+    made = report(table({"x": [1.0, INF, -INF]}), required=["x"])
+    assert (made.blocking_issues, made.completeness_score, made.validity_score) == ((), 1.0, 1 / 3)
+    assert "Column 'x' has 2 infinite values, which are not valid." in made.warnings
+
+
+def test_nan_that_a_store_would_serve_as_a_value_is_told_and_a_whole_number_it_is_not() -> None:
+    made = report(table({"x": [1.0, NAN]}), expectations=[has_dtype("x", fs.Int64), has_dtype("x", fs.Float64)])
+    assert [(r.outcome, r.offending) for r in made.expectation_results] == [(Outcome.FAILED, 1), (Outcome.PASSED, 0)]
+    assert any("'x' has 1 NaN" in w and "P-8" in w for w in made.warnings)
 
 
 def test_a_required_column_that_is_not_there_counts_as_missing_in_every_row() -> None:
@@ -49,8 +95,8 @@ def test_validity_is_the_share_of_present_cells_that_are_finite_and_as_expected_
         in_set("tier", ["A", "B"], mostly=0.1),
     ]
     made = report(frame, expectations=expected)
-    # x: NaN, infinity and 50 (breaking two expectations) of 4; tier: Z of 4.
-    assert made.validity_score == 4 / 8
+    # x: infinity and 50 (breaking two expectations) of 3; tier: Z of 4.
+    assert made.validity_score == 4 / 7
 
 
 def test_consistency_counts_texts_that_are_padded_blank_spelt_otherwise_or_words_among_numbers() -> None:
@@ -286,8 +332,53 @@ def test_columns_named_with_quotes_spaces_and_case_twins_are_judged_each_by_itse
 # ---- bad input --------------------------------------------------------------------------------------------
 
 
-def test_a_frame_without_rows_or_columns_is_skipped_and_blocks() -> None:
-    for frame in (pa.table({}), table({"hcp_id": []}), pd.DataFrame({"x": []}), pl.DataFrame({"x": []})):
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ([], "frame is an empty list"),
+        ({}, "frame has no columns"),
+        (pa.table({}), "frame has no columns"),
+        (pd.DataFrame(index=range(3)), "frame has no columns"),
+        ({"a": [1, 2], "b": [1]}, "frame: column 'b' has 1 values and 'a' has 2; give every column one value for each row"),
+        ({"a": [1 + 2j]}, "frame: column 'a' holds complex numbers"),
+        ({"x": [1], "a": np.array([1 + 2j])}, "frame: column 'a' holds complex numbers"),
+        (pd.DataFrame({"a": [1 + 2j]}), "frame: column 'a' holds complex numbers"),
+        ([{"a": 1}, {"a": "b"}], "frame: column 'a' cannot be read as values of one type: .* Give the column one type"),
+        (pd.DataFrame({"a": [1, "b"]}), "frame: column 'a' cannot be read as values of one type: "),
+    ],
+)  # fmt: skip
+def test_what_is_no_frame_is_an_error_that_names_the_argument_and_the_column(frame: Any, says: str) -> None:
+    with pytest.raises(fs.InvalidEntityFrameError, match=says):
+        report(frame)
+    with pytest.raises(fs.InvalidEntityFrameError, match=says.replace("frame", "train")):
+        BaselineMetrics.of(frame)
+
+
+@pytest.mark.parametrize(
+    "kind", [QCReport, DriftReport, BaselineMetrics, Expectation, ExpectationResult, ColumnProfile]
+)
+def test_a_form_of_something_else_is_an_error_that_names_what_lacks(kind: Any) -> None:
+    with pytest.raises(fs.RequestError, match=f"it lacks .*'{fields(kind)[-1].name}'"):
+        kind.from_dict({"x": 1})
+    with pytest.raises(fs.RequestError, match="it is 5, and no mapping"):
+        kind.from_dict(5)
+
+
+def test_a_form_with_a_wrong_part_says_which() -> None:
+    form = report(table({"x": [1]})).to_dict()
+    form["columns"][0].pop("nan")
+    with pytest.raises(fs.RequestError, match="no profile of a column that to_dict wrote: it lacks 'nan'"):
+        QCReport.from_dict(form)
+    with pytest.raises(fs.RequestError, match="no quality report that to_dict wrote: ValueError: Invalid isoformat"):
+        QCReport.from_dict(report(table({"x": [1]})).to_dict() | {"validated_at": "yesterday"})
+    with pytest.raises(
+        fs.RequestError, match="no expectation that to_dict wrote: ValueError: 'foot' is no kind of value"
+    ):
+        Expectation.from_dict(in_range("x", 1).to_dict() | {"parameters": {"min": {"foot": 1}, "max": None}})
+
+
+def test_a_frame_without_rows_is_skipped_and_blocks() -> None:
+    for frame in (table({"hcp_id": []}), pd.DataFrame({"x": []}), pl.DataFrame({"x": []})):
         made = report(frame)
         assert (made.status, made.overall_score, made.row_count) == ("skipped", None, 0)
         assert made.blocking_issues == ("The frame has no rows; nothing was judged.",)

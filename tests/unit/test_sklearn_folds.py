@@ -149,6 +149,21 @@ def test_times_may_be_a_column_of_x() -> None:
             fs.InvalidTimestampError,
             "finer",
         ),
+        (
+            {
+                "groups": [
+                    *np.array(times(HOURS[:-1]), "datetime64[ns]"),
+                    np.datetime64("2024-01-01T00:00:00.000000001"),
+                ]
+            },
+            fs.InvalidTimestampError,
+            r"row 23: 2024-01-01T00:00:00.000000001 is finer than a microsecond \(T-2\)",
+        ),
+        (
+            {"groups": [*np.array(times(HOURS[:-1]), "datetime64[s]"), np.datetime64("300000-01-01", "s")]},
+            fs.InvalidTimestampError,
+            "row 23: .* beyond",
+        ),
         ({"groups": [START] * 24}, fs.SplitError, "1 distinct times"),
     ],
 )

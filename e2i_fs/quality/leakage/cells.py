@@ -11,7 +11,7 @@ import pyarrow as pa
 from e2i_fs.clock import from_us
 from e2i_fs.quality.leakage.answers import Answers
 from e2i_fs.quality.leakage.bench import Bench
-from e2i_fs.quality.leakage.compare import comparable, prepared
+from e2i_fs.quality.leakage.compare import comparable, prepared, type_lost
 from e2i_fs.quality.leakage.kinds import WARNINGS, LeakKind
 from e2i_fs.quality.leakage.origins import Suspect, trace
 from e2i_fs.quality.leakage.question import Judged, Question
@@ -48,28 +48,38 @@ def compare_cells(bench: Bench, question: Question, answers: Answers) -> Compare
     views: dict[str, list[Suspect]] = {}
     honest: set[str] = set()
     unjudged: list[str] = []
+    notes: list[str] = []
     for n, j in enumerate(question.judged):
         if j.label or j.ref in question.misused:
             continue  # a label is held against the store by a check of its own: it may lie in the future
         count = _differing(bench, question, answers, n, j)
-        if not count:
+        lost = _type_lost(bench, n, j)
+        if lost:
+            notes.append(lost)
+        if not count and not lost:
             honest.add(j.column)
-        elif _recoded(bench, n, count):
-            unjudged.append(j.column)
-        else:
-            suspect = Suspect(n, j, bench.names[j.column], bench.types[bench.names[j.column]], count)
+        if count:
+            column = bench.names[j.column]
+            suspect = Suspect(n, j, column, bench.types[column], count, recoded=_recoded(bench, n, count))
             views.setdefault(j.view.name if j.view else "", []).append(suspect)
     tables = [_EMPTY]
     findings: list[Finding] = []
     by_view: dict[str, int] = {}
     for view, suspects in views.items():
         found, hint = trace(bench, question, answers, view, suspects)
-        for suspect in suspects:
+        unjudged += [s.judged.column for s in suspects if s.n not in found]
+        for suspect in (s for s in suspects if s.n in found):
             cells = found[suspect.n]
             tables.append(_text_table(bench, suspect, cells))
             findings += _findings(question, answers, suspect, cells, hint)
-        by_view[view or "on demand"] = sum(len(found[s.n]) for s in suspects)
-    return Compared(_check(findings, unjudged), pa.concat_tables(tables), by_view, frozenset(honest))
+        if found:
+            by_view[view or "on demand"] = sum(len(cells) for cells in found.values())
+    if unjudged:
+        notes.append(
+            f"{', '.join(unjudged)}: scaled or encoded, one to one with the store's values, so no cell can be held against "
+            "the store. Audit the frame before it is transformed."
+        )
+    return Compared(_check(findings, notes), pa.concat_tables(tables), by_view, frozenset(honest))
 
 
 def _differing(bench: Bench, question: Question, answers: Answers, n: int, j: Judged) -> int:
@@ -111,20 +121,30 @@ def _recoded(bench: Bench, n: int, count: int) -> bool:
     return bool(up or down)
 
 
-def _check(findings: Sequence[Finding], unjudged: Sequence[str]) -> Check:
-    outcome, message = Outcome.PASSED, ""
+def _type_lost(bench: Bench, n: int, j: Judged) -> str:
+    """Return, in words, that a text was read as a number, which equals more than one text; '' where it was not."""
+    column = bench.names[j.column]
+    lost = type_lost(bench.types[column], j.dtype, column, f"a{n}")
+    cells, value, answer = bench.row_of(
+        f"SELECT count(*), arg_min({column}, row), arg_min(a{n}, row) FROM x WHERE {lost}"
+    )
+    if not cells:
+        return ""
+    return (
+        f"{j.column}: its type was lost, {answer!r} of the store is the number {value!r} in the frame ({cells:,} cells). As numbers "
+        "they agree, but other texts are the same number. Read the column as text (dtype=str) and audit again."
+    )
+
+
+def _check(findings: Sequence[Finding], notes: Sequence[str]) -> Check:
+    outcome = Outcome.PASSED
     if any(f.outcome is Outcome.FAILED for f in findings):
         outcome = Outcome.FAILED
-    elif unjudged:
+    elif notes:
         outcome = Outcome.INCONCLUSIVE
     elif findings:
         outcome = Outcome.WARNING
-    if unjudged:
-        message = (
-            f"{', '.join(unjudged)}: scaled or encoded, one to one with the store's values, so no cell can be held against "
-            "the store. Audit the frame before it is transformed."
-        )
-    return Check(CELLS, outcome, message, tuple(findings))
+    return Check(CELLS, outcome, " ".join(notes), tuple(findings))
 
 
 def _findings(question: Question, answers: Answers, suspect: Suspect, cells: pa.Table, hint: str) -> list[Finding]:

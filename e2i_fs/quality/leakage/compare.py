@@ -1,8 +1,10 @@
 """When a cell of a frame equals a value of the store: by dtype, whatever tools have made of it on the way.
 
 NULL and NaN are one: pandas cannot tell them apart. A whole number may be a float (pandas makes one of an integer
-column with a gap), and is compared as that float; a Float32 is compared in its own precision, and so is a float64
-feature in a float32 column; times are instants, whatever the zone; a truth value may be 0 and 1, or the words.
+column with a gap), and is compared as that float; a decimal is compared in the feature's own precision, and one that
+does not fit into it is another number; a Float32 is compared in its own precision, and so is a float64
+feature in a float32 column; times are instants, whatever the zone; a truth value may be 0 and 1, or the words; a text that is a number may have been read as one, which loses
+what told "007" from "7" (`type_lost`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.pit.fit import duckdb_type
 from e2i_fs.values import decoded
 
-__all__ = ["comparable", "prepared"]
+__all__ = ["comparable", "prepared", "type_lost"]
 
 
 def prepared(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -26,6 +28,8 @@ def prepared(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column.cast(pa.float32())
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.timestamp("us"))
+    if pa.types.is_decimal256(column.type) or (pa.types.is_decimal(column.type) and column.type.scale < 0):
+        return column.cast(pa.string())  # which DuckDB has no number for
     if pa.types.is_string_view(column.type):
         return column.cast(pa.large_string())
     return column.cast(pa.int32()) if pa.types.is_null(column.type) else column
@@ -41,6 +45,8 @@ def comparable(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple
         return _number(given, dtype, cell, value)
     if kind in ("timestamp", "date"):
         return _time(given, cell, value)
+    if kind == "string" and _counted(given):
+        return _code(given, cell, value)
     if kind in ("string", "json"):
         if pa.types.is_floating(given):  # what a tool makes of a text column in which all is missing
             cell = _no_nan(cell)
@@ -51,19 +57,45 @@ def comparable(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple
     return f"CAST({parsed} AS VARCHAR)", f"CAST(CAST({value} AS {duckdb_type(dtype)}) AS VARCHAR)", _lost(cell, parsed)
 
 
+def type_lost(given: pa.DataType, dtype: DType, cell: str, value: str) -> str:
+    """Return SQL for whether a cell and a text of the store are equal only as numbers: "007" that a tool has read as 7."""
+    if dtype.kind != "string" or not _counted(given):
+        return "false"
+    f, a, _ = _code(given, cell, value)
+    return f"({f} = {a} AND CAST({cell} AS VARCHAR) != CAST({value} AS VARCHAR))"
+
+
+def _counted(given: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(given) or pa.types.is_floating(given))
+
+
+def _code(given: pa.DataType, cell: str, value: str) -> tuple[str, str, str]:
+    """Return a number and the text that it was read from as one text: what is no number stays as it is."""
+    if pa.types.is_integer(given):
+        number = f"CASE WHEN regexp_full_match({value}, '[+-]?[0-9]+') THEN TRY_CAST({value} AS HUGEINT) END"
+        return f"CAST({cell} AS VARCHAR)", f"coalesce(CAST({number} AS VARCHAR), {value})", "false"
+    whole = f"CAST(CAST({_no_nan(cell)} AS DOUBLE) AS VARCHAR)"
+    return whole, f"coalesce(CAST(TRY_CAST({value} AS DOUBLE) AS VARCHAR), {value})", "false"
+
+
 def _number(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple[str, str, str]:
     kind = dtype.kind
     if pa.types.is_boolean(given) and kind == "bool":
         return cell, value, "false"
+    text = pa.types.is_string(given) or pa.types.is_large_string(given)
     if kind in ("int32", "int64", "decimal") and (pa.types.is_integer(given) or pa.types.is_decimal(given)):
-        exact = "HUGEINT" if kind != "decimal" and pa.types.is_integer(given) else "DECIMAL(38, 9)"
-        if exact == "HUGEINT" and given != pa.uint64():
-            exact = "BIGINT"
-        parsed = f"TRY_CAST({cell} AS {exact})"
-        return parsed, f"CAST({value} AS {exact})", _lost(cell, parsed)
+        parsed = f"TRY_CAST({cell} AS {duckdb_type(dtype)})"
+        back = f"TRY_CAST({parsed} AS {_decimal(given) or 'HUGEINT'})"  # what was rounded to fit is another number
+        return parsed, value, f"({cell} IS NOT NULL AND {back} IS DISTINCT FROM {cell})"
+    if kind == "decimal" and text:
+        parsed = f"TRY_CAST({cell} AS {duckdb_type(dtype)})"
+        return (
+            parsed,
+            value,
+            f"({cell} IS NOT NULL AND CAST({parsed} AS DOUBLE) IS DISTINCT FROM TRY_CAST({cell} AS DOUBLE))",
+        )
     single = kind == "float32" or pa.types.is_float32(given)
     wide = "FLOAT" if single else "DOUBLE"
-    plain = not (pa.types.is_string(given) or pa.types.is_large_string(given))
     if kind == "bool":
         number = "DOUBLE"
         words = f"lower(CAST({cell} AS VARCHAR))"
@@ -71,9 +103,9 @@ def _number(given: pa.DataType, dtype: DType, cell: str, value: str) -> tuple[st
         parsed = f"CASE WHEN {words} IN {yes} THEN 1.0 WHEN {words} IN {no} THEN 0.0 END"
         missing = f"isnan({cell})" if pa.types.is_floating(given) else "false"
         return parsed, f"CAST({value} AS {number})", f"({cell} IS NOT NULL AND NOT {missing} AND ({parsed}) IS NULL)"
-    parsed = f"CAST({cell} AS {wide})" if plain and _numeric(given) else f"TRY_CAST(CAST({cell} AS VARCHAR) AS {wide})"
+    parsed = f"CAST({cell} AS {wide})" if _numeric(given) else f"TRY_CAST(CAST({cell} AS VARCHAR) AS {wide})"
     whole = f"CAST({value} AS {wide})"
-    lost = "false" if plain and _numeric(given) else _lost(cell, parsed)
+    lost = "false" if _numeric(given) else _lost(cell, parsed)
     return _no_nan(parsed), _no_nan(whole), lost
 
 
@@ -88,6 +120,10 @@ def _time(given: pa.DataType, cell: str, value: str) -> tuple[str, str, str]:
 def _numeric(given: pa.DataType) -> bool:
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     return any(is_kind(given) for is_kind in kinds)
+
+
+def _decimal(given: pa.DataType) -> str:
+    return f"DECIMAL({given.precision}, {given.scale})" if pa.types.is_decimal(given) else ""
 
 
 def _no_nan(sql: str) -> str:

@@ -17,7 +17,7 @@ from e2i_fs.quality.leakage.compare import comparable
 if TYPE_CHECKING:
     from e2i_fs.quality.leakage.origins import Suspect
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "looks_ahead"]
 
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
@@ -38,6 +38,7 @@ _OTHERS = {
             f"(asked.t // {_DAY} + 1) * {_DAY} - 1"),
     "before": ("as if joined with < where <= is right", "asked.t - 1"),
 }  # fmt: skip
+_AHEAD = ("next", "nearest", "last", "day")
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,10 @@ class Moments:
     @classmethod
     def found(cls, bench: Bench, suspects: Sequence[Suspect], knowledge: Knowledge) -> Moments:
         """Return the moment that explains most of the wrong rows of a view, if any explains nearly all."""
-        differ = " UNION ".join(f"SELECT row FROM diff{s.n}" for s in suspects)
-        bench.run(f"CREATE OR REPLACE TEMP TABLE wrong AS {differ}")
-        wrong, rows = bench.row_of("SELECT (SELECT count(*) FROM wrong), (SELECT count(*) FROM x)")
-        bench.run(f"""
-            CREATE OR REPLACE TEMP TABLE sample AS
-            SELECT row, true AS wrong FROM (SELECT row FROM wrong ORDER BY hash(row) LIMIT {_SAMPLE})
-            UNION ALL
-            SELECT row, false FROM (
-                SELECT row FROM x ANTI JOIN wrong USING (row) ORDER BY hash(row) LIMIT {_SAMPLE})""")
+        wrong, rows = _sampled(bench, suspects)
         if wrong < 3:
             return cls(bench, None, "", "e")
-        # Most tools know of no time of knowing; some know of it, and not of as_of.
-        orders = [
-            "e",
-            *(["greatest(e, c)"] if knowledge.counts else []),
-            *(["a"] if knowledge.as_of_us is not None else []),
-        ]
-        scores = [(*score, at) for at in orders for score in _scores(bench, suspects, at, wrong, rows)]
-        fit = [s for s in scores if min(s[1], s[2]) >= _NEARLY_ALL]
+        fit = _fitting(bench, suspects, knowledge, wrong, rows)
         if not fit:
             return cls(bench, None, "", "e")
         how, _, _, at = min(fit, key=lambda s: (-s[2], s[0] != 0, isinstance(s[0], int), _oddness(s[0])))
@@ -97,6 +83,50 @@ class Moments:
             ASOF LEFT JOIN ranked ON asked.kid = ranked.kid AND asked.moment >= ranked.a
             LEFT JOIN h ON h.kid = ranked.kid AND h.rank = ranked.rank""")
         return "(SELECT any_value(m.e) FROM moved m WHERE m.row = d.row AND m.f IS NOT DISTINCT FROM d.f)"
+
+
+def looks_ahead(bench: Bench, s: Suspect, knowledge: Knowledge) -> bool:
+    """Return whether a column holds what the store says at a moment that comes later, in nearly every row.
+
+    A rising number, a weekday or a flag that alternates, joined one day ahead, is one to one with the right answers, as
+    an encoding of them is. But what an encoding makes is not the history's own values, at one distance in every row.
+    """
+    _, value, _ = comparable(s.given, s.judged.dtype, s.column, f"v{s.judged.position}")
+    (known,) = bench.row_of(f"""
+        SELECT avg(CAST(f IN (SELECT {value} FROM h WHERE ({value}) IS NOT NULL) AS INT)) FROM diff{s.n} WHERE f IS NOT NULL""")
+    if known is None or known < _NEARLY_ALL:
+        return False
+    wrong, rows = _sampled(bench, [s])
+    ahead = [how for how, *_ in _fitting(bench, [s], knowledge, wrong, rows)]
+    return any(how in _AHEAD if isinstance(how, str) else how >= 0 for how in ahead)
+
+
+def _sampled(bench: Bench, suspects: Sequence[Suspect]) -> tuple[int, int]:
+    """Make ``wrong``, the rows with a cell that differs, and ``sample`` of them and of the others; return how many each has."""
+    differ = " UNION ".join(f"SELECT row FROM diff{s.n}" for s in suspects)
+    bench.run(f"CREATE OR REPLACE TEMP TABLE wrong AS {differ}")
+    wrong, rows = bench.row_of("SELECT (SELECT count(*) FROM wrong), (SELECT count(*) FROM x)")
+    bench.run(f"""
+        CREATE OR REPLACE TEMP TABLE sample AS
+        SELECT row, true AS wrong FROM (SELECT row FROM wrong ORDER BY hash(row) LIMIT {_SAMPLE})
+        UNION ALL
+        SELECT row, false FROM (
+            SELECT row FROM x ANTI JOIN wrong USING (row) ORDER BY hash(row) LIMIT {_SAMPLE})""")
+    return wrong, rows
+
+
+def _fitting(
+    bench: Bench, suspects: Sequence[Suspect], knowledge: Knowledge, wrong: int, rows: int
+) -> list[tuple[int | str, float, float, str]]:
+    """Return the moments that explain nearly all rows, each with the shares that it explains and by which time it orders."""
+    # Most tools know of no time of knowing; some know of it, and not of as_of.
+    orders = [
+        "e",
+        *(["greatest(e, c)"] if knowledge.counts else []),
+        *(["a"] if knowledge.as_of_us is not None else []),
+    ]
+    scores = [(*score, at) for at in orders for score in _scores(bench, suspects, at, wrong, rows)]
+    return [s for s in scores if min(s[1], s[2]) >= _NEARLY_ALL]
 
 
 def _oddness(how: int | str) -> tuple[bool, int]:

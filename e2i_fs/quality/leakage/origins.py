@@ -17,7 +17,7 @@ from e2i_fs.quality.leakage.answers import Answers
 from e2i_fs.quality.leakage.bench import Bench
 from e2i_fs.quality.leakage.compare import comparable, prepared
 from e2i_fs.quality.leakage.kinds import LeakKind
-from e2i_fs.quality.leakage.moments import Moments
+from e2i_fs.quality.leakage.moments import Moments, looks_ahead
 from e2i_fs.quality.leakage.question import Judged, Question
 from e2i_fs.results import HistoricalResult
 
@@ -30,13 +30,17 @@ _FEW_DIFFER = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A column with wrong cells: its number, what it should be, its name and type on the bench, how many differ."""
+    """A column with wrong cells: its number, what it should be, its name and type on the bench, how many differ.
+
+    ``recoded`` says that it may be its answers in other words.
+    """
 
     n: int
     judged: Judged
     column: str
     given: pa.DataType
     count: int
+    recoded: bool = False
 
 
 def trace(
@@ -44,16 +48,19 @@ def trace(
 ) -> tuple[dict[int, pa.Table], str]:
     """Return for each suspect the table of its wrong cells, and what was found of the view as a whole, in words.
 
-    A table has ``row``, ``kind``, ``e`` and ``c`` (of the source row, µs, or None), ``key`` (text, where the source row
+    A suspect that is its answers in other words, and not a later moment's, is left out. A table has ``row``, ``kind``, ``e`` and ``c`` (of the source row, µs, or None), ``key`` (text, where the source row
     is another entity's) and ``default_gives``.
     """
     if not view:  # computed on demand: there is no history to look in
-        return {s.n: _untraced(bench, s) for s in suspects}, ""
+        return {s.n: _untraced(bench, s) for s in suspects if not s.recoded}, ""
     knowledge = answers.knowledge[view]
     result = answers.results[suspects[0].judged.ref]
     load_history(
         bench, question, result, view, filter_by_created=knowledge.filter_by_created, as_of_us=knowledge.as_of_us
     )
+    suspects = [s for s in suspects if not s.recoded or looks_ahead(bench, s, knowledge)]
+    if not suspects:
+        return {}, ""
     moments = Moments.found(bench, suspects, knowledge)
     return {s.n: _traced(bench, question, answers, view, s, knowledge, moments) for s in suspects}, moments.hint
 

@@ -22,8 +22,15 @@ __all__ = ["HasSplits", "Parts"]
 class HasSplits(Protocol):
     """Splits that tell keys and times of each part, a locked one's too: `e2i_fs.splits.TrainingSplits` are such."""
 
-    names: Sequence[str]
-    rule: Any
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the parts in order, train first."""
+        ...
+
+    @property
+    def rule(self) -> Any:
+        """By which they were made, with its ``embargo`` and ``isolate_entities``."""
+        ...
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the parts that are open, each with ``name`` and ``rows``."""

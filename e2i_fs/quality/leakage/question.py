@@ -67,7 +67,7 @@ class Question:
     ) -> Question:
         """Return the question, or raise the `RequestError` that says which part of it cannot be understood."""
         native = training_frame.to_native() if isinstance(training_frame, HistoricalResult) else training_frame
-        entities = EntityFrame.checked(native, timestamp_column, reject_naive=False)
+        entities = EntityFrame.checked(native, timestamp_column, reject_naive=False, what="training_frame")
         catalog = _catalog(store)
         labels = [labels] if isinstance(labels, str) else list(labels)
         misused = _labels_among(catalog, features)
@@ -148,14 +148,25 @@ class Question:
             self.timestamp_column,
             self.label_timestamp_column,
             self.target,
-            *self.key_columns,
+            *self.known_keys,
             *(j.column for j in self.judged if j.label),
         }
         return [n for n in self.frame.table.column_names if n not in parts]
 
     @property
     def key_columns(self) -> list[str]:
-        """The columns that are join keys of any entity of the store."""
+        """The join keys of the features asked for, of the labels' where nothing else is asked: whose rows these are.
+
+        A key of an entity that no feature is of says nothing of whose values stand in a row. Were it counted, a number
+        for each row would make every row an entity of its own, which no two splits share.
+        """
+        features = [o.ref for o in self.request.outputs if o.ref not in self.labelled]
+        own = resolve(self.catalog, features, full_feature_names=True).join_keys if features else self.request.join_keys
+        return [n for n in self.frame.table.column_names if n in own]
+
+    @property
+    def known_keys(self) -> list[str]:
+        """The columns that are join keys of any entity of the store: ids, and no inputs of a model."""
         known = {key for entity in self.catalog.entities.values() for key in entity.keys}
         return [n for n in self.frame.table.column_names if n in known]
 

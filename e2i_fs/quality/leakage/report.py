@@ -82,8 +82,14 @@ class AuditReport:
 
     ``checks`` has every check that was run; ``not_asked`` names those that had nothing to judge, with what to give for
     it (no target, no splits): they count for nothing and are not left out silently. ``rows`` and ``cells`` are how many
-    were compared with the store. ``wrong_cells`` is an Arrow table of *all* differing cells, not of five for each
-    finding: ``row``, ``feature``, ``kind``, ``value``, ``answer`` (as text), ``event_us``, ``created_us``.
+    were compared with the store.
+
+    ``wrong_cells`` is an Arrow table of *all* differing cells, not of five for each finding; None where no cell was compared.
+    One row for each cell, feature by feature and in order of the frame's rows: ``row`` (int64, the position in the frame,
+    from 0), ``feature`` (string, the reference), ``kind`` (string, of `LeakKind`), ``value`` and ``answer`` (string: what the frame
+    holds and what the store says, as DuckDB writes it: ``1.5``, ``true``, ``2024-03-01 00:00:00`` in UTC; null where missing), ``event_us``
+    and ``created_us`` (int64, microseconds since the epoch, of the source row that the value came from; null where none
+    was found). Values of every dtype stand in one column, hence text; `Finding.examples` have them typed.
 
     >>> from e2i_fs.quality import AuditReport, Outcome
     >>> from e2i_fs.quality import Check

@@ -16,9 +16,11 @@ _NAME = "duplicate rows"
 def duplicate_rows(bench: Bench, question: Question) -> Check:
     """Find rows that ask the same question (keys and time) as another: a join that fanned out, or one repeated.
 
+    The keys of every entity of the store count: two triggers of one HCP at one time are two rows, whatever is asked.
+
     The store gives one row for each (P-6), so a frame with more was made by a join that multiplied them.
     """
-    keys = [bench.names[k] for k in question.key_columns]
+    keys = [bench.names[k] for k in question.known_keys]
     asked = ", ".join([*keys, "t"])
     features = [bench.names[j.column] for j in question.judged if not j.label]
     whole = ", ".join(features)

@@ -33,8 +33,9 @@ def audit_splits(
 
     ``splits`` are `TrainingSplits` (which say themselves what they promise) or a mapping of split name to frame, in the
     order train first, each with ``entity_keys`` and ``timestamp_column``. Of each pair: the same row in both
-    (``ROW_IN_TWO_SPLITS``); times that overlap, or a later split that lies before (``TIME_OVERLAP``); less than
-    ``embargo`` between them (``EMBARGO_BROKEN``); the same entity in both (``ENTITY_OVERLAP``).
+    (``ROW_IN_TWO_SPLITS``); times that overlap, or a later split that lies before (``TIME_OVERLAP``); no more than
+    ``embargo`` between them (``EMBARGO_BROKEN``; exactly as much is too near, as in `TemporalSplit`); the same entity in
+    both (``ENTITY_OVERLAP``).
 
     Splits that are apart in time may share entities, unless ``isolate_entities``; that they share no entity excuses
     overlapping times only with ``isolate_entities=True``, otherwise it warns.
@@ -191,11 +192,11 @@ def _times(pairs: Sequence[_Pair], isolate: bool | None, note: str, *, keyed: bo
 def _embargo(pairs: Sequence[_Pair], embargo: timedelta, note: str) -> Check:
     found = []
     for p in pairs:
-        if p.gap < embargo // _US:
-            lie = f"Only {timedelta(microseconds=p.gap)} lie" if p.gap > 0 else "No time lies"
-            message = (
-                f"{lie} between {p.names}; the embargo is {embargo}. Drop the rows of the later split that are nearer."
-            )
+        gap = p.gap * _US
+        if gap <= embargo:  # what is known exactly at the end of the embargo is known (P-1)
+            lie = f"Only {gap} lie" if p.gap > 0 else "No time lies"
+            more = ", and a row at exactly its end is still embargoed" if gap == embargo else ""
+            message = f"{lie} between {p.names}; the embargo is {embargo}{more}. Drop the rows of the later split that are nearer."
             found.append(Finding(LeakKind.EMBARGO_BROKEN, message))
     return _check("embargo", found, note)
 

@@ -50,7 +50,7 @@ def target_checks(bench: Bench, question: Question, honest: frozenset[str]) -> l
             found[_KEY].append(_finding(LeakKind.TARGET_IN_KEY, name, target, present, told))
         if missing and (told := _missingness(bench, subject, _known(column, given))):
             found[_MISSING].append(_finding(LeakKind.TARGET_IN_MISSINGNESS, name, target, missing, told))
-    for name in question.key_columns:
+    for name in question.known_keys:
         column, given = bench.names[name], bench.types[bench.names[name]]
         told = (
             _in_text(bench, subject, column) if kind_of(given) == "text" else _in_number(bench, subject, column, given)

@@ -132,7 +132,7 @@ def encodings(bench: Bench, question: Question) -> Check:
 
 def _groups(bench: Bench, question: Question) -> list[str]:
     """Return the columns that rows can be grouped by: a few values, each in two rows or more."""
-    names = [n for n in [*question.key_columns, *question.inputs] if kind_of(bench.types[bench.names[n]]) in _GROUPING]
+    names = [n for n in [*question.known_keys, *question.inputs] if kind_of(bench.types[bench.names[n]]) in _GROUPING]
     if not names:
         return []
     counts = bench.row_of("SELECT " + ", ".join(f"approx_count_distinct({bench.names[n]})" for n in names) + " FROM x")

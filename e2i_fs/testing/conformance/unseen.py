@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -131,13 +132,11 @@ class UnseenTests:
                     for more in ({}, hints, {"until_us": until}):
                         parts = kit.backend.scan(view.name, fields, **more)
                         tables.append(point_in_time(keyed, definition, keys, fields, parts, Knowledge()))
-                    newest = [
-                        latest_rows(
-                            definition, keys, kit.backend.scan(view.name, fields, **more), start_us=None, end_us=until
-                        )
-                        for more in ({}, {"until_us": until})
-                    ]
-                    told = [repr(t.to_pylist()) for t in (*tables, newest[0][0], newest[1][0])]
+                    for more in ({}, {"until_us": until}):
+                        parts = kit.backend.scan(view.name, fields, **more)
+                        with closing(latest_rows(definition, keys, parts, start_us=None, end_us=until)) as newest:
+                            tables.append(newest.piece(0, newest.rows))
+                    told = [repr(t.to_pylist()) for t in tables]
                     for hinted, plain, which in ((1, 0, "keys and until_us"), (2, 0, "until_us"), (4, 3, "until_us")):
                         kit.is_("P-10", f"scan leaves out rows under {which}.", told[hinted], told[plain])
 

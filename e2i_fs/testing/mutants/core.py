@@ -225,11 +225,10 @@ def unknown_columns_passed_over() -> Iterator[None]:
 @CORE.core("W-3", "An incremental run begins where the last one ended.", killed_by=_LATE)
 def late_rows_passed_over() -> Iterator[None]:
     last = (
-        "max((r['end_us'] + 1 for r in ledger.runs(view_name) if r['outcome'] == 'succeeded'), default=start_us) "
-        "if mode == 'incremental' else start_us"
+        "max((r['end_us'] + 1 for r in self._ledger.runs(self._view.name) if r['outcome'] == 'succeeded'), "
+        "default=step.start_us) if self.record['mode'] == 'incremental' else step.start_us"
     )
-    call = "latest_rows(view, join_keys, parts, start_us="
-    with rewritten(materialize.materialize_view, (f"{call}start_us", f"{call}{last}")):
+    with rewritten(materialize._Run.winners, ("start_us=step.start_us", f"start_us={last}")):
         yield
 
 

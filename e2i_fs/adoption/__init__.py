@@ -1,0 +1,1 @@
+"""Taking up what is elsewhere: definitions as Python text, other systems' definitions, and moving between backends."""

@@ -1,0 +1,100 @@
+"""What operators do with the backends of a store: bring them up to date, rebuild, spare, watch and compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from e2i_fs.catalog import Catalog
+from e2i_fs.clock import Clock
+from e2i_fs.errors import RequestError, did_you_mean
+from e2i_fs.routing import Router
+
+if TYPE_CHECKING:
+    from e2i_fs.failover.differences import Diff
+    from e2i_fs.failover.journal import JournalState
+    from e2i_fs.failover.replay import CatchUp
+
+__all__ = ["Operating"]
+
+
+class Operating:
+    """The part of `e2i_fs.store.Store` that is about its backends."""
+
+    _clock: Clock
+
+    @property
+    def _router(self) -> Router:
+        raise NotImplementedError
+
+    def _named(self, catalog: Catalog, views: Sequence[str] | None) -> list[str]:
+        """Return the names of views; of None all that are online."""
+        if views is None:
+            return [name for name, view in sorted(catalog.views.items()) if view.online]
+        return [catalog.view(name).name for name in ([views] if isinstance(views, str) else views)]
+
+    def catch_up(
+        self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
+    ) -> dict[str, CatchUp]:
+        """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
+
+        It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
+        """
+        names = self._router.names if backend is None else (self._backend_named(backend),)
+        return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
+
+    def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
+        """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
+
+        From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
+        resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
+        """
+        name = self._backend_named(backend)
+        chosen = self._views(views)
+        return self._router.rebuild(
+            name, list(self._router.catalog().views) if chosen is None else chosen, from_sources=from_sources
+        )
+
+    def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
+        """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
+
+        For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
+        was pushed), for the store takes your word. All views, unless named.
+        """
+        self._router.readmit(self._backend_named(backend), self._views(views))
+
+    def isolate(self, backend: str) -> None:
+        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
+        self._router.isolate(self._backend_named(backend))
+
+    def observe(self, backend: str) -> None:
+        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1)."""
+        self._router.observe(self._backend_named(backend))
+
+    def release(self, backend: str) -> None:
+        """End `isolate` and `observe`: the backend is called again, with a clean record of failures."""
+        self._router.release(self._backend_named(backend))
+
+    def journal(self) -> JournalState:
+        """Return what the journal holds, as a `JournalState` (X-5)."""
+        return self._router.journal_state()
+
+    def diff(
+        self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
+    ) -> Diff:
+        """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
+
+        At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
+        """
+        from e2i_fs.failover.diff import compared
+
+        names = self._backend_named(backend), self._backend_named(other)
+        return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
+
+    def _backend_named(self, backend: str) -> str:
+        if backend not in self._router.names:
+            raise RequestError(f"Unknown backend {backend!r}.{did_you_mean(backend, self._router.names)}")
+        return backend
+
+    def _views(self, views: Sequence[str] | None) -> list[str] | None:
+        return None if views is None else self._named(self._router.catalog(), views)

@@ -1,0 +1,247 @@
+"""Jobs: one view's window, tried until it is done or given up, and recorded whatever happens (W-4)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from e2i_fs.clock import Clock, from_us, to_us
+from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, RunOverlapError, RunTimeoutError
+from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.ops.job_records import JobRecords
+from e2i_fs.ops.settings import MaterializationConfig
+
+if TYPE_CHECKING:
+    from e2i_fs.entries import Progress
+    from e2i_fs.ops.materialize import MaterializationReport
+    from e2i_fs.ops.runs import Runner
+
+__all__ = ["Job", "JobReport", "Jobs"]
+
+_AGAIN = (BackendError, FailoverError, RunTimeoutError)  # what may be otherwise the next time
+_LEEWAY = 5.0  # seconds after its timeout that a try is waited for: a run looks at the time between two pieces
+
+
+class _HungError(RunTimeoutError):
+    """The try is still at it, in a thread that nobody waits for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: a view, a window, and what became of it.
+
+    ``outcome`` is ``succeeded``, ``failed``, ``timed out``, ``overlapped`` (another run of the view was going on),
+    ``running`` or ``planned``. ``attempts`` is how often it was tried in all, ``recoveries`` how often it was taken up again
+    after it had failed for good. Rows are those of all its tries on the backend that comes first, each row counted once.
+    """
+
+    job_id: str
+    view: str
+    mode: str
+    start: datetime | None
+    end: datetime
+    outcome: str
+    attempts: int
+    recoveries: int
+    rows_read: int
+    rows_written: int
+    started_at: datetime
+    duration: timedelta
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What became of the jobs of one call, in order; ``failed`` has those that did not do their work."""
+
+    jobs: tuple[Job, ...]
+
+    @property
+    def failed(self) -> tuple[Job, ...]:
+        """The jobs that failed or timed out."""
+        return tuple(job for job in self.jobs if job.outcome in ("failed", "timed out"))
+
+
+class Jobs:
+    """Does the jobs of one store by its settings; made by `Store.jobs`.
+
+    ``sleep`` waits so many seconds between two tries.
+    """
+
+    def __init__(
+        self, runs: Runner, views: Callable[[Sequence[str] | None], list[str]], settings: MaterializationConfig,
+        records: JobRecords, clock: Clock, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._runs = runs
+        self._views = views
+        self._settings = settings
+        self._records = records
+        self._clock = clock
+        self._sleep = sleep
+        self._threads = DaemonPool("e2i_fs jobs", 16)
+
+    def incremental(
+        self, views: Sequence[str] | None = None, *, end: datetime | None = None, dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> JobReport:  # fmt: skip
+        """Bring online what arrived since the last run of each view, late and corrected rows included (W-3).
+
+        However long the last run is past, nothing between is lost. Full jobs that had failed for good, or whose process
+        ended, are taken up again first, at most ``recovery.max_attempts`` times. A view that fails keeps no other from
+        being done.
+        """
+        names = self._views(views)
+        wanted = [self._wanted(name, "incremental", None, end) for name in names]
+        if dry_run:
+            return JobReport(tuple(self._planned(job) for job in wanted))
+        return JobReport((*self._recovered(names, progress), *(self._done(job, end, progress) for job in wanted)))
+
+    def full(
+        self, views: Sequence[str] | None = None, *, start: datetime | None = None, end: datetime | None = None,
+        days_back: float | None = None, dry_run: bool = False, progress: Progress | None = None,
+    ) -> JobReport:  # fmt: skip
+        """Bring online the newest row of each key with ``start <= event time <= end``, whatever runs there were before.
+
+        Without ``start`` it is ``days_back`` (or ``full.lookback_days``) before ``end``, at the beginning of a batch. Windows of
+        more than ``full.max_days_per_job`` days are several jobs, the oldest first.
+        """
+        if start is not None and days_back is not None:
+            raise RequestError("start and days_back are both given; give one of them.")
+        if days_back is not None and not days_back > 0:
+            raise RequestError(f"days_back is {days_back!r}; give a number of days above 0.")
+        last = self._clock.now() if end is None else min(end, self._clock.now())
+        days = self._settings.full.lookback_days if days_back is None else days_back
+        first = self._batch_start(last - timedelta(days=days)) if start is None else start
+        wanted = [
+            self._wanted(name, "full", lo, hi)
+            for name in self._views(views)
+            for lo, hi in _jobs(first, last, timedelta(days=self._settings.full.max_days_per_job))
+        ]
+        if dry_run:
+            return JobReport(tuple(self._planned(job) for job in wanted))
+        return JobReport(tuple(self._done(job, job.end, progress) for job in wanted))
+
+    def recover(self, views: Sequence[str] | None = None, *, progress: Progress | None = None) -> JobReport:
+        """Take up again the full jobs that failed for good or whose process ended, and that no later one has made good."""
+        return JobReport(tuple(self._recovered(self._views(views), progress)))
+
+    def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
+        """Return the jobs of the last ``days``, the newest first."""
+        since = to_us(self._clock.now() - timedelta(days=days))
+        return [_job(record) for record in self._records.since(since, view)]
+
+    # ---- one job ------------------------------------------------------------------------------------------
+
+    def _wanted(self, view: str, mode: str, start: datetime | None, end: datetime | None) -> Job:
+        now = self._clock.now()
+        last = now if end is None else min(end, now)
+        return Job(uuid.uuid4().hex, view, mode, start, last, "running", 0, 0, 0, 0, now, timedelta(0))
+
+    def _planned(self, job: Job) -> Job:
+        from e2i_fs.ops.runs import Wanted
+
+        (run, *_) = self._runs.preview(Wanted(job.mode, [job.view], job.start, job.end, self._batch(job))).runs
+        outcome = "planned" if run.error is None else "failed"
+        return replace(job, outcome=outcome, rows_read=run.rows_read, rows_written=run.rows_written, error=run.error)
+
+    def _done(self, job: Job, end: datetime | None, progress: Progress | None) -> Job:
+        """Try the job, up to ``end`` (None: what is now then), until it is done, or there are no tries left."""
+        begun, settings = self._clock.monotonic(), self._settings.jobs
+        earlier = job.duration
+        for number in range(settings.retries + 1):
+            if number:
+                self._sleep(settings.retry_delay_seconds * settings.retry_backoff ** (number - 1))
+            over = number == settings.retries
+            job = replace(job, attempts=job.attempts + 1)
+            self._keep(job)
+            try:
+                job = replace(job, outcome="succeeded", error=_missed(self._try(job, end, progress)))
+            except RunOverlapError as error:
+                job = replace(job, outcome="overlapped", error=str(error))
+            except _AGAIN as error:
+                outcome = "timed out" if isinstance(error, RunTimeoutError) else "failed"
+                job = replace(job, outcome=outcome, error=f"{type(error).__name__}: {error}")
+                over = over or isinstance(error, _HungError)
+            except E2IError as error:
+                job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
+                over = True  # the caller's mistake, which it stays
+            except BaseException as error:
+                self._keep(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
+                raise
+            read, written = self._records.rows_of(job.job_id)
+            duration = earlier + timedelta(seconds=self._clock.monotonic() - begun)
+            job = replace(job, rows_read=read, rows_written=written, duration=duration)
+            self._keep(job)
+            if over or job.outcome in ("succeeded", "overlapped"):
+                break
+        return job
+
+    def _try(self, job: Job, end: datetime | None, progress: Progress | None) -> MaterializationReport:
+        from e2i_fs.ops.runs import Wanted
+
+        timeout = self._settings.jobs.timeout_seconds
+        batch = self._batch(job)
+        wanted = Wanted(job.mode, [job.view], job.start, end, batch, timeout, progress, job.job_id)
+        running = self._threads.submit(lambda: self._runs.run(wanted))
+        try:
+            return running.result(timeout + _LEEWAY)
+        except concurrent.futures.TimeoutError as error:
+            if running.done():  # its own error, which is a TimeoutError too
+                raise
+            raise _HungError(
+                f"The run of view {job.view!r} has not come back {_LEEWAY:g} s after its {timeout:g} s were over: a source or a "
+                "backend hangs. It is left to itself, and no other run of the view begins before it ends."
+            ) from error
+
+    def _recovered(self, views: Iterable[str], progress: Progress | None) -> Iterator[Job]:
+        most = self._settings.recovery.max_attempts
+        for name in views:
+            for record in self._records.unfinished(name, most):
+                left = replace(_job(record), outcome="running", recoveries=record["recoveries"] + 1)
+                yield self._done(left, left.end, progress)
+
+    def _keep(self, job: Job) -> None:
+        self._records.save({
+            "id": job.job_id, "view": job.view, "mode": job.mode,
+            "start_us": None if job.start is None else to_us(job.start), "end_us": to_us(job.end), "outcome": job.outcome,
+            "attempts": job.attempts, "recoveries": job.recoveries, "rows_read": job.rows_read,
+            "rows_written": job.rows_written, "started_us": to_us(job.started_at), "duration": job.duration.total_seconds(),
+            "error": job.error,
+        })  # fmt: skip
+
+    def _batch(self, job: Job) -> timedelta | None:
+        return None if job.mode == "incremental" else timedelta(days=self._settings.full.batch_days)
+
+    def _batch_start(self, moment: datetime) -> datetime:
+        """Return the beginning of the batch in which ``moment`` lies: so that two runs cut alike, and one resumes the other."""
+        batch = timedelta(days=self._settings.full.batch_days) // timedelta(microseconds=1)
+        return from_us(to_us(moment) // batch * batch)
+
+
+def _jobs(first: datetime, last: datetime, longest: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """Yield a window in pieces of at most ``longest``, the oldest first; each begins a microsecond after the one before."""
+    if first > last:
+        raise RequestError(f"The window is empty: start {first.isoformat()} is after end {last.isoformat()}.")
+    while last - first >= longest:
+        yield first, first + longest - timedelta(microseconds=1)
+        first += longest
+    yield first, last
+
+
+def _missed(report: MaterializationReport) -> str | None:
+    """Return which backends did not do it, and get it by replay."""
+    return "; ".join(f"{run.backend}: {run.error}" for run in report.failed) or None
+
+
+def _job(record: dict[str, Any]) -> Job:
+    start = None if record["start_us"] is None else from_us(record["start_us"])
+    return Job(
+        record["id"], record["view"], record["mode"], start, from_us(record["end_us"]), record["outcome"], record["attempts"],
+        record["recoveries"], record["rows_read"], record["rows_written"], from_us(record["started_us"]),
+        timedelta(seconds=record["duration"]), record["error"],
+    )  # fmt: skip

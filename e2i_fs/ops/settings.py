@@ -1,0 +1,149 @@
+"""materialisation.yaml as a checked value: how often, how fresh, how long, how often again. Every key has an effect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from e2i_fs.config import Strict, checked_model, expanded, read_yaml
+from e2i_fs.errors import ConfigError, did_you_mean
+
+__all__ = ["MaterializationConfig", "load_settings"]
+
+
+class ScheduleConfig(Strict):
+    """How often each kind of job runs."""
+
+    incremental_every_hours: float = Field(6, gt=0, description="hours between incremental runs")
+    freshness_check_every_hours: float = Field(4, gt=0, description="hours between freshness checks")
+    full_every_days: float = Field(7, gt=0, description="days between full runs")
+
+
+class ViewConfig(Strict):
+    """What differs for one view."""
+
+    max_staleness_hours: float | None = Field(None, gt=0, description="how old its newest row may be, in hours")
+    warning_hours: float | None = Field(None, gt=0, description="from what age on it is a warning, in hours")
+    incremental_every_hours: float | None = Field(None, gt=0, description="hours between its incremental runs")
+
+    @model_validator(mode="after")
+    def _warns_before_it_is_stale(self) -> Self:
+        if self.max_staleness_hours and self.warning_hours and self.warning_hours >= self.max_staleness_hours:
+            raise ValueError(
+                f"warning_hours is {self.warning_hours:g}, and max_staleness_hours {self.max_staleness_hours:g}: it would never "
+                "warn. Give less"
+            )
+        return self
+
+
+class FreshnessConfig(Strict):
+    """How old the newest row of a view may be (F-2)."""
+
+    max_staleness_hours: float | None = Field(None, gt=0, description="hours, for a view that says nothing itself")
+    history_days: float = Field(400, gt=0, description="days for which the record of freshness checks is kept")
+    views: Mapping[str, ViewConfig] = Field(default_factory=dict, description="what differs, by view")
+
+
+class JobsConfig(Strict):
+    """How long one job may take, and how often it is tried again."""
+
+    timeout_seconds: float = Field(300, gt=0, description="seconds that one try may take")
+    retries: int = Field(3, ge=0, description="tries after the first")
+    retry_delay_seconds: float = Field(30, ge=0, description="seconds before the first of them")
+    retry_backoff: float = Field(2, ge=1, description="by what the delay grows each time")
+
+
+class FullConfig(Strict):
+    """The window of a full run, and how it is cut."""
+
+    lookback_days: float = Field(7, gt=0, description="days back from now, unless a start is given")
+    max_days_per_job: float = Field(30, gt=0, description="days that one job covers at most")
+    batch_days: float = Field(1, gt=0, description="days that are read at a time")
+
+    @model_validator(mode="after")
+    def _a_job_has_a_batch(self) -> Self:
+        if self.batch_days > self.max_days_per_job:
+            raise ValueError(
+                f"batch_days is {self.batch_days:g}, and max_days_per_job {self.max_days_per_job:g}: a job could not read a "
+                "whole batch. Give smaller batches"
+            )
+        return self
+
+
+class RecoveryConfig(Strict):
+    """How often a full job that failed for good, or whose process ended, is taken up again by the next jobs."""
+
+    max_attempts: int = Field(2, ge=0, description="times")
+
+
+class MaterializationConfig(Strict):
+    """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
+
+    >>> MaterializationConfig().full.lookback_days
+    7.0
+    """
+
+    schedule: ScheduleConfig = ScheduleConfig()  # type: ignore[call-arg]
+    freshness: FreshnessConfig = FreshnessConfig()  # type: ignore[call-arg]
+    jobs: JobsConfig = JobsConfig()  # type: ignore[call-arg]
+    full: FullConfig = FullConfig()  # type: ignore[call-arg]
+    recovery: RecoveryConfig = RecoveryConfig()  # type: ignore[call-arg]
+
+    def max_staleness(self, view: str, own: timedelta | None = None) -> timedelta | None:
+        """Return how old the newest row of ``view`` may be (F-2): as said for it here, or by itself (``own``), or for all.
+
+        >>> MaterializationConfig(freshness={"max_staleness_hours": 24}).max_staleness("any")
+        datetime.timedelta(days=1)
+        """
+        said = self.freshness.views.get(view, ViewConfig()).max_staleness_hours  # type: ignore[call-arg]
+        if said is None and own is not None:
+            return own
+        hours = said if said is not None else self.freshness.max_staleness_hours
+        return None if hours is None else timedelta(hours=hours)
+
+    def warning_after(self, view: str) -> timedelta | None:
+        """Return from what age on ``view`` is a warning, None for half of what is stale (F-2)."""
+        hours = self.freshness.views.get(view, ViewConfig()).warning_hours  # type: ignore[call-arg]
+        return None if hours is None else timedelta(hours=hours)
+
+    def incremental_every(self, view: str) -> timedelta:
+        """Return how often ``view`` is materialised incrementally.
+
+        >>> MaterializationConfig().incremental_every("any")
+        datetime.timedelta(seconds=21600)
+        """
+        own = self.freshness.views.get(view, ViewConfig()).incremental_every_hours  # type: ignore[call-arg]
+        return timedelta(hours=own if own is not None else self.schedule.incremental_every_hours)
+
+    def check_views(self, known: Mapping[str, Any], where: str) -> None:
+        """Raise `ConfigError` for a view named here that is not registered, with the nearest names."""
+        for name in self.freshness.views:
+            if name not in known:
+                raise ConfigError(
+                    f"{where}, freshness, views: no view is called {name!r}.{did_you_mean(name, known)} Apply it, or take it out."
+                )
+
+
+def load_settings(
+    given: MaterializationConfig | str | os.PathLike[str] | Mapping[str, Any] | None, base: str = ""
+) -> MaterializationConfig:
+    """Return the checked settings of a YAML file (relative to ``base``) or a mapping; of None, the usual ones.
+
+    Raises `ConfigError` naming the key and the nearest known one.
+    """
+    if given is None:
+        return MaterializationConfig()
+    if isinstance(given, MaterializationConfig):
+        return given
+    if isinstance(given, Mapping):
+        return checked_model(MaterializationConfig, given, "materialisation")
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ConfigError(f"materialisation is {given!r}; give the path of a YAML file, or a mapping.")
+    path = Path(os.path.join(base, os.path.expanduser(os.fspath(given))))
+    raw = expanded(read_yaml(path, "materialisation settings"), str(path))
+    return checked_model(MaterializationConfig, raw, str(path))
