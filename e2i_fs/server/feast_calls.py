@@ -72,6 +72,7 @@ def _shaped(
     request: Request, answer: OnlineResult, typed: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType]
 ) -> dict[str, Any]:
     rows, columns = len(typed), answer.to_dict()
+    texts: dict[dt.datetime | None, str] = {}  # the features of a view have the same times
     results = [
         {
             "values": to_feast([row[key] for row in typed], dtypes[key]),
@@ -84,7 +85,10 @@ def _shaped(
         {
             "values": to_feast(columns[o.name], o.field.dtype),
             "statuses": [status.value for status in answer.statuses[o.ref]],
-            "event_timestamps": [event_text(moment) for moment in answer.event_timestamps[o.ref]],
+            "event_timestamps": [
+                texts.get(moment) or texts.setdefault(moment, event_text(moment))
+                for moment in answer.event_timestamps[o.ref]
+            ],
         }
         for o in request.outputs
     ]

@@ -630,8 +630,10 @@ def test_a_call_that_runs_over_its_time_ends_for_its_caller_and_its_thread_is_co
     store, pipe = hanging
     hang = {"features": ["hang:done"], "entity_rows": [{"pipe": str(pipe)}]}
 
+    before = set(threading.enumerate())
+
     def threads() -> int:
-        return sum(t.name == "e2i-fs mcp" for t in threading.enumerate())
+        return sum(t.name == "e2i-fs worker" for t in threading.enumerate() if t not in before)
 
     async def script(call: Call) -> None:
         over = error(await call("get_online_features", **hang))
