@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 from fastapi import Request, Response
@@ -19,6 +21,7 @@ from e2i_fs.wire.retrieving import AskedAtTimes, at_times, told_features, told_r
 __all__ = ["arrow_rows", "historical_in_arrow", "wants_arrow"]
 
 _KEY = b"e2i_fs"
+_OFFSET = re.compile(r"[+-](?:[01]\d|2[0-3]):[0-5]\d")
 
 
 def wants_arrow(request: Request) -> bool:
@@ -36,13 +39,24 @@ def arrow_rows(body: bytes) -> pa.Table:
         with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
             table = reader.read_all()
         table.validate(full=True)
-        str(table.schema)  # names that are no UTF-8 show here
-    except (pa.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
+        for field in table.schema:  # names that are no UTF-8 show here, as Arrow itself looks at none
+            _require_zones(field.type)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise InvalidBodyError(
             f"The body is no Arrow IPC stream that can be taken: {unstopped(error)[:200]}.",
             fix="Send one table in the streaming format, as pyarrow.ipc.new_stream writes it.",
         ) from error
     return table
+
+
+def _require_zones(kind: pa.DataType) -> None:
+    """Raise `ValueError` or `KeyError` for a time zone that there is not, wherever it stands in a type."""
+    if pa.types.is_timestamp(kind) and kind.tz is not None and not _OFFSET.fullmatch(kind.tz):
+        ZoneInfo(kind.tz)
+    if pa.types.is_dictionary(kind):
+        _require_zones(kind.value_type)
+    for i in range(kind.num_fields):
+        _require_zones(kind.field(i).type)
 
 
 def historical_in_arrow(

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import InvalidEntityFrameError, RequestError
+from e2i_fs.errors import InvalidEntityFrameError, RequestError, unstopped
 from e2i_fs.frames import Frame
 from e2i_fs.request import Request, resolve
 from e2i_fs.results import HistoricalResult, Provenance
@@ -112,9 +112,23 @@ def training_set(desk: Desk, asked: ToTrain) -> Mapping[str, Any]:
 
 def told_training_set(request: Request, result: HistoricalResult) -> Mapping[str, Any]:
     """Return a point-in-time answer as `TrainingSet`."""
-    rows = plain(result.to_arrow().to_pylist())
+    rows = _rows(result.to_arrow())
     answer = _answered(request, rows, result.statuses, result.event_timestamps, result.provenance)
     return {**answer, "receipt": told_receipt(result)}
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Return a table's rows as JSON, or raise `InvalidEntityFrameError` for a column of the caller's that has no such form."""
+    columns = {}
+    for name in table.column_names:
+        try:
+            columns[name] = plain(table.column(name).to_pylist())
+        except (ValueError, TypeError, OverflowError) as error:  # pyarrow's are among these
+            raise InvalidEntityFrameError(
+                f"Column {name!r} ({table.schema.field(name).type}) has no form in JSON: {unstopped(error)}. Leave it out, or ask "
+                "for the answer as Arrow."
+            ) from error
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def told_receipt(result: HistoricalResult) -> dict[str, Any]:

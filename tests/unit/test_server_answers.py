@@ -13,6 +13,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.wire.retrieving import AskedAtTimes
+from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import NOW, STAMP, at, batch, online, view
 from tests.server_words import call, error, post, service
 
@@ -62,6 +63,32 @@ def test_feast_s_path_answers_in_feast_s_form_with_provenance_beside_it(store: f
     assert counts["event_timestamps"][3] == "1970-01-01T00:00:00Z"
     assert (told["e2i_fs"]["served_by"], told["e2i_fs"]["age"]) == ("memory", 600.0)
     assert (answer.headers["X-E2I-FS-Served-By"], answer.headers["X-E2I-FS-Degraded"]) == ("memory", "false")
+
+
+@pytest.mark.rule("X-7", "X-9")
+def test_a_degraded_answer_is_marked_on_every_path_and_nobody_s_answer_is_503(tmp_path: Path) -> None:
+    backends = [{"name": name, "backend": "breakable", "inner": "memory"} for name in ("primary", "standby")]
+    failover = {"shadow_rate": 0, "deadline": 30, "background": False}
+    config = {"backends": backends, "failover": failover, "state": str(tmp_path / "state")}
+    with fs.connect(config, clock=FakeClock(NOW), plugins=[BreakablePlugin()]) as store:
+        store.apply([view(tmp_path, [("h", at(1), 1)])])
+        store.materialize(None, NOW)
+        OPENED["standby"].break_()
+        store.write("hcp_stats", batch(("h", at(5), 2)), to="online")
+        OPENED["standby"].heal()
+        OPENED["primary"].break_()
+        at_service, ours = service(store), {"features": [REF], "entity_rows": [{"hcp_id": "h"}]}
+        theirs = {"features": [REF], "entities": {"hcp_id": ["h"]}}
+        for path, body, key in (("/v1/online", ours, "provenance"), ("/get-online-features", theirs, "e2i_fs")):
+            answer = call(at_service, "POST", path, body)
+            assert (answer.headers["X-E2I-FS-Degraded"], answer.headers["X-E2I-FS-Served-By"]) == ("true", "standby")
+            assert "missed 1 write" in answer.json()[key]["reason"]
+        strict = call(at_service, "POST", "/v1/online", {**ours, "strict": True})
+        assert (strict.status_code, error(strict)["type"]) == (503, "DegradedAnswerError")
+        OPENED["standby"].break_()
+        nobody = call(at_service, "POST", "/get-online-features", theirs)
+        assert (nobody.status_code, error(nobody)["type"]) == (503, "NoEligibleBackendError")
+        assert int(nobody.headers["Retry-After"]) >= 1
 
 
 def test_feast_s_path_takes_a_column_by_the_name_of_its_entity(store: fs.FeatureStore) -> None:

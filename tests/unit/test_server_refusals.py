@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
@@ -23,7 +24,7 @@ from e2i_fs.server.refusals import ErrorDocument, InvalidBodyError, document, re
 from e2i_fs.server.service import Service
 from e2i_fs.testing.clock import FakeClock
 from tests.breakable import OPENED, BreakablePlugin
-from tests.kit import NOW, at, online, view
+from tests.kit import NOW, STAMP, at, online, view
 from tests.server_words import KEYS, READ, WRITE, application, call, error, post, service
 
 REF = "hcp_stats:trx_count"
@@ -173,6 +174,33 @@ ARROW = "application/vnd.apache.arrow.stream"
 def test_what_is_no_arrow_stream_is_refused_with_400(steady: dict[str, Service], body: bytes, path: str) -> None:
     answer = call(steady["open"], "POST", path, body, headers={"Content-Type": ARROW})
     assert (answer.status_code, error(answer)["type"]) == (400, "InvalidBodyError")
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "U-C"), pa.list_(pa.timestamp("us", "Nowhere/At_All"))])
+def test_an_arrow_stream_with_a_time_zone_that_there_is_not_is_refused(
+    steady: dict[str, Service], kind: pa.DataType
+) -> None:
+    assert error(_asked_in_arrow(steady["open"], pa.array([None], kind), 400))["type"] == "InvalidBodyError"
+
+
+def test_a_column_of_arrow_that_json_has_no_form_for_is_refused(steady: dict[str, Service]) -> None:
+    for column in (
+        pa.array([2**62], pa.timestamp("s")),
+        pa.array([1], pa.time64("us")),
+    ):
+        told = error(_asked_in_arrow(steady["open"], column, 422))
+        assert (told["type"], "'extra'" in told["message"]) == ("InvalidEntityFrameError", True)
+
+
+def _asked_in_arrow(at_service: Service, extra: pa.Array, status: int) -> httpx.Response:
+    frame = pa.table({"hcp_id": ["h"], "event_timestamp": pa.array([NOW], STAMP), "extra": extra})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, frame.schema) as stream:
+        stream.write_table(frame)
+    body, path = sink.getvalue().to_pybytes(), f"/v1/historical?features={REF}"
+    answer = call(at_service, "POST", path, body, headers={"Content-Type": ARROW})
+    assert answer.status_code == status, answer.text
+    return answer
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
