@@ -9,6 +9,9 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
+import pytest
+
+pytest.importorskip("fastapi")
 
 import e2i_fs as fs
 from e2i_fs.server.app import make_app

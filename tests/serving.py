@@ -11,6 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("fastapi")
+
 import uvicorn
 
 from e2i_fs.server.app import make_app

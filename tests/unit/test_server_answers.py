@@ -96,6 +96,16 @@ def test_feast_s_path_takes_a_column_by_the_name_of_its_entity(store: fs.Feature
     assert (told["metadata"]["feature_names"], told["results"][1]["values"]) == (["hcp_id", "trx_count"], [2**53 + 1])
 
 
+def test_feast_s_path_answers_about_a_view_without_entities(store: fs.FeatureStore) -> None:
+    """Feast's clients send a key of their own for it."""
+    store.apply([fs.FeatureView("world", entities=[], schema=[fs.Field("rate", fs.Float64)])])
+    store.write("world", [{"event_timestamp": at(700), "rate": 1.5}])
+    told = post(
+        service(store), "/get-online-features", {"features": ["world:rate"], "entities": {"__dummy_id": ["", ""]}}
+    )
+    assert (told["metadata"]["feature_names"], told["results"][0]["values"]) == (["rate"], [1.5, 1.5])
+
+
 def _historical_rows() -> list[dict[str, str]]:
     return [
         {"hcp_id": "new", "event_timestamp": "2024-03-10T11:40:00Z", "note": "at its own time"},
