@@ -84,7 +84,9 @@ if TYPE_CHECKING:
     from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
     from e2i_fs.opening import connect
     from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
+    from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
+    from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.plugins import BackendSpec, hookimpl, hookspec
     from e2i_fs.protocol import AsyncFeatureStore, FeatureStore
@@ -117,7 +119,9 @@ _HOMES = {
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
     "ops.freshness": "FreshnessReport FreshnessStatus",
+    "ops.jobs": "Job JobReport Jobs",
     "ops.materialize": "MaterializationReport MaterializationRun",
+    "ops.settings": "MaterializationConfig",
     "ops.statistics": "FeatureStatistics",
     "plugins": "BackendSpec hookimpl hookspec",
     "protocol": "AsyncFeatureStore FeatureStore",
@@ -184,12 +188,16 @@ __all__ = [
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
+    "Job",
+    "JobReport",
+    "Jobs",
     "JournalState",
     "Json",
     "KeyTypeWarning",
     "Knowledge",
     "LabelRequestedError",
     "LeakageError",
+    "MaterializationConfig",
     "MaterializationReport",
     "MaterializationRun",
     "NativePointInTime",

@@ -194,8 +194,12 @@ class Catalog:
             raise DefinitionError(f"kind={kind!r}: use one of {', '.join(repr(k) for k in _ATTRIBUTES)}.")
         kinds = [k for k, a in _ATTRIBUTES.items() if name in getattr(self, a) and kind in (None, k)]
         if not kinds:
-            known = [n for a in _ATTRIBUTES.values() for n in getattr(self, a)]
-            raise UnknownFeatureError(f"No {kind or 'definition'} is called {name!r}.{did_you_mean(name, known)}")
+            known = [n for k, a in _ATTRIBUTES.items() if kind in (None, k) for n in getattr(self, a)]
+            others = [
+                f"{'an' if k[0] in 'eo' else 'a'} {k}" for k, a in _ATTRIBUTES.items() if name in getattr(self, a)
+            ]
+            hint = f" It is the name of {' and '.join(others)}." if others else did_you_mean(name, known)
+            raise UnknownFeatureError(f"No {kind or 'definition'} is called {name!r}.{hint}")
         if len(kinds) > 1:
             raise DefinitionError(f"{name!r} names {' and '.join(kinds)}; say which with kind={kinds[1]!r}.")
         return kinds[0]

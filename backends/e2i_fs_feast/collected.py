@@ -26,7 +26,7 @@ from e2i_fs.adoption.foreign import Left
 from e2i_fs.errors import DefinitionError
 from e2i_fs_feast.adopt import parquet_path
 
-__all__ = ["collected", "parsed", "registry_of"]
+__all__ = ["collected", "contents_of", "registry_of"]
 
 
 def collected(folder: Path, config: Any) -> tuple[Any, list[Left]]:
@@ -34,13 +34,13 @@ def collected(folder: Path, config: Any) -> tuple[Any, list[Left]]:
 
     The files are run, as `feast apply` does. Raises `DefinitionError` when one does not run.
     """
-    contents = parsed(folder)
-    if any(project.name != config.project for project in contents.projects) or len(contents.projects) > 1:
-        raise DefinitionError(
-            f"{folder}: the Python files define the project {contents.projects[0].name!r}, and feature_store.yaml says "
-            f"{config.project!r}; `feast apply` would refuse this too. Make them one."
-        )
-    return registry_of(contents, config)
+    with contents_of(folder) as contents:
+        if any(project.name != config.project for project in contents.projects) or len(contents.projects) > 1:
+            raise DefinitionError(
+                f"{folder}: the Python files define the project {contents.projects[0].name!r}, and feature_store.yaml says "
+                f"{config.project!r}; `feast apply` would refuse this too. Make them one."
+            )
+        return registry_of(contents, config)
 
 
 def registry_of(contents: Any, config: Any) -> tuple[Any, list[Left]]:
@@ -118,20 +118,23 @@ class _Made:
                 self.left.append(Left("feature view", view.name, f"its schema cannot be read from its file: {error}"))
 
 
-def parsed(folder: Path) -> Any:
-    """Return Feast's objects of the Python files in ``folder``, which are run in this process with it as working directory.
+@contextlib.contextmanager
+def contents_of(folder: Path) -> Iterator[Any]:
+    """Give Feast's objects of the Python files in ``folder``, which are run in this process with it as working directory.
 
-    Raises `DefinitionError` with the place when one does not run.
+    Within the block the files' modules are there, for Feast pickles functions by them. Raises `DefinitionError` with the
+    place when a file does not run.
     """
     files = get_repo_files(folder)
     names = {file.stem if file.parent == folder else file.relative_to(folder).parts[0] for file in files}
     with _as_if_in(folder, names):
         try:
-            return parse_repo(folder)
+            contents = parse_repo(folder)
         except (Exception, SystemExit) as error:  # a user's file may raise anything; it is told with its place
             raise DefinitionError(
                 f"The Feast repository {folder} does not run: {_where(error, folder)}{type(error).__name__}: {error}"
             ) from error
+        yield contents
 
 
 def _where(error: BaseException, folder: Path) -> str:

@@ -22,7 +22,7 @@ from e2i_fs.errors import BackendDataError, ConfigError, DefinitionError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.values import arrow_type
 from e2i_fs_feast.adopt import adopt
-from e2i_fs_feast.collected import parsed, registry_of
+from e2i_fs_feast.collected import contents_of, registry_of
 from e2i_fs_feast.feast_text import FeastText, StandIn, feast_text
 from e2i_fs_feast.functions import carried
 from e2i_fs_feast.registry import snapshot
@@ -87,16 +87,16 @@ def _problem(made: FeastText, files: Mapping[str, bytes], folder: Path) -> Left 
         (folder / name).write_bytes(content)
     config = load_config(folder)
     try:
-        contents = parsed(folder)
+        with contents_of(folder) as contents:
+            for view in contents.on_demand_feature_views:
+                try:
+                    view.infer_features()
+                except Exception as error:  # the user's function may raise anything on the values that Feast makes up
+                    why = f"Feast's trial run of its function fails: {type(error).__name__}: {error}"
+                    return Left("on-demand feature view", view.name, why)
+            registry, left = registry_of(contents, config)
     except DefinitionError as error:
         return _refused(made, error, folder / _FILE)
-    for view in contents.on_demand_feature_views:
-        try:
-            view.infer_features()
-        except Exception as error:  # the user's function may raise anything on the values that Feast makes up
-            why = f"Feast's trial run of its function fails: {type(error).__name__}: {error}"
-            return Left("on-demand feature view", view.name, why)
-    registry, left = registry_of(contents, config)
     if left:
         kind, name = next((s.kind, s.name) for s in made.statements if left[0].name in (s.name, s.feast_name))
         return Left(kind, name, left[0].why)

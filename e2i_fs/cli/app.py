@@ -17,6 +17,7 @@ from e2i_fs.cli import (
     failover,
     fill,
     mcp_command,
+    migrate,
     new_backend,
     project,
     quality,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command, exchange,
+    mcp_command, serve_command, exchange, migrate,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -5,7 +5,8 @@ code meaning
 ==== ==================================================================================================
 0    done, or the answer is yes
 1    the answer is no: stale, unhealthy (a backend is down, diverged or unverified), a plan with changes
-     (``plan --exit-code``), a failed proof, backends or training sets that differ
+     (``plan --exit-code``), a failed proof, backends or training sets that differ, definitions of
+     which something could not carry over
 2    the caller's mistake: usage, configuration, definitions, request
 3    a backend is unavailable or cannot answer now, or be compared; the same command may work later
 70   a defect in e2i_fs (the traceback is on stderr)

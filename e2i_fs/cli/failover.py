@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.routing import BackendHealth
 
-__all__ = ["add_to"]
+__all__ = ["Views", "add_to", "told_diff"]
 
 _PANEL = "Operations"
 Views = Annotated[
@@ -183,28 +183,19 @@ def diff(
     """
     with session.store() as store:
         found: Diff = store.diff(primary, standby, view or None, sample=sample, seed=seed)
-    columns = [
-        "view",
-        "keys",
-        "compared",
-        "same",
-        "different",
-        f"not on {primary}",
-        f"not on {standby}",
-        "incomparable",
-    ]
+    document, parts, code = told_diff(found)
+    return Answer(document, parts, code)
+
+
+def told_diff(found: Diff) -> tuple[dict[str, Any], list[Any], int]:
+    """Return a comparison as a document, as what people read, and as an exit code."""
+    primary, standby = found.backend, found.other
+    missing = (f"not on {primary}", f"not on {standby}")
+    columns = ["view", "keys", "compared", "same", "different", *missing, "incomparable"]
     rows = [
-        (
-            v.view,
-            v.keys,
-            v.compared,
-            v.matched,
-            v.mismatched,
-            *(v.missing.get(n, 0) for n in (primary, standby)),
-            v.incomparable,
-        )
+        (v.view, v.keys, v.compared, v.matched, v.mismatched, *(v.missing.get(n, 0) for n in (primary, standby)), v.incomparable)
         for v in found.views
-    ]
+    ]  # fmt: skip
     said = "inconclusive" if not found.conclusive else "the same" if found.same else "DIFFERENT"
     style = {"the same": "green", "DIFFERENT": "bold red"}.get(said, "yellow")
     parts: list[Any] = [table(None, columns, rows, right=range(1, 8))]
@@ -218,7 +209,7 @@ def diff(
     document = {
         "backends": [primary, standby], "result": said.lower(), **_counts(found), "example": found.example, "views": views,
     }  # fmt: skip
-    return Answer(document, parts, UNAVAILABLE if not found.conclusive else OK if found.same else NO)
+    return document, parts, UNAVAILABLE if not found.conclusive else OK if found.same else NO
 
 
 def _counts(found: Any) -> dict[str, Any]:

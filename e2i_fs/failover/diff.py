@@ -26,7 +26,7 @@ from e2i_fs.pit.sample import key_columns, sampled_keys
 from e2i_fs.request import Output, Request
 from e2i_fs.values import python_value
 
-__all__ = ["compared"]
+__all__ = ["Asked", "Counts", "IncomparableError", "Pair", "compared", "pair_of"]
 
 T = TypeVar("T")
 
@@ -38,35 +38,40 @@ def compared(
     router: Any, backend: str, other: str, views: Sequence[str] | None, *, sample: int, seed: int, clock: Clock
 ) -> Diff:
     """Compare two backends of ``router``; all views when ``views`` is None."""
+    pair, catalog = pair_of(router, backend, other, sample=sample, seed=seed, clock=clock)
+    chosen = sorted(catalog.views) if views is None else list(dict.fromkeys(views))
+    return Diff(backend, other, tuple(pair.compare(view) for view in chosen))
+
+
+def pair_of(router: Any, backend: str, other: str, *, sample: int, seed: int, clock: Clock) -> tuple[Pair, Catalog]:
+    """Return two backends of ``router`` to ask the same, and the catalogue that counts."""
     if backend == other or not isinstance(router, Failover):
         raise RequestError(f"A backend cannot be compared with itself ({backend!r}); name two backends of the store.")
     if sample < 1:
         raise RequestError(f"sample is {sample}; compare at least one key of each view.")
     catalog = router.catalog()
-    pair = _Pair(router, (router._member(backend), router._member(other)), catalog, sample, seed, clock)
-    chosen = sorted(catalog.views) if views is None else list(dict.fromkeys(views))
-    return Diff(backend, other, tuple(pair.compare(view) for view in chosen))
+    return Pair(router, (router._member(backend), router._member(other)), catalog, sample, seed, clock), catalog
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """One key asked for at one moment (µs)."""
 
     key: Key
     at_us: int
 
 
-class _IncomparableError(Exception):
+class IncomparableError(Exception):
     """Why nothing can be said."""
 
 
-class _Pair:
+class Pair:
     """Two backends, asked the same."""
 
     def __init__(
         self, router: Failover, members: tuple[Member, Member], catalog: Catalog, sample: int, seed: int, clock: Clock
     ) -> None:
         self._router = router
-        self._members = members
+        self.members = members
         self._catalog = catalog
         self._sample = sample
         self._seed = seed
@@ -74,31 +79,31 @@ class _Pair:
 
     def compare(self, view: str) -> ViewDiff:
         """Return what came of one view."""
-        counts = _Counts(view, tuple(member.name for member in self._members))
+        counts = Counts(view, tuple(member.name for member in self.members))
         try:
-            self._check(view)
-            drawn = self._drawn(view)
-        except _IncomparableError as error:
+            self.check(view)
+            drawn = self.drawn(view)
+        except IncomparableError as error:
             counts.give_up(1, str(error))
             return counts.done(0)
         now = to_us(self._clock.now())
-        asked = [_Asked(key, at) for key, times in drawn.items() for at in sorted({now, *times})]
-        self._settle(counts, "history", asked)
-        if self._catalog.views[view].online and all(member.backend.capabilities.online for member in self._members):
-            self._settle(counts, "online", [_Asked(key, now) for key in drawn])
+        asked = [Asked(key, at) for key, times in drawn.items() for at in sorted({now, *times})]
+        self.settle(counts, "history", asked)
+        if self._catalog.views[view].online and all(member.backend.capabilities.online for member in self.members):
+            self.settle(counts, "online", [Asked(key, now) for key in drawn])
         return counts.done(len(drawn))
 
-    def _check(self, view: str) -> None:
+    def check(self, view: str) -> None:
         """Raise unless both backends know the view as it should be, and have taken every write."""
-        for member in self._members:
-            own = self._called(member, lambda backend: backend.definitions())
+        for member in self.members:
+            own = self.called(member, lambda backend: backend.definitions())
             if not own.has(view) or own.fingerprint(view) != self._catalog.fingerprint(view):
-                raise _IncomparableError(f"{member.name}: its definition is not the expected one; apply it")
+                raise IncomparableError(f"{member.name}: its definition is not the expected one; apply it")
             missed = self._router.journal.standing(member.name, view).missed
             if missed:
-                raise _IncomparableError(f"{member.name}: it may have missed {missed} write(s); let it catch up first")
+                raise IncomparableError(f"{member.name}: it may have missed {missed} write(s); let it catch up first")
 
-    def _drawn(self, view: str) -> dict[Key, set[int]]:
+    def drawn(self, view: str) -> dict[Key, set[int]]:
         """Return the keys drawn from both backends, each with some event times that either has of it."""
         definition, join_keys = self._catalog.view(view), self._catalog.join_keys(view)
         numbers: dict[Key, int] = {}
@@ -109,16 +114,16 @@ class _Pair:
             online = _online_keys(backend, view)
             return sampled_keys(definition, join_keys, parts, online, sample=self._sample, seed=self._seed)
 
-        for member in self._members:
-            for key, found in self._called(member, draw, history=True).items():
+        for member in self.members:
+            for key, found in self.called(member, draw, history=True).items():
                 numbers[key] = found.number
                 times.setdefault(key, set()).update(found.times)
         return {key: times[key] for key in sorted(times, key=lambda key: numbers[key])[: self._sample]}
 
-    def _settle(self, counts: _Counts, where: str, asked: Sequence[_Asked]) -> None:
+    def settle(self, counts: Counts, where: str, asked: Sequence[Asked]) -> None:
         """Ask both until every answer is judged, or cannot be."""
         unsettled = list(asked)
-        seen: set[_Asked] = set()
+        seen: set[Asked] = set()
         for _ in range(_ROUNDS):
             if not unsettled:
                 return
@@ -126,8 +131,8 @@ class _Pair:
             at = to_us(self._clock.now())
             work = partial(self._answers, counts.view, where, unsettled, at)
             try:
-                answers = [self._called(member, work, history=where == "history") for member in self._members]
-            except _IncomparableError as error:
+                answers = [self.called(member, work, history=where == "history") for member in self.members]
+            except IncomparableError as error:
                 counts.give_up(len(unsettled), str(error))
                 return
             still = before is not None and before == self._stand(counts.view)
@@ -137,7 +142,7 @@ class _Pair:
                     counts.matched += 1
                 elif still and one in seen:
                     counts.differs(
-                        self._difference(counts.view, where, one if where == "history" else _Asked(one.key, at), pair)
+                        self._difference(counts.view, where, one if where == "history" else Asked(one.key, at), pair)
                     )
                 else:
                     seen.add(one)
@@ -146,11 +151,14 @@ class _Pair:
         if unsettled:
             counts.give_up(len(unsettled), "writes came in between")
 
-    def _answers(self, view: str, where: str, asked: Sequence[_Asked], at_us: int, backend: Backend) -> list[_Row]:
+    def _answers(self, view: str, where: str, asked: Sequence[Asked], at_us: int, backend: Backend) -> list[_Row]:
         return self._online(backend, view, asked, at_us) if where == "online" else self._history(backend, view, asked)
 
-    def _online(self, backend: Backend, view: str, asked: Sequence[_Asked], at_us: int) -> list[_Row]:
-        found = backend.online_read(view, [one.key for one in asked], at_us=at_us)
+    def _online(self, backend: Backend, view: str, asked: Sequence[Asked], at_us: int) -> list[_Row]:
+        return self.rows(view, backend.online_read(view, [one.key for one in asked], at_us=at_us))
+
+    def rows(self, view: str, found: Sequence[Any]) -> list[_Row]:
+        """Return online answers of a backend as what can be compared and shown."""
         types = {f.name: f.dtype for f in self._catalog.view(view).schema}
 
         def shown(row: Any) -> dict[str, Any]:
@@ -160,7 +168,7 @@ class _Pair:
 
         return [_Row(row, shown, lambda a, b: same_rows(Found(0, {"": [a]}), Found(0, {"": [b]}))) for row in found]
 
-    def _history(self, backend: Backend, view: str, asked: Sequence[_Asked]) -> list[_Row]:
+    def _history(self, backend: Backend, view: str, asked: Sequence[Asked]) -> list[_Row]:
         definition, join_keys = self._catalog.view(view), self._catalog.join_keys(view)
         times = pa.chunked_array([pa.array([one.at_us for one in asked], pa.int64())])
         keys = dict(zip(join_keys, key_columns([one.key for one in asked], join_keys), strict=True))
@@ -180,36 +188,36 @@ class _Pair:
 
         return [_Row(row, shown, lambda a, b: repr(a) == repr(b)) for row in rows]  # by text: NaN is equal to NaN
 
-    def _difference(self, view: str, where: str, one: _Asked, pair: Sequence[_Row]) -> Difference:
+    def _difference(self, view: str, where: str, one: Asked, pair: Sequence[_Row]) -> Difference:
         join_keys = self._catalog.join_keys(view)
         key = {name: python_value(v, t) for (name, t), v in zip(join_keys.items(), one.key, strict=True)}
         has = {
-            m.name: None if row.row is None else row.shown(row.row) for m, row in zip(self._members, pair, strict=True)
+            m.name: None if row.row is None else row.shown(row.row) for m, row in zip(self.members, pair, strict=True)
         }
         return Difference(view, where, key, from_us(one.at_us), has)
 
     def _stand(self, view: str) -> tuple[int, ...] | None:
         """Return where both backends stand on the view; None when a write is missed or under way."""
         journal = self._router.journal
-        if any(journal.facts().pending(member.name, view) for member in self._members):
+        if any(journal.facts().pending(member.name, view) for member in self.members):
             return None
-        found = [journal.standing(member.name, view) for member in self._members]
+        found = [journal.standing(member.name, view) for member in self.members]
         return tuple(number for standing in found for number in (standing.position, standing.quarantines))
 
-    def _called(self, member: Member, work: Callable[[Backend], T], *, history: bool = False) -> T:
+    def called(self, member: Member, work: Callable[[Backend], T], *, history: bool = False) -> T:
         """Call one backend, and tell its breaker how that ended; whatever goes wrong makes it incomparable."""
         permit = member.breaker.allow()
         if permit is None:
-            raise _IncomparableError(f"{member.name}: it is not called while its breaker is {member.breaker.state}")
+            raise IncomparableError(f"{member.name}: it is not called while its breaker is {member.breaker.state}")
         limit = self._router._config.historical_deadline if history else _LIMIT
         try:
             done = member.call(work, limit)
         except UNAVAILABLE as error:
             member.breaker.failure(permit)
-            raise _IncomparableError(f"{member.name}: {type(error).__name__}: {error}") from error
+            raise IncomparableError(f"{member.name}: {type(error).__name__}: {error}") from error
         except E2IError as error:
             member.breaker.release(permit)
-            raise _IncomparableError(f"{member.name}: {type(error).__name__}: {error}") from error
+            raise IncomparableError(f"{member.name}: {type(error).__name__}: {error}") from error
         except BaseException:
             member.breaker.release(permit)
             raise
@@ -228,7 +236,7 @@ class _Row(NamedTuple):
         return self.equal(self.row, other.row)
 
 
-class _Counts:
+class Counts:
     """What was found of one view so far."""
 
     def __init__(self, view: str, names: Iterable[str]) -> None:
@@ -241,6 +249,7 @@ class _Counts:
         self._differences: list[Difference] = []
 
     def differs(self, found: Difference) -> None:
+        """Count an answer that differs."""
         self._differences.append(found)
         lacking = [name for name, row in found.has.items() if row is None]
         for name in lacking:
@@ -248,10 +257,12 @@ class _Counts:
         self._mismatched += not lacking
 
     def give_up(self, answers: int, why: str) -> None:
+        """Count answers that cannot be judged, and keep why."""
         self._incomparable += answers
         self._reasons[why] = None
 
     def done(self, keys: int) -> ViewDiff:
+        """Return what was found, of so many keys."""
         example = min(self._differences, key=size, default=None)
         why = "; ".join(self._reasons) or ("there are no rows" if not keys else None)
         return ViewDiff(

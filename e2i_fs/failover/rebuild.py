@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from e2i_fs.backend import Backend, Copyable
 from e2i_fs.catalog import Catalog, breaking_views
@@ -16,7 +16,7 @@ from e2i_fs.failover.member import Member
 from e2i_fs.failover.parity import Parity
 from e2i_fs.routing import change_catalog, stored_kind
 
-__all__ = ["Rebuilder"]
+__all__ = ["Rebuilder", "copy_rows"]
 
 T = TypeVar("T")
 
@@ -171,12 +171,27 @@ class Rebuilder:
     def _copy(self, peer: Member, view: str, backend: Backend) -> None:
         source = peer.backend
         assert isinstance(source, Copyable)
-        if backend.capabilities.append:
-            own = backend.definitions()
-            for batch_id, rows in _given(peer, source.batches(view)):
-                backend.append(view, widened(rows, own.view(view), own.join_keys(view)), batch_id=batch_id)
-        for keys, rows_online, at_us in _given(peer, source.online_rows(view)):
-            backend.online_write(view, keys, rows_online, at_us=at_us)
+        copy_rows(source, view, backend, lambda pieces: _given(peer, pieces))
+
+
+def copy_rows(
+    source: Copyable, view: str, backend: Backend, given: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> int:
+    """Write all that ``source`` has of ``view`` to ``backend``, and return how many rows it gave; twice is as once.
+
+    Batches of history keep their ids (W-2), and online rows are merged (O-1), so what is there already does no harm.
+    ``given`` goes over what the source gives, to tell its errors from those of ``backend``.
+    """
+    rows_given = 0
+    if backend.capabilities.append:
+        own = backend.definitions()
+        for batch_id, rows in given(source.batches(view)):
+            backend.append(view, widened(rows, own.view(view), own.join_keys(view)), batch_id=batch_id)
+            rows_given += len(rows)
+    for keys, rows_online, at_us in given(source.online_rows(view)):
+        backend.online_write(view, keys, rows_online, at_us=at_us)
+        rows_given += len(rows_online)
+    return rows_given
 
 
 def _given(peer: Member, pieces: Iterable[T]) -> Iterator[T]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, RunOverlapError, RunTimeoutError
-from e2i_fs.failover.pool import DaemonPool
 from e2i_fs.ops.job_records import JobRecords
 from e2i_fs.ops.settings import MaterializationConfig
+from e2i_fs.pool import DaemonPool
 
 if TYPE_CHECKING:
     from e2i_fs.entries import Progress

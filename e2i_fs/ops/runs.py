@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
@@ -14,8 +15,10 @@ from e2i_fs.errors import E2IError, RequestError, UnsupportedError
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun, preview_view, run_of
 from e2i_fs.pit.times import moment_to_us
-from e2i_fs.routing import Outcome, Router
 from e2i_fs.telemetry.events import Event, Materialized
+
+if TYPE_CHECKING:
+    from e2i_fs.routing import Router
 
 __all__ = ["Runner", "Wanted"]
 
@@ -66,7 +69,15 @@ class Runner:
             live = Live(wanted.progress, until, wanted.timeout or 0.0, wanted.job)
             entry = Entry(name, kind, uuid.uuid4().hex, "", details, live=live)
             for outcome in router.write(entry, self._perform):
-                run = _told(outcome, name, wanted.mode, (start_us, end_us), self._clock.now())
+                run = _told(
+                    outcome.backend,
+                    outcome.value,
+                    outcome.error,
+                    name,
+                    wanted.mode,
+                    (start_us, end_us),
+                    self._clock.now(),
+                )
                 runs.append(run)
                 self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
@@ -88,7 +99,7 @@ class Runner:
                     except E2IError as error:
                         if len(router.names) == 1:
                             raise
-                        yield _told(Outcome(name, error=error), view, wanted.mode, within, self._clock.now())
+                        yield _told(name, None, error, view, wanted.mode, within, self._clock.now())
 
         return MaterializationReport(tuple(previews()))
 
@@ -125,13 +136,15 @@ def _batch_us(batch: timedelta | None) -> int | None:
     return batch // timedelta(microseconds=1)
 
 
-def _told(outcome: Outcome, view: str, mode: str, within: tuple[int | None, int], at: datetime) -> MaterializationRun:
+def _told(
+    backend: str, value: Any, error: Exception | None, view: str, mode: str, within: tuple[int | None, int], at: datetime
+) -> MaterializationRun:  # fmt: skip
     """Return the record of what became of a run on one backend, the record of a failure if it could not do it."""
-    if outcome.error is None:
-        done: MaterializationRun = outcome.value
+    if error is None:
+        done: MaterializationRun = value
         return done
     start_us, end_us = within
     return MaterializationRun(
-        "", outcome.backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed",
-        0, 0, None, at, timedelta(0), f"{type(outcome.error).__name__}: {outcome.error}",
+        "", backend, view, mode, None if start_us is None else from_us(start_us), from_us(end_us), "failed",
+        0, 0, None, at, timedelta(0), f"{type(error).__name__}: {error}",
     )  # fmt: skip

@@ -85,7 +85,7 @@ class MaterializationConfig(Strict):
     """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
 
     >>> MaterializationConfig().full.lookback_days
-    7.0
+    7
     """
 
     schedule: ScheduleConfig = ScheduleConfig()  # type: ignore[call-arg]

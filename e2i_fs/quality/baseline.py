@@ -190,17 +190,20 @@ def _target(
     if target is None:
         return None, None
     column = rows.columns[target]
+    classes = column.kind in ("bool", "text", "number")
+    value = column.sql if classes else "NULL"
     found = rows.fetch(
-        f"SELECT {column.sql}, count(*) AS n FROM {rows.relation} WHERE {column.sql} IS NOT NULL "
-        f"GROUP BY ALL ORDER BY n DESC, 1 LIMIT {MOST_CLASSES + 1}"
+        f"SELECT {value}, count(*) AS n FROM {rows.relation} WHERE {column.sql} IS NOT NULL "
+        f"GROUP BY {column.sql} ORDER BY n DESC, 1 LIMIT {MOST_CLASSES + 1}"
     )
     present = sum(n for _, n in found)
     if not present:
         warnings.append(f"The target {target!r} is missing in every row.")
         return None, None
     if len(found) == 1:
-        warnings.append(f"The target {target!r} has one class only, {found[0][0]!r}; nothing can be learnt from it.")
-    if len(found) > MOST_CLASSES or column.kind not in ("bool", "text", "number"):
+        only = f", {found[0][0]!r}" if classes else ""
+        warnings.append(f"The target {target!r} has one class only{only}; nothing can be learnt from it.")
+    if len(found) > MOST_CLASSES or not classes:
         return None, None
     shares = tuple((value, n / present) for value, n in found)
     two = column.kind in ("bool", "number") and all(value in (0, 1) for value, _ in shares)

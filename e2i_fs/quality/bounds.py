@@ -92,7 +92,7 @@ def _nearest(given: pa.DataType, value: Any, side: int) -> Fraction | float | No
         return _float(exact, given.bit_width, side, written=written)
     if isinstance(value, float) and exact.denominator != 1:
         exact = Fraction(repr(value))  # among decimals 0.1 is 0.1
-    unit = 1 if pa.types.is_integer(given) else Fraction(1, 10 ** _scale(given))
+    unit = 1 if pa.types.is_integer(given) else Fraction(1, 10**given.scale)
     steps = exact / unit
     near = (math.ceil(steps) if side > 0 else math.floor(steps)) * Fraction(unit)
     least, most = _end(given, -1), _end(given, 1)
@@ -107,7 +107,7 @@ def _end(given: pa.DataType, side: int) -> Fraction:
         if pa.types.is_unsigned_integer(given):
             return Fraction(2**given.bit_width - 1 if side > 0 else 0)
         return Fraction(2 ** (given.bit_width - 1) - (side > 0)) * side
-    return Fraction(side * (10 ** min(given.precision, 38) - 1), 10 ** _scale(given))
+    return Fraction(side * (10**given.precision - 1), 10**given.scale)
 
 
 def _float(exact: Fraction, width: int, side: int, *, written: bool) -> float:
@@ -136,19 +136,14 @@ def _next(value: float, width: int, side: int) -> float:
     return math.copysign(size, value or side)
 
 
-def _scale(given: pa.DataType) -> int:
-    return int(min(max(given.scale, 0), 38))
-
-
 def _number(given: pa.DataType, value: Fraction | float) -> str:
     """Return a value that a type of numbers has as SQL."""
     if pa.types.is_floating(given):
         return f"'{float(value)!r}'::DOUBLE"
     if pa.types.is_integer(given):
         return f"({int(value)})"
-    scale = _scale(given)
-    digits = decimal.Decimal(int(value * 10**scale)).scaleb(-scale, decimal.Context(prec=80))
-    return f"'{digits:f}'::DECIMAL({min(given.precision, 38)}, {scale})"
+    digits = decimal.Decimal(int(value * 10**given.scale)).scaleb(-given.scale, decimal.Context(prec=80))
+    return f"'{digits:f}'::DECIMAL({given.precision}, {given.scale})"
 
 
 def _ticks(column: Column, bound: dt.date) -> tuple[str, int]:

@@ -55,7 +55,7 @@ def points_of(rows: Rows, column: Column) -> tuple[float, ...]:
     """Return the values of a column by which its distribution is told: its quantiles, a half per cent apart."""
     steps = ", ".join(f"{i}/{STEPS}.0" for i in range(STEPS + 1))
     ((found,),) = rows.fetch(f"SELECT quantile_disc(CAST({column.clean} AS DOUBLE), [{steps}]) FROM {rows.relation}")
-    return tuple(sorted(set(found or ())))
+    return tuple(sorted({v + 0.0 for v in found or ()}))  # a zero has no sign
 
 
 def measured(rows: Rows, wanted: Mapping[str, Sequence[float]]) -> dict[str, Distribution]:

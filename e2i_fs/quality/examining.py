@@ -68,7 +68,11 @@ def examined(rows: Rows, asked: Asked, latest_us: int) -> Examined:
         if c.kind == "text"
     }
     profiles = _profiles(rows, found, texts)
-    future = found["future", "", ""] or 0
+    future = found["future", "", ""]
+    if isinstance(
+        future, duckdb.Error
+    ):  # a time that no calendar has: that its age cannot be judged is an error of its own
+        future = 0
     return Examined(
         rows.count,
         tuple(profiles),
@@ -110,7 +114,7 @@ def _future_sql(rows: Rows, asked: Asked, latest_us: int) -> str:
     column = rows.columns.get(asked.timestamp_column or "")
     if column is None or column.kind not in ("time", "date"):
         return "false"
-    return f"{time_sql(column.sql, column.type)} > {latest_us}"
+    return f"{time_sql(column.sql, column.inner)} > {latest_us}"
 
 
 def _profiles(

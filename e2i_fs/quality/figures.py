@@ -154,7 +154,7 @@ def _quartiles(rows: Rows, column: Column) -> tuple[float | None, float | None, 
     ((found,),) = rows.fetch(
         f"SELECT quantile_cont(CAST({column.clean} AS DOUBLE), [0.25, 0.5, 0.75]) FROM {rows.relation}"
     )
-    return tuple(found) if found else (None, None, None)
+    return tuple(v + 0.0 for v in found) if found else (None, None, None)  # a zero has no sign
 
 
 def _number(value: Any) -> float | None:

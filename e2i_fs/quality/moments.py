@@ -58,7 +58,7 @@ def shifted(column: Column, low: Any, high: Any, mean: float | None) -> Shifted:
     if column.whole and max(map(abs, ends)) >= 2**53:
         return Shifted(f"CAST(CAST({value} AS HUGEINT) - ({int(mean)}) AS DOUBLE)", int(mean), 0)
     if pa.types.is_decimal(given) and power == 0:
-        digits, scale = min(given.precision, 38), min(max(given.scale, 0), 38)
+        digits, scale = given.precision, given.scale
         context = decimal.Context(prec=80)
         pivot = decimal.Decimal(mean).quantize(decimal.Decimal(1).scaleb(-scale), context=context)
         if 4 * (abs(pivot) + decimal.Decimal(half)) < decimal.Decimal(10) ** (digits - scale):

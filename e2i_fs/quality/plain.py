@@ -107,8 +107,9 @@ def literal(value: Any) -> str:
             return f"({value})"
         case float():
             return f"'{value!r}'::DOUBLE"
-        case str() if "\x00" not in value:
-            return "'" + value.replace("'", "''") + "'"
+        case str():  # a literal ends at a NUL
+            parts = ["'" + part.replace("'", "''") + "'" for part in value.split("\x00")]
+            return parts[0] if len(parts) == 1 else f"({' || chr(0) || '.join(parts)})"
         case dt.datetime():
             moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
             return f"TIMESTAMPTZ '{moment.astimezone(dt.UTC).isoformat()}'"

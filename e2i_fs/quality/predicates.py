@@ -66,7 +66,7 @@ def broken(expectation: Expectation, columns: Mapping[str, Column]) -> str:
                 )
             return after(column, other)
         case "in_time":
-            moment = time_sql(column.sql, column.type)
+            moment = time_sql(column.sql, column.inner)
             late = f"{moment} > {to_us(given['latest'])}"
             early = "false" if given["oldest"] is None else f"{moment} < {to_us(given['oldest'])}"
             return f"({column.sql} IS NULL OR {late} OR {early})"

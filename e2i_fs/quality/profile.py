@@ -67,7 +67,7 @@ def figures(column: Column) -> dict[str, str]:
     if column.real:
         made |= {"nan": counting(f"isnan({column.raw})"), "finite": f"count({clean})"}
     if column.kind in ("number", "bool", "time", "date", "text"):
-        value = time_sql(c, column.type) if column.kind == "time" else clean
+        value = time_sql(c, column.inner) if column.kind == "time" else clean
         plus = " + 0::FLOAT" if column.real else ""  # or else whether a zero has a sign depended on the order of rows
         made |= {"min": f"min({value}){plus}", "max": f"max({value}){plus}"}
     if column.kind == "number":

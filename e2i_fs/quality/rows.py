@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from e2i_fs.errors import BackendDataError, InvalidEntityFrameError, did_you_mean
 from e2i_fs.frames import arrow_table
 from e2i_fs.pit.connection import database
 from e2i_fs.reading import exact_path, expand_paths, parquet_schema
 from e2i_fs.results import HistoricalResult
+from e2i_fs.values import decoded
 
 __all__ = ["Column", "Rows", "counting", "opened"]
 
@@ -54,7 +56,7 @@ class Column:
 
     @property
     def inner(self) -> pa.DataType:
-        """The type of its values, be they in a dictionary or not."""
+        """The type of its values as they are read: out of a dictionary or runs, decimals with at most 38 digits."""
         return _inner(self.type)
 
     @property
@@ -113,7 +115,7 @@ class Rows:
             return {}
         names = list(figures)
         try:
-            found = self.fetch(f"SELECT {', '.join(figures.values())} FROM {relation or self.relation}")[0]
+            found = self._asked(f"SELECT {', '.join(figures.values())} FROM {relation or self.relation}")[0]
         except _OF_THE_DATA as error:
             if len(names) == 1:
                 return {names[0]: error}
@@ -129,7 +131,13 @@ class Rows:
         return tuple(r for (r,) in found)
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query. Raises `BackendDataError` when the rows cannot be read at all."""
+        """Return the rows of a query. Raises `BackendDataError` when they cannot be read, or nothing be made of a value."""
+        try:
+            return self._asked(sql)
+        except _OF_THE_DATA as error:
+            raise BackendDataError(f"A value of the rows cannot be judged: {_first_line(error)}") from error
+
+    def _asked(self, sql: str) -> list[tuple[Any, ...]]:
         try:
             return self.connection.execute(sql).fetchall()
         except _OF_THE_DATA:
@@ -168,20 +176,30 @@ def _table(connection: duckdb.DuckDBPyConnection, frame: Any, what: str) -> Rows
     readable = [_readable(table.column(i), table.column_names[i], what) for i in range(table.num_columns)]
     # DuckDB takes names that differ only by case for one: here columns are known by position.
     renamed = pa.table(readable, names=[f"c{i}" for i in range(len(readable))])
-    connection.register("frame", renamed)
+    try:
+        connection.register("frame", renamed)
+    except duckdb.Error as error:
+        types = ", ".join(f"{f.name!r} ({f.type})" for f in table.schema)
+        raise InvalidEntityFrameError(
+            f"{what} has a column of a type that cannot be read, of {types}: {_first_line(error)}"
+        ) from error
     return Rows(connection, table.schema, "frame", len(table))
 
 
 def _readable(column: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
     """Return a column in a type that DuckDB reads."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
+    if pa.types.is_dictionary(column.type) and _kind(column.type) != "text":  # texts are many, and read as they are
+        column = decoded(column)
     given = column.type
     if pa.types.is_float16(given):
         return column.cast(pa.float32())
     if pa.types.is_timestamp(given) and given.unit == "ns" and given.tz is not None:
         return column.cast(pa.timestamp("ns"))  # the same instants, which DuckDB would cut to microseconds
-    if pa.types.is_decimal256(given):
+    if pa.types.is_decimal(given) and _inner(given) != given:
         try:
-            return column.cast(pa.decimal128(38, min(max(given.scale, 0), 38)))
+            return column.cast(_inner(given))
         except pa.ArrowInvalid as error:
             raise InvalidEntityFrameError(
                 f"{what}, column {name!r}: decimals of more than 38 digits: {error}"
@@ -210,8 +228,16 @@ def _files(connection: duckdb.DuckDBPyConnection, path: str, what: str) -> Rows:
     return Rows(connection, schema, relation, count)
 
 
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0]
+
+
 def _inner(given: pa.DataType) -> pa.DataType:
-    return given.value_type if pa.types.is_dictionary(given) else given
+    if pa.types.is_dictionary(given) or pa.types.is_run_end_encoded(given):
+        return _inner(given.value_type)
+    if pa.types.is_decimal(given) and (given.precision > 38 or given.scale < 0):
+        return pa.decimal128(38, min(max(given.scale, 0), 38))
+    return given
 
 
 def _kind(given: pa.DataType) -> str:

@@ -41,7 +41,7 @@ def get_online_features(desk: Desk, asked: forms.GetOnlineFeatures) -> Mapping[s
     desk.budget.require(len(rows), request)
     typed = typed_rows(rows, dtypes)
     answer = desk.store.get_online_features(wanted, typed, full_feature_names=asked.full_feature_names)
-    return _shaped(request, answer, typed, dtypes)
+    return _shaped(desk, request, answer, typed, dtypes)
 
 
 def _rows(
@@ -69,9 +69,10 @@ def _rows(
 
 
 def _shaped(
-    request: Request, answer: OnlineResult, typed: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType]
+    desk: Desk, request: Request, answer: OnlineResult, typed: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType]
 ) -> dict[str, Any]:
     rows, columns = len(typed), answer.to_dict()
+    desk.budget.require_given({o.ref: columns[o.name] for o in request.outputs})
     texts: dict[dt.datetime | None, str] = {}  # the features of a view have the same times
     results = [
         {

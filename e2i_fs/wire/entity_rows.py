@@ -50,10 +50,20 @@ def typed_rows(
                 f"entity_rows, row {i} {whose} {odd!r}, which {others}. Give every row the same columns, null where a value "
                 f"is missing (P-11).{did_you_mean(odd, [n for n in names if n != odd])}"
             )
-    lacking = [name for name in (*dtypes, *([timestamp_column] if timestamp_column else [])) if name not in names]
+    spare = [name for name in names if name not in dtypes and name != timestamp_column]  # what may be misspelt
+    lacking = [name for name in dtypes if name not in names]
     if lacking:
         raise InvalidEntityFrameError(
-            f"entity_rows lack the column {lacking[0]!r} (P-11).{did_you_mean(lacking[0], names)}"
+            f"entity_rows lack the column {lacking[0]!r} (P-11).{did_you_mean(lacking[0], spare)}"
+        )
+    if timestamp_column and timestamp_column not in names:
+        raise InvalidTimestampError(
+            f"entity_rows lack the column {timestamp_column!r}, the time of each row (T-3).{did_you_mean(timestamp_column, spare)}"
+        )
+    timeless = next((i for i, row in enumerate(rows) if timestamp_column and row[timestamp_column] is None), None)
+    if timeless is not None:
+        raise InvalidTimestampError(
+            f"entity_rows, row {timeless}, column {timestamp_column!r}: the time is missing (T-3)."
         )
     readers: dict[str, Callable[[Any], Any]] = {
         name: _READERS[dtype.kind] for name, dtype in dtypes.items() if dtype.kind in _READERS

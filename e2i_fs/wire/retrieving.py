@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from e2i_fs.request import Request, resolve
 from e2i_fs.results import HistoricalResult, Provenance
 from e2i_fs.values import LossyCastError, cast_column
 from e2i_fs.wire.arguments import Strict
+from e2i_fs.wire.budget import cells_of
 from e2i_fs.wire.desk import Answer, Desk
 from e2i_fs.wire.entity_rows import column_dtypes, typed_rows, utc_time
 from e2i_fs.wire.plain import plain
@@ -159,7 +161,17 @@ def at_times(
         timestamp_column=asked.timestamp_column,
         strict=asked.strict,
     )
+    desk.budget.require_given(_cells(request, result))
     return request, result
+
+
+def _cells(request: Request, result: HistoricalResult) -> dict[str, list[Any]]:
+    """Return by reference the values of an answer as a budget counts them: what is one cell in any case is not read."""
+    table = result.to_arrow()
+    nested = {o.ref for o in request.outputs if o.field.dtype.kind in ("array", "struct", "vector")}
+    return {
+        o.ref: table.column(o.name).to_pylist() if o.ref in nested else [None] * len(table) for o in request.outputs
+    }
 
 
 def _table(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType], timestamp_column: str) -> pa.Table:
@@ -191,6 +203,7 @@ def online(desk: Desk, asked: ToServe) -> Mapping[str, Any]:
         asked.wanted, rows, full_feature_names=asked.full_feature_names, strict=asked.strict
     )
     columns = answer.to_dict()
+    desk.budget.require_given({o.ref: columns[o.name] for o in request.outputs})
     given = plain([dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
     return _answered(request, given, answer.statuses, answer.event_timestamps, answer.provenance)
 
@@ -235,7 +248,7 @@ class Explained(Answer):
         "asked about, the verdict (chosen, expired, beaten, future, not yet known, no event time) and the rule behind it."
     )
     left_out: int = Field(
-        description="How many candidates are not shown, for they are more than the server gives in a call."
+        description="How many candidates are not shown, for they are more rows or cells than the server gives in a call."
     )
 
 
@@ -244,15 +257,29 @@ def explained(desk: Desk, asked: ToExplain) -> Mapping[str, Any]:
     request, result = at_times(desk, asked, [asked.entity_row])
     (row,) = result.to_arrow().to_pylist()
     values = {o.ref: {"value": row[o.name], "status": result.statuses[o.ref][0]} for o in request.outputs}
-    room = desk.budget.max_rows
-    views, left_out = [], 0
+    cells = desk.budget.require_given(_cells(request, result))
+    room = _Room(desk.budget.max_rows, desk.budget.max_cells - cells)
+    views = []
     for view, told in result.explain(0).items():
-        shown = told.candidates[:room]
-        room -= len(shown)
-        left_out += len(told.candidates) - len(shown)
         # A candidate is a whole row, its labels too; told is what was asked about, as in any other answer (P-12).
-        candidates = [
-            {**plain(c), "values": plain({name: c.values[name] for name in request.views[view]})} for c in shown
-        ]
+        asked_about = [(c, {name: c.values[name] for name in request.views[view]}) for c in told.candidates]
+        candidates = [{**plain(c), "values": plain(part)} for c, part in asked_about if room.takes(part)]
         views.append({"view": view, "key": plain(told.key), "at": plain(told.timestamp), "candidates": candidates})
-    return {"values": plain(values), "views": views, "left_out": left_out}
+    return {"values": plain(values), "views": views, "left_out": room.left_out}
+
+
+@dataclass
+class _Room:
+    """How many candidates, and cells of them, may still be shown. Once one does not fit, none after it is shown."""
+
+    rows: int
+    cells: int
+    left_out: int = 0
+
+    def takes(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a candidate of these values fits, and count it."""
+        self.rows -= 1
+        self.cells -= cells_of(values)
+        fits = not self.left_out and self.rows >= 0 and self.cells >= 0
+        self.left_out += not fits
+        return fits

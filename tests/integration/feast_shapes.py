@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 import warnings
@@ -94,12 +93,14 @@ def repository(name: str, folder: Path, *, apply: bool = True) -> None:
     if not apply:
         return
     import feast
-    from e2i_fs_feast.collected import parsed
+    from e2i_fs_feast.collected import contents_of
 
-    contents = parsed(folder)
-    local = [v.name for v in contents.feature_views if v.online and v.name not in ("warehouse_stats", "licences")]
-    with warnings.catch_warnings(), contextlib.chdir(folder):  # Feast takes relative paths from the working directory
+    with (
+        contents_of(folder) as contents,
+        warnings.catch_warnings(),
+    ):  # in the folder, from which Feast takes relative paths
         warnings.simplefilter("ignore")
+        local = [v.name for v in contents.feature_views if v.online and v.name not in ("warehouse_stats", "licences")]
         store = feast.FeatureStore(str(folder))
         store.apply(
             [

@@ -7,6 +7,7 @@ import importlib
 import json
 import shutil
 import sys
+import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -286,6 +287,42 @@ def test_each_thing_without_a_like_is_named_with_the_reason(
     assert sorted(p.name for p in folder.rglob("*")) == before  # nothing is written into it, no byte code either
     assert "helpers" not in sys.modules
     assert "may print" not in capsys.readouterr().out
+
+
+HELPED = """
+import math
+from feast import RequestSource, Field
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64
+
+LIMIT = 4.0
+
+def _root(value):
+    return math.sqrt(value)
+
+def capped(value):
+    return None if value is None else min(_root(value), LIMIT)
+
+asked = RequestSource(name="asked", schema=[Field(name="y", dtype=Float64)])
+
+@on_demand_feature_view(sources=[asked], schema=[Field(name="z", dtype=Float64)], mode="python")
+def helped(inputs):
+    return {"z": [capped(value) for value in inputs["y"]]}
+"""
+
+
+def test_helpers_and_constants_of_a_functions_file_come_along(
+    exchange: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feast itself runs such a function without them, from its text, and fails."""
+    folder = strange(tmp_path.resolve())
+    (folder / "definitions.py").write_text(HELPED, encoding="utf-8")
+    other = types.ModuleType("definitions")
+    monkeypatch.setitem(sys.modules, "definitions", other)  # somebody else's, of the same name
+    found = exchange.read(folder)
+    assert found.left == ()
+    assert found.catalog.on_demand["helped"].load()({"y": [9.0, 25.0, None]}) == {"z": [3.0, 4.0, None]}
+    assert sys.modules["definitions"] is other
 
 
 # ---- the command ------------------------------------------------------------------------------------------

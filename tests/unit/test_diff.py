@@ -108,6 +108,20 @@ def test_a_row_ahead_of_the_clock_is_compared_at_its_own_time(pair) -> None:
 
 
 @pytest.mark.rule("X-10")
+def test_a_created_time_that_one_of_them_does_not_know_is_no_difference(tmp_path, clock) -> None:
+    """Rows that Feast itself has put online have none; the answer is the same."""
+    pair = connect(tmp_path, clock)
+    with pair.store:
+        pair.store.apply([view(tmp_path, [("a", at(1), at(2), 1)], created=True)])
+        for backend, created in ((pair.primary, None), (pair.standby, to_us(at(2)))):
+            row = OnlineRow(to_us(at(1)), created, {"trx_count": 1})
+            backend.inner.online_write(VIEW, [("a",)], [row], at_us=to_us(NOW))
+        assert diff(pair).ok
+        slip(pair.standby, "a", 5, 2)
+        assert diff(pair).mismatched == 1
+
+
+@pytest.mark.rule("X-10")
 def test_the_created_time_of_a_row_online_counts_too(tmp_path, clock) -> None:
     pair = connect(tmp_path, clock)
     with pair.store:

@@ -559,48 +559,39 @@ def test_names_that_try_something_are_only_unknown(shared: fs.FeatureStore, name
     talk(desk(shared), script)
 
 
-# ---- budgets ------------------------------------------------------------------------------------------------
+@pytest.mark.rule("T-3")
+def test_rows_without_a_time_are_told_of_times_and_not_of_keys(shared: fs.FeatureStore) -> None:
+    async def script(call: Call) -> None:
+        for row, message, nearest in (
+            ({"hcp_id": "h"}, "lack the column 'event_timestamp', the time of each row (T-3)", []),
+            ({"hcp_id": "h", "event_tmestamp": "2024-03-10"}, "Did you mean 'event_tmestamp'?", ["event_tmestamp"]),
+            ({"hcp_id": "h", "event_timestamp": None}, "entity_rows, row 0, column 'event_timestamp'", []),
+        ):
+            for tool, rows in (("get_training_set", {"entity_rows": [row]}), ("explain", {"entity_row": row})):
+                told = error(await call(tool, features=["hcp_stats:*"], **rows))
+                assert (told["type"], told["rules"], told["nearest"]) == ("InvalidTimestampError", ["T-3"], nearest)
+                assert message in told["message"] and "timestamp_column" in told["fix"]
+        keyless = error(
+            await call("get_training_set", features=["hcp_stats:*"], entity_rows=[{"event_timestamp": "2024-03-10"}])
+        )
+        assert (keyless["type"], keyless["nearest"]) == ("InvalidEntityFrameError", [])
+        assert "join keys" in keyless["fix"]
+
+    talk(desk(shared), script)
 
 
-def test_too_many_rows_or_cells_are_refused_before_the_store_is_asked_with_how_to_ask_for_less(
-    store: fs.FeatureStore,
-) -> None:
-    store.close()  # so that whatever asks it fails in another way
+def test_what_is_described_by_kind_is_sought_among_that_kind(shared: fs.FeatureStore) -> None:
+    async def script(call: Call) -> None:
+        for kind, nearest in (
+            ("view", ["hcp_stats"]),
+            ("entity", ["hcp_stats_entity"]),
+            (None, ["hcp_stats", "hcp_stats_entity"]),
+        ):
+            assert error(await call("describe", name="hcp_stat", kind=kind))["nearest"] == nearest
+        told = error(await call("describe", name="hcp_stats", kind="entity"))
+        assert told["message"] == "No entity is called 'hcp_stats'. It is the name of a view." and told["nearest"] == []
 
-    rows = one(desk(store, max_rows=3), "get_training_set", features=["nowhere:x"], entity_rows=[ROW] * 4)
-    assert (
-        error(rows)["type"] == "OverBudgetError"
-        and "3 rows" in rows["error"]["fix"]
-        and "--max-rows" in rows["error"]["fix"]
-    )
-
-
-def test_cells_are_rows_times_features_and_the_numbers_of_vectors(tmp_path: Path) -> None:
-    wide = fs.FeatureView(
-        "wide", entities=[fs.Entity("e")], schema=[fs.Field("v", fs.Vector(10)), fs.Field("x", fs.Int64)]
-    )
-    with fs.connect({"backend": "memory"}) as store:
-        store.apply([wide])
-        at = desk(store, max_cells=22)
-        rows = [{"e": "a"}] * 2
-        assert len(one(at, "get_online_features", features=["wide:*"], entity_rows=rows)["rows"]) == 2
-        told = error(one(at, "get_online_features", features=["wide:*"], entity_rows=[{"e": "a"}] * 3))
-        assert told["type"] == "OverBudgetError" and "at most 2 rows" in told["fix"]
-        told = error(one(desk(store, max_cells=5), "get_online_features", features=["wide:*"], entity_rows=rows))
-        assert "fewer features" in told["fix"]
-
-
-def test_a_million_rows_are_refused_at_once(shared: fs.FeatureStore) -> None:
-    told = error(one(desk(shared), "get_online_features", features=["outcomes:*"], entity_rows=[{}] * 1_000_000))
-    assert told["type"] == "OverBudgetError" and "1,000,000" in told["message"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"max_rows": 0}, {"max_cells": -1}, {"max_seconds": 0.0}, {"max_seconds": math.nan}, {"threads": 0}]
-)
-def test_a_budget_of_nothing_is_a_mistake_of_whoever_runs_the_server(wrong: dict[str, Any]) -> None:
-    with pytest.raises(fs.ConfigError, match="greater than 0"):
-        desk(None, **wrong)  # type: ignore[arg-type]
+    talk(desk(shared), script)
 
 
 # ---- time, threads, defects ----------------------------------------------------------------------------------

@@ -326,3 +326,10 @@ def test_a_column_that_became_nan_or_infinite_has_drifted_in_every_kind_of_frame
     assert (check(made, kind).outcome, check(made, kind).value) == (Outcome.FAILED, 0.9)
     assert any("in 90.0% of the rows, and was in 0.0%" in m for m in made.messages)
     assert check(drift({"x": was}, {"x": was}), "infinite_rate").outcome is Outcome.PASSED
+
+
+def test_a_zero_has_no_sign_so_the_order_of_rows_makes_no_other_baseline() -> None:
+    one, other = ([*zeros, 1.0] for zeros in ([0.0, -0.0], [-0.0, 0.0]))
+    figures = [BaselineMetrics.of({"x": values}).numeric["x"] for values in (one, other, [-0.0])]
+    assert repr(figures[0]) == repr(figures[1])
+    assert "-0.0" not in repr(figures[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import json
 import math
 from dataclasses import fields
@@ -36,6 +37,7 @@ from e2i_fs.quality import (
 from tests.kit import NOW, at, table, view
 
 NAN, INF = math.nan, math.inf
+D = decimal.Decimal
 
 
 def report(frame: Any, **asked: Any) -> QCReport:
@@ -435,3 +437,42 @@ def test_a_column_of_times_with_and_without_a_zone_is_told() -> None:
     report = QCReport.of({"event_timestamp": times, "x": [1, 2, 3]})
     assert report.status == "warning"
     assert any("Column 'event_timestamp' mixes 1 times without a zone and 2 with one" in w for w in report.warnings)
+
+
+# ---- columns of any type ------------------------------------------------------------------------------------
+
+ODD_COLUMNS = {
+    "decimal of negative scale": (pa.array([D("100"), None, D("0")], pa.decimal128(5, -2)), ("number", 0, 100)),
+    "runs": (pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array([1.0, NAN])), ("number", 1, 1)),
+    "dictionary of times": (pa.array([NOW, None, NOW], pa.timestamp("ns", "UTC")).dictionary_encode(), ("time", NOW, NOW)),
+    "times beyond any calendar": (pa.array([2**50, None, -(2**50)], pa.timestamp("s")), ("time", None, None)),
+    "texts with a NUL": (pa.array(["a\x00b", None, "a"]), ("text", "a", "a\x00b")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "seen"), ODD_COLUMNS.values(), ids=ODD_COLUMNS)
+def test_columns_of_any_type_are_looked_at_and_raise_no_error_but_ours(column: Any, seen: tuple[Any, ...]) -> None:
+    frame = pa.table({"x": column})
+    made = report(frame, required=["x"], timestamp_column="x")
+    (profile,) = made.columns
+    assert (profile.kind, profile.min, profile.max) == seen
+    assert QCReport.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False))) == made
+    baseline = BaselineMetrics.of(frame, target=None)
+    assert baseline.drift(frame).row_count == 3
+    assert BaselineMetrics.of(frame, target="x").training_samples == 3
+    assert QCReport.of(frame, keys=["x"]).uniqueness_score is not None
+
+
+def test_times_beyond_any_calendar_cannot_be_judged_which_is_a_failure() -> None:
+    made = report(pa.table({"event_timestamp": ODD_COLUMNS["times beyond any calendar"][0]}))
+    (in_time,) = (r for r in made.expectation_results if r.expectation.kind == "in_time")
+    assert (made.status, in_time.outcome) == ("failed", Outcome.ERROR)
+    assert "cannot be judged" in in_time.message
+    assert "LINE 1" not in in_time.message
+
+
+def test_text_with_a_nul_is_compared() -> None:
+    (failed,) = report(
+        table({"x": ["a\x00b", "a", "'"]}), expectations=[in_set("x", ["a\x00b", "'"])]
+    ).failed_expectations
+    assert failed.examples == (1,)

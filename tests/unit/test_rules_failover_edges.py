@@ -18,7 +18,7 @@ from e2i_fs.backend import Position
 from e2i_fs.clock import SystemClock
 from e2i_fs.config import BreakerConfig, load_config
 from e2i_fs.failover.breaker import Breaker, Liveness
-from e2i_fs.failover.pool import DaemonPool
+from e2i_fs.pool import DaemonPool
 from e2i_fs.testing import FakeClock
 from e2i_fs.testing.faults import Breakable
 from tests.kit import at, batch, view

@@ -364,6 +364,23 @@ def stuck(tmp_path: Path) -> Iterator[tuple[fs.FeatureStore, threading.Event, th
         yield store, begun, leave
 
 
+def test_the_values_in_lists_are_counted_in_every_answer() -> None:
+    lists = fs.FeatureView("lists", entities=[fs.Entity("e")], schema=[fs.Field("x", fs.Array(fs.Int64))])
+    with fs.connect({"backend": "memory"}, clock=FakeClock(NOW)) as store:
+        store.apply([lists])
+        store.write("lists", [{"e": "a", "event_timestamp": at(1), "x": [1, 2, 3]}])
+        row = {"e": "a", "event_timestamp": "2024-03-10T11:00:00Z"}
+        for cells, status in ((3, 200), (2, 422)):
+            at_service = service(store, max_cells=cells)
+            for path, body in (
+                ("/get-online-features", {"features": ["lists:x"], "entities": {"e": ["a"]}}),
+                ("/v1/online", {"features": ["lists:x"], "entity_rows": [{"e": "a"}]}),
+                ("/v1/historical", {"features": ["lists:x"], "entity_rows": [row]}),
+            ):
+                for headers in ({}, {"Accept": ARROW}):
+                    assert call(at_service, "POST", path, body, headers=headers).status_code == status, path
+
+
 def test_more_requests_than_the_server_takes_are_told_to_come_later(tmp_path: Path) -> None:
     with stuck(tmp_path) as (store, begun, leave):
         at_service = service(store, max_requests=1)

@@ -31,7 +31,10 @@ _FIXES: Fixes = (
     (errors.UnknownFeatureError, "Use one of the nearest names, or find the name with discover_features."),
     (errors.LabelRequestedError, "Name it in `labels` of get_training_set if it is the target; else leave it out."),
     (errors.FeatureNameCollisionError, "Ask with full_feature_names true, which names columns view__feature."),
-    (errors.InvalidTimestampError, "Give times as ISO 8601 text with an offset, no finer than microseconds."),
+    (
+        errors.InvalidTimestampError,
+        "Give every row a time in the column timestamp_column, as ISO 8601 text with an offset, no finer than microseconds.",
+    ),
     (
         errors.InvalidEntityFrameError,
         "Give every entity row the join keys, each in its dtype; discover_features tells them.",

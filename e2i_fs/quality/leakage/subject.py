@@ -86,8 +86,17 @@ def as_number(column: str, given: pa.DataType) -> str:
     if kind == "time":
         return f"CAST(epoch_us(CAST({column} AS TIMESTAMP)) AS DOUBLE)"
     if kind == "text":
-        return f"TRY_CAST({column} AS DOUBLE)"
+        return _number_in(column)
     if kind in ("number", "bool"):
         plain = f"CAST({column} AS DOUBLE)"
         return f"CASE WHEN isnan({plain}) THEN NULL ELSE {plain} END"
     return "NULL::DOUBLE"
+
+
+def _number_in(column: str) -> str:
+    """Return SQL for the number that a whole text is, as people write them: 1,234.50 or 1.234,50, with a currency or not."""
+    bare = rf"regexp_replace({column}, '^\s*[A-Z]{{3}}\b|\b[A-Z]{{3}}\s*$|[\s\x{{A0}}_%$€£¥]', '', 'g')"
+    return rf"""nullif(coalesce(TRY_CAST({column} AS DOUBLE), CASE
+        WHEN regexp_full_match({bare}, '[+-]?[0-9]{{1,3}}(,[0-9]{{3}})+(\.[0-9]*)?') THEN TRY_CAST(replace({bare}, ',', '') AS DOUBLE)
+        WHEN regexp_full_match({bare}, '[+-]?[0-9.]*,[0-9]+') THEN TRY_CAST(replace(replace({bare}, '.', ''), ',', '.') AS DOUBLE)
+        ELSE TRY_CAST({bare} AS DOUBLE) END), 'nan'::DOUBLE)"""

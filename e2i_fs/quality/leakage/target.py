@@ -2,6 +2,10 @@
 
 A threshold stands between what a strong honest feature can do and what only a copy does. A column whose every cell is
 what the store says could be known is given more room: yesterday's price may well tell today's.
+
+`_ENOUGH` holds the thresholds, each of a measure that is 1 for a perfect teller: ``groups``, errors of guessing a class
+that vanish; ``order``, ``|2 AUC - 1|``; ``rank``, Spearman's correlation; ``cuts`` and ``curve``, how nearly column and target
+are functions of each other (`e2i_fs.quality.leakage.shapes`).
 """
 
 from __future__ import annotations
@@ -13,15 +17,19 @@ from e2i_fs.quality.leakage.kinds import LeakKind
 from e2i_fs.quality.leakage.likeness import by_bins, by_groups, by_order, by_rank
 from e2i_fs.quality.leakage.question import Question
 from e2i_fs.quality.leakage.report import Check, Finding
+from e2i_fs.quality.leakage.shapes import by_curve, by_cuts
 from e2i_fs.quality.leakage.subject import Subject, Unjudgeable, as_number, kind_of
+from e2i_fs.quality.leakage.words import in_words, is_prose
 from e2i_fs.quality.outcome import Outcome
 
 __all__ = ["target_checks"]
 
 _COPY, _MISSING, _KEY = "target in columns", "target in missingness", "target in keys"
 _LEAST_IDS = 12
-_ENOUGH = {"groups": 0.94, "order": 0.98, "rank": 0.99}
-_ENOUGH_OF_HONEST = {"groups": 0.98, "order": 0.998, "rank": 0.9995}
+_MOST_COARSENED = 10
+"""Classes of a target, above which they may be the levels of a few entities, which then tell all that is the entities' own."""
+_ENOUGH = {"groups": 0.94, "order": 0.98, "rank": 0.99, "cuts": 0.98, "curve": 0.965}
+_ENOUGH_OF_HONEST = {"groups": 0.98, "order": 0.998, "rank": 0.9995, "cuts": 0.998, "curve": 0.995}
 
 
 def target_checks(bench: Bench, question: Question, honest: frozenset[str]) -> list[Check]:
@@ -43,7 +51,10 @@ def target_checks(bench: Bench, question: Question, honest: frozenset[str]) -> l
         if not present or kind_of(given) == "other":
             unjudged.append(name)
             continue
-        copied = _copy(bench, subject, column, given, _ENOUGH_OF_HONEST if name in honest else _ENOUGH)
+        enough = _ENOUGH_OF_HONEST if name in honest else _ENOUGH
+        copied = _copy(bench, subject, column, given, enough)
+        if not copied and subject.classes and kind_of(given) == "text" and is_prose(bench, column):
+            copied = in_words(bench, column, enough["groups"])
         if copied:
             found[_COPY].append(_finding(LeakKind.TARGET_COPY, name, target, present, copied))
         elif kind_of(given) == "text" and (told := _in_text(bench, subject, column)):
@@ -95,6 +106,9 @@ def _copy(bench: Bench, subject: Subject, column: str, given: Any, enough: dict[
             piece = _piece(bench, value, enough["groups"])
             if piece is not None:
                 return f"it says whether the target is {piece!r}: a piece of the target, one-hot encoded"
+            coarser = by_groups(bench, "y", value, where=f"({value}) IS NOT NULL")
+            if subject.classes <= _MOST_COARSENED and coarser >= enough["groups"]:
+                return f"the target tells it ({coarser:.1%} of the errors of guessing vanish): it is the target in fewer classes"
         bins = by_bins(bench, number, "y")
         if bins >= enough["groups"]:
             return f"its ranges hold one class each ({bins:.1%} of the errors of guessing vanish): it is computed from the target"
@@ -104,6 +118,12 @@ def _copy(bench: Bench, subject: Subject, column: str, given: Any, enough: dict[
             return (
                 f"it orders the rows as the target does (rank correlation {rank:.4f}): it is computed from the target"
             )
+    if subject.numeric and not subject.classes:
+        if by_cuts(bench, value) >= enough["cuts"]:
+            return "each of its values is one stretch of the target, cut in the midst of the rows: it is computed from the target"
+        curve = by_curve(bench, number)
+        if curve >= enough["curve"]:
+            return f"one is a function of the other, to the finest scale (Chatterjee's coefficient {curve:.4f}): it is computed from the target"
     return ""
 
 

@@ -8,8 +8,6 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, Reques
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float32, Float64, Int64, String
 
-LIMIT = 0.4
-
 zipcode = Entity(name="zipcode", value_type=ValueType.INT64, description="A place", tags={"owner": "geo"})
 dob_ssn = Entity(name="dob_ssn", value_type=ValueType.STRING)
 
@@ -46,10 +44,6 @@ application = RequestSource(
 )
 
 
-def capped(values):
-    return np.minimum(values, 1.0)
-
-
 @on_demand_feature_view(
     sources=[credit_history, application],
     schema=[Field(name="debt_ratio", dtype=Float64), Field(name="high", dtype=Float32)],
@@ -57,8 +51,8 @@ def capped(values):
 )
 def burden(inputs: pd.DataFrame) -> pd.DataFrame:
     made = pd.DataFrame()
-    made["debt_ratio"] = capped((inputs["credit_card_due"] + inputs["asked"]) / inputs["income"])
-    made["high"] = (made["debt_ratio"] > LIMIT).astype("float32")
+    made["debt_ratio"] = np.minimum((inputs["credit_card_due"] + inputs["asked"]) / inputs["income"], 1.0)
+    made["high"] = (made["debt_ratio"] > 0.4).astype("float32")
     return made
 
 

@@ -18,7 +18,7 @@ trip_source = FileSource(
 driver_stats = FeatureView(
     name="driver_stats",
     entities=[driver],
-    ttl=timedelta(hours=30),
+    ttl=timedelta(hours=24),
     schema=[
         Field(name="conv_rate", dtype=Float32),
         Field(name="trips", dtype=Int64),
