@@ -10,7 +10,7 @@ from typing import Any, Literal
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import Field
 from e2i_fs.dtypes import DType, dtype_named
-from e2i_fs.errors import BackendError, FailoverError, RequestError, did_you_mean
+from e2i_fs.errors import BackendError, DefinitionError, FailoverError, RequestError, did_you_mean
 from e2i_fs.matching import Wanted, closest, parts, words
 from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus, worst
 
@@ -79,7 +79,7 @@ def search(
         raise RequestError(
             f"role is {role!r}; use 'feature' or 'label'.{did_you_mean(str(role), ['feature', 'label'])}"
         )
-    wanted_dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    wanted_dtype = _dtype(dtype) if isinstance(dtype, str) else dtype
     found = [
         f
         for f in _all(catalog)
@@ -110,6 +110,13 @@ def nearest_words(catalog: Catalog, *asked: str | None) -> list[str]:
     known = {word for f in _all(catalog) for _, texts in _said(catalog, f) for text in texts for word in parts(text)}
     near = [n for text in asked for word in parts(text or "") for n in closest(word, known, cutoff=0.55)]
     return list(dict.fromkeys(near))
+
+
+def _dtype(name: str) -> DType:
+    try:
+        return dtype_named(name)
+    except DefinitionError as error:  # here it is a mistake of who asks, and no definition is wrong
+        raise RequestError(str(error)) from error
 
 
 def _all(catalog: Catalog) -> Iterable[FoundFeature]:

@@ -157,10 +157,11 @@ def _expand(catalog: Catalog, ref: str, *, role: str) -> list[tuple[str, Field]]
     view = catalog.on_demand.get(view_name) or catalog.view(view_name)
     if feature == "*":
         return [(view_name, f) for f in view.schema if f.role == role]
-    if feature not in view.features:
-        nearest = did_you_mean(feature, view.features, prefix=f"{view_name}:")
-        raise UnknownFeatureError(f"Unknown feature {ref!r}.{nearest}")
-    return [(view_name, view.features[feature])]
+    for field in view.schema:
+        if field.name == feature:
+            return [(view_name, field)]
+    nearest = did_you_mean(feature, view.features, prefix=f"{view_name}:")
+    raise UnknownFeatureError(f"Unknown feature {ref!r}.{nearest}")
 
 
 def _no_twins(outputs: Sequence[Output], full: bool) -> None:

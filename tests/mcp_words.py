@@ -10,11 +10,11 @@ import anyio
 from mcp import Client
 
 import e2i_fs as fs
-from e2i_fs.agents.mcp.budget import Budget
 from e2i_fs.agents.mcp.desk import Desk
 from e2i_fs.agents.mcp.server import make_server
 from e2i_fs.agents.mcp.source_rules import SourceRules
-from e2i_fs.agents.mcp.workers import Workers
+from e2i_fs.wire.budget import Budget
+from e2i_fs.wire.workers import Workers
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 

@@ -24,6 +24,7 @@ from e2i_fs.cli import (
     register,
     retrieve,
     search,
+    serve_command,
     verify,
     watch,
 )
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, exchange, migrate,
+    mcp_command, serve_command, exchange, migrate,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -62,10 +62,10 @@ def mcp(
     if importlib.util.find_spec("mcp") is None:
         raise UnsupportedError('mcp is not installed: pip install "e2i-fs[mcp]".')
     from e2i_fs.agents.mcp import serving
-    from e2i_fs.agents.mcp.budget import Budget
     from e2i_fs.agents.mcp.desk import Desk
     from e2i_fs.agents.mcp.source_rules import SourceRules
     from e2i_fs.opening import connect
+    from e2i_fs.wire.budget import Budget
 
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"

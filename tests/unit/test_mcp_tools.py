@@ -17,10 +17,10 @@ import anyio
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.agents.mcp.arguments import checked
 from e2i_fs.agents.mcp.refusals import error_document
 from e2i_fs.agents.mcp.server import TOOLS
 from e2i_fs.cli.app import run
+from e2i_fs.wire.arguments import checked
 from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import NOW, at, batch, view
 from tests.mcp_words import Call, desk, one, talk
@@ -453,7 +453,7 @@ def test_an_on_demand_view_whose_code_would_run_in_the_server_is_not_taken_from_
         ("discover_features", {"limit": "5"}, "InvalidArgumentsError", []),
         ("discover_features", {"limit": 10**6}, "InvalidArgumentsError", []),
         ("discover_features", {"role": "lable"}, "InvalidArgumentsError", []),
-        ("discover_features", {"dtype": "int46"}, "DefinitionError", ["Int64", "Int32"]),
+        ("discover_features", {"dtype": "int46"}, "RequestError", ["Int64", "Int32"]),
         ("describe", {"name": "outcome"}, "UnknownFeatureError", ["outcomes"]),
         ("freshness", {"views": "outcomes"}, "InvalidArgumentsError", []),
         ("freshness", {"views": ["outcmes"]}, "UnknownFeatureError", ["outcomes"]),
@@ -621,8 +621,10 @@ def test_a_call_that_runs_over_its_time_ends_for_its_caller_and_its_thread_is_co
     store, pipe = hanging
     hang = {"features": ["hang:done"], "entity_rows": [{"pipe": str(pipe)}]}
 
+    before = set(threading.enumerate())
+
     def threads() -> int:
-        return sum(t.name == "e2i-fs mcp" for t in threading.enumerate())
+        return sum(t.name == "e2i-fs worker" for t in threading.enumerate() if t not in before)
 
     async def script(call: Call) -> None:
         over = error(await call("get_online_features", **hang))

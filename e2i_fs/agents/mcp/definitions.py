@@ -1,4 +1,4 @@
-"""From forms to definitions and back."""
+"""From forms to definitions; `e2i_fs.wire.described` is the way back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.definitions import Field as FeatureField
 from e2i_fs.dtypes import DType, dtype_from_canonical, dtype_named
 from e2i_fs.errors import DefinitionError
-from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.sources import CSVSource, ParquetSource, PushSource, Source
 
-__all__ = ["built", "described"]
+__all__ = ["built"]
 
 CheckSource = Callable[[Source], None]
 
@@ -29,36 +28,6 @@ def built(forms: Definitions, catalog: Catalog, check: CheckSource) -> list[Defi
     if not made:
         raise DefinitionError("The document defines nothing. Give at least one entity, view or service.")
     return made
-
-
-def described(definition: Entity | FeatureView | FeatureService | OnDemandFeatureView) -> dict[str, Any]:
-    """Return a definition in the form that `built` reads; an on-demand view, which comes from Python only, with its code."""
-    about = {"tags": dict(definition.tags), "owner": definition.owner, "description": definition.description}
-    if isinstance(definition, Entity):
-        return {"name": definition.name, "join_keys": _keys(definition), **about}
-    if isinstance(definition, FeatureService):
-        return {"name": definition.name, "features": list(definition.refs), **about}
-    fields = [
-        {"name": f.name, "dtype": f.dtype.canonical(), "role": f.role, "description": f.description}
-        for f in definition.schema
-    ]
-    if isinstance(definition, OnDemandFeatureView):
-        request = {name: f.dtype.canonical() for name, f in definition.request_columns.items()}
-        inputs = list(definition.inputs)
-        return {
-            "name": definition.name, "inputs": inputs, "request_columns": request, "fields": fields,
-            "code": definition.code, **about,
-        }  # fmt: skip
-    return {
-        "name": definition.name,
-        "entities": list(definition.entity_names),
-        "fields": fields,
-        "source": _source_form(definition),
-        "ttl_seconds": _seconds(definition.ttl),
-        "online": definition.online,
-        "max_staleness_seconds": _seconds(definition.max_staleness),
-        **about,
-    }
 
 
 def _entity(form: EntityForm) -> Entity:
@@ -118,30 +87,6 @@ def _times(form: ParquetForm | CsvForm | PushForm) -> dict[str, Any]:
     }
 
 
-def _source_form(view: FeatureView) -> dict[str, Any] | None:
-    """Return the form of a view's source. One that may hold an address or a secret is told by the view that has it."""
-    source = view.source
-    if source is None:
-        return None
-    times = {
-        "timestamp_field": source.timestamp_field,
-        "created_timestamp_field": source.created_timestamp_field,
-        "field_mapping": dict(source.field_mapping),
-    }
-    match source:
-        case CSVSource():
-            return {"type": "csv", "path": list(source.paths), "delimiter": source.delimiter, **times}
-        case ParquetSource():
-            return {"type": "parquet", "path": list(source.paths), **times}
-        case PushSource(batch_source=None):
-            return {"type": "push", "name": source.name, **times}
-    return {"type": "registered", "view": view.name}
-
-
-def _keys(entity: Entity) -> dict[str, Any]:
-    return {name: dtype.canonical() for name, dtype in entity.keys.items()}
-
-
 def _dtype(form: str | dict[str, Any], where: str) -> DType:
     try:
         return dtype_named(form) if isinstance(form, str) else dtype_from_canonical(form)
@@ -154,7 +99,3 @@ def _duration(seconds: float | None, where: str) -> timedelta | None:
         return None if seconds is None else timedelta(microseconds=int(Decimal(str(seconds)) * 1_000_000))
     except OverflowError as error:
         raise DefinitionError(f"{where} is {seconds!r}, longer than can be counted; null is no limit.") from error
-
-
-def _seconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else duration.total_seconds()

@@ -2,141 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
-
-from e2i_fs.agents.mcp.arguments import Strict
-from e2i_fs.agents.mcp.definitions import described
-from e2i_fs.agents.mcp.desk import Answer, Desk, Tool, plain
-from e2i_fs.catalog import Catalog
-from e2i_fs.discovery import FoundFeature, nearest_words
-from e2i_fs.ops.freshness import FreshnessStatus
+from e2i_fs.agents.mcp.desk import Tool
+from e2i_fs.wire import finding
 
 __all__ = ["TOOLS"]
-
-
-class _Search(Strict):
-    text: str = Field(
-        default="", description="Words to find in names, descriptions, tags, keys and owners; empty: all."
-    )
-    use_case: str | None = Field(default=None, description="Only of this use case (the tag use_case).")
-    entity: str | None = Field(default=None, description="Only about this entity.")
-    owner: str | None = None
-    tags: dict[str, str] | None = Field(default=None, description="Only with all of these tags.")
-    dtype: str | None = Field(default=None, description="Only of this dtype, such as Int64.")
-    role: Literal["feature", "label"] | None = Field(default=None, description="label: outcomes, which are no inputs.")
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-
-class _Found(Answer):
-    features: list[dict[str, Any]] = Field(
-        description="Best first: ref (what other tools take), dtype, role, entities, join_keys, ttl and max_staleness in "
-        "seconds, owner, description, tags, online, services, source, freshness with its note, score."
-    )
-    nearest: list[str] = Field(description="When nothing was found: the nearest words that would find something.")
-
-
-def _discover(desk: Desk, asked: _Search) -> Mapping[str, Any]:
-    found = desk.store.search(**dict(asked))
-    near = [] if found else nearest_words(desk.store.catalog(), asked.text, asked.use_case, asked.entity, asked.owner)
-    return {"features": [_shown(f) for f in found], "nearest": near}
-
-
-def _shown(found: FoundFeature) -> dict[str, Any]:
-    about: dict[str, Any] = plain(found)
-    keys = {name: dtype.canonical() for name, dtype in found.join_keys}
-    return {**about, "dtype": found.dtype.canonical(), "join_keys": keys}
-
-
-class _Name(Strict):
-    name: str = Field(description="An entity, a view, an on-demand view or a service.")
-    kind: Literal["entity", "view", "on-demand view", "service"] | None = Field(
-        default=None, description="Only needed when several kinds have the name."
-    )
-
-
-class _Described(Answer):
-    kind: str
-    definition: dict[str, Any] = Field(description="In the form that plan_registration takes.")
-    fingerprint: str | None = Field(description="Of a view: equal fingerprints are equal definitions.")
-    join_keys: dict[str, Any] = Field(description="What entity rows need, with dtypes.")
-    services: list[str] = Field(description="The feature services that name it.")
-
-
-def _describe(desk: Desk, asked: _Name) -> Mapping[str, Any]:
-    catalog = desk.store.catalog()
-    kind = catalog.kind_of(asked.name, asked.kind)
-    definition: Any
-    match kind:
-        case "entity":
-            definition = catalog.entities[asked.name]
-        case "service":
-            definition = catalog.service(asked.name)
-        case "view":
-            definition = catalog.view(asked.name)
-        case _:
-            definition = catalog.on_demand[asked.name]
-    is_view = kind in ("view", "on-demand view")
-    used_by = [n for n, s in catalog.services.items() if any(r.startswith(f"{asked.name}:") for r in s.refs)]
-    return {
-        "kind": kind,
-        "definition": plain(described(definition)),
-        "fingerprint": catalog.fingerprint(asked.name) if is_view else None,
-        "join_keys": {name: dtype.canonical() for name, dtype in _keys(catalog, kind, asked.name).items()},
-        "services": sorted(used_by) if is_view else [],
-    }
-
-
-def _keys(catalog: Catalog, kind: str, name: str) -> Mapping[str, Any]:
-    if kind == "entity":
-        return catalog.entities[name].keys
-    if kind == "view":
-        return catalog.join_keys(name)
-    inputs = catalog.on_demand[name].inputs if kind == "on-demand view" else catalog.service(name).refs
-    views = [v for v in dict.fromkeys(ref.partition(":")[0] for ref in inputs) if v in catalog.views]
-    views += [
-        v
-        for ref in inputs
-        if (d := catalog.on_demand.get(ref.partition(":")[0]))
-        for v in {r.partition(":")[0] for r in d.inputs}
-    ]
-    return {key: dtype for view in views for key, dtype in catalog.join_keys(view).items()}
-
-
-class _Views(Strict):
-    views: list[str] | None = Field(default=None, description="Only these; every online view unless given.")
-
-
-class _Freshness(Answer):
-    all_fresh: bool = Field(description="True when every view is FRESH; UNKNOWN (nothing is online) is not.")
-    views: list[dict[str, Any]] = Field(
-        description="view, status (FRESH, WARNING, STALE, EXPIRED or UNKNOWN), age and max_staleness in seconds, "
-        "newest_event_timestamp, rows, served_by, degraded."
-    )
-
-
-def _freshness(desk: Desk, asked: _Views) -> Mapping[str, Any]:
-    reports = list(desk.store.freshness(asked.views).values())
-    return {"all_fresh": all(r.status is FreshnessStatus.FRESH for r in reports), "views": plain(reports)}
-
-
-class _Nothing(Strict):
-    pass
-
-
-class _Health(Answer):
-    all_up: bool
-    backends: list[dict[str, Any]] = Field(
-        description="name, role, up, latency in seconds, liveness, parity by view (would it answer the same), error."
-    )
-
-
-def _health(desk: Desk, _: _Nothing) -> Mapping[str, Any]:
-    backends = desk.store.health(min(1.0, desk.budget.max_seconds))
-    return {"all_up": all(b.up for b in backends), "backends": plain(backends)}
-
 
 TOOLS = (
     Tool(
@@ -144,32 +13,32 @@ TOOLS = (
         "Find features",
         "Find features by words and filters, best first: what they are, how to refer to them (ref), which keys they need, "
         "whether they are labels (outcomes, never model inputs), and how fresh they are. Start here.",
-        _Search,
-        _Found,
-        _discover,
+        finding.Search,
+        finding.Found,
+        finding.discover,
     ),
     Tool(
         "describe",
         "Describe a definition",
         "Everything about one entity, view, on-demand view or service, in the form that plan_registration takes.",
-        _Name,
-        _Described,
-        _describe,
+        finding.Name,
+        finding.Described,
+        finding.describe,
     ),
     Tool(
         "freshness",
         "Freshness of views",
         "How old the newest online row of each view is against its max_staleness. Ask before you trust online features.",
-        _Views,
-        _Freshness,
-        _freshness,
+        finding.Views,
+        finding.Freshness,
+        finding.freshness,
     ),
     Tool(
         "health",
         "Health of backends",
         "Whether each backend is up, and whether it would answer the same as the others.",
-        _Nothing,
-        _Health,
-        _health,
+        finding.Nothing,
+        finding.Health,
+        finding.health,
     ),
 )

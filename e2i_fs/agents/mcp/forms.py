@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from e2i_fs.agents.mcp.arguments import Strict
+from e2i_fs.wire.arguments import Strict
 
 __all__ = ["Definitions", "EntityForm", "FieldForm", "ServiceForm", "SourceForm", "ViewForm"]
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
-from e2i_fs.agents.mcp.arguments import Strict
 from e2i_fs.agents.mcp.definitions import built
-from e2i_fs.agents.mcp.desk import Answer, Desk, Tool
+from e2i_fs.agents.mcp.desk import Desk, Tool
 from e2i_fs.agents.mcp.forms import Definitions
 from e2i_fs.agents.mcp.plans import Planned
 from e2i_fs.agents.mcp.refusals import ReadOnlyError
 from e2i_fs.catalog import Plan
+from e2i_fs.wire.arguments import Strict
+from e2i_fs.wire.desk import Answer
 
 __all__ = ["TOOLS"]
 

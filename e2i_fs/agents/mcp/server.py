@@ -13,11 +13,12 @@ from mcp.server.lowlevel import Server
 
 from e2i_fs import __version__
 from e2i_fs.agents.mcp import finding, registering, retrieving
-from e2i_fs.agents.mcp.arguments import checked
 from e2i_fs.agents.mcp.desk import Desk, Tool
-from e2i_fs.agents.mcp.refusals import UnknownToolError, defect_document, error_document
-from e2i_fs.agents.mcp.workers import Workers
+from e2i_fs.agents.mcp.refusals import UnknownToolError, error_document
 from e2i_fs.errors import E2IError, did_you_mean, suggested
+from e2i_fs.wire.arguments import checked
+from e2i_fs.wire.refusals import defect_document
+from e2i_fs.wire.workers import Workers
 
 __all__ = ["TOOLS", "make_server"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -17,12 +16,11 @@ from mcp.server.stdio import stdio_server
 
 from e2i_fs.agents.mcp.desk import Desk
 from e2i_fs.agents.mcp.server import make_server
-from e2i_fs.agents.mcp.workers import Workers
-from e2i_fs.errors import ConfigError
+from e2i_fs.wire.listening import LOOPBACK, Http, address_of, listen
+from e2i_fs.wire.workers import Workers
 
 __all__ = ["LOOPBACK", "serve_http", "serve_stdio", "stdout_for_the_protocol"]
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _GRACE = 1.0  # seconds that calls get to end when the server is told to stop
 
 
@@ -57,32 +55,19 @@ def serve_http(desk: Desk, host: str, port: int, announce: Callable[[str], None]
 
     Port 0 takes a free one; ``announce`` is called with the address once connections are taken.
     """
-    try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise ConfigError(f"{host}, port {port} cannot be listened on: {error}. Name another.") from error
+    listener = listen(host, port)
 
     async def serve(server: Server[Any], stop: anyio.Event) -> None:
         app = server.streamable_http_app(host=host)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=round(_GRACE))
-        http = _Http(config)
+        http = Http(config)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_when, stop, lambda: setattr(http, "should_exit", True))
-            name = f"[{host}]" if ":" in host else host
-            announce(f"http://{name}:{listener.getsockname()[1]}/mcp")
+            announce(f"{address_of(host, listener)}/mcp")
             await http.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
     anyio.run(_until_stopped, desk, serve, False)
-
-
-class _Http(uvicorn.Server):
-    """uvicorn without its own signal handlers, which end the process before the store is closed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `_until_stopped`."""
-        yield
 
 
 async def _until_stopped(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from e2i_fs.agents.mcp.refusals import OverBudgetError
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import ConfigError
 from e2i_fs.request import Request
+from e2i_fs.wire.refusals import OverBudgetError
 
 __all__ = ["Budget", "cells_of"]
 

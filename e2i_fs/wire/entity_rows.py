@@ -16,9 +16,12 @@ from e2i_fs.errors import InvalidEntityFrameError, InvalidTimestampError, did_yo
 from e2i_fs.json_values import SAFE_INTEGER
 from e2i_fs.request import Request
 
-__all__ = ["column_dtypes", "typed_rows", "utc_time"]
+__all__ = ["column_dtypes", "read_value", "typed_rows", "utc_time"]
 
 _TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")  # 3.11 cuts a seventh digit off without a word
+
+
+_NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 def column_dtypes(catalog: Catalog, request: Request) -> dict[str, DType]:
@@ -82,6 +85,34 @@ def utc_time(text: str | None, name: str) -> dt.datetime | None:
         raise InvalidTimestampError(f"{name} is {text!r}, {error}.") from error
 
 
+def read_value(value: Any, dtype: DType) -> Any:
+    """Return one value of JSON as its dtype has it, whatever that holds inside; None stays None.
+
+    Raises `ValueError` saying what is taken.
+
+    >>> from e2i_fs.dtypes import Array, Date
+    >>> read_value(["2026-03-01", None], Array(Date))
+    [datetime.date(2026, 3, 1), None]
+    """
+    if value is None:
+        return None
+    if dtype.kind in _READERS:
+        return _READERS[dtype.kind](value)
+    if dtype.kind == "struct":
+        inner = dict(dtype.fields)
+        if not isinstance(value, dict) or value.keys() != inner.keys():
+            raise ValueError(f"give an object with the keys {', '.join(map(repr, inner))}")
+        return {name: read_value(value[name], part) for name, part in inner.items()}
+    if not isinstance(value, list):
+        raise ValueError("give a list")  # noqa: TRY004
+    if dtype.kind == "vector":
+        if len(value) != dtype.numbers[0]:
+            raise ValueError(f"give {dtype.numbers[0]} numbers")
+        return [_number(part) for part in value]
+    assert dtype.element is not None
+    return [read_value(part, dtype.element) for part in value]
+
+
 def _read(value: Any, reader: Callable[[Any], Any] | None, name: str, row: int, dtypes: Mapping[str, DType]) -> Any:
     if value is None or reader is None:
         return value
@@ -130,8 +161,13 @@ def _bool(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ValueError("it is greater than any float") from error
+    if isinstance(value, str) and value in _NOT_FINITE:
         return float(value)
-    raise ValueError("give a number (P-7)")
+    raise ValueError('give a number, or the text "NaN", "Infinity" or "-Infinity" (P-7)')
 
 
 def _decimal(value: Any) -> decimal.Decimal:

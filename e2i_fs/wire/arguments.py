@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from e2i_fs.agents.mcp.refusals import InvalidArgumentsError
 from e2i_fs.errors import did_you_mean, suggested
+from e2i_fs.wire.refusals import InvalidArgumentsError
 
-__all__ = ["Strict", "checked"]
+__all__ = ["Strict", "checked", "misfit"]
 
 _MOST = 20
 
@@ -44,9 +44,13 @@ def checked(model: type[S], given: Mapping[str, Any]) -> S:
         # As JSON, for in strict mode that is where lists and forms are taken as what they are.
         return model.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        schema = model.model_json_schema(by_alias=True)
-        problems = [_problem(e, schema) for e in error.errors(include_url=False, include_input=False)]
-        raise _refused(problems, "Correct what is named; the tool's input schema says what is taken.") from error
+        raise misfit(model, error, "Correct what is named; the tool's input schema says what is taken.") from error
+
+
+def misfit(model: type[BaseModel], error: ValidationError, fix: str) -> InvalidArgumentsError:
+    """Return the refusal of what does not fit a model: every place, what is wrong there, and the nearest keys."""
+    schema = model.model_json_schema(by_alias=True)
+    return _refused([_problem(e, schema) for e in error.errors(include_url=False, include_input=False)], fix)
 
 
 def _refused(problems: list[dict[str, Any]], fix: str) -> InvalidArgumentsError:

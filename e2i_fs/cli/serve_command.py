@@ -1,0 +1,88 @@
+"""``serve``: the store over HTTP, on Feast's own paths and on ours."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from e2i_fs.cli.answer import Answer
+from e2i_fs.cli.command import command
+from e2i_fs.cli.session import Session
+from e2i_fs.errors import RequestError, UnsupportedError
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    command(app, "serve", example="e2i-fs serve --config e2i_fs.yaml", panel="Operations")(serve)
+
+
+def serve(
+    session: Session,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Without keys it must be this machine's own.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 6566,
+    read_keys: Annotated[
+        str | None,
+        typer.Option(
+            "--read-keys", help="A file with keys that may read; $E2I_FS_READ_KEYS unless given.", show_default=False
+        ),
+    ] = None,
+    write_keys: Annotated[
+        str | None,
+        typer.Option(
+            "--write-keys",
+            help="A file with keys that may read, write and materialise; $E2I_FS_WRITE_KEYS unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    max_body: Annotated[int, typer.Option(help="Bytes that a request may bring.")] = 32 * 2**20,
+    max_rows: Annotated[int, typer.Option(help="Entity rows that a request may ask about.")] = 50_000,
+    max_cells: Annotated[int, typer.Option(help="Values that a request may get.")] = 2_000_000,
+    max_seconds: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
+    max_job_seconds: Annotated[float, typer.Option(help="Seconds that a materialisation may take.")] = 3_600.0,
+    max_requests: Annotated[int, typer.Option(help="Requests at a time, those that wait among them.")] = 2_048,
+    threads: Annotated[int, typer.Option(help="Requests that work at a time.")] = 8,
+    grace: Annotated[
+        float, typer.Option(help="Seconds that requests get to end when the server is told to stop.")
+    ] = 30.0,
+) -> Answer:
+    """Serve the store over HTTP: Feast's own paths, so that its clients work unchanged, and /v1.
+
+    Keys are never given on the command line. Ends on SIGTERM: requests end first, then the store is closed.
+    """
+    if session.json:
+        raise RequestError("serve has no --json: what it answers, it answers over HTTP.")
+    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(f'{missing[0]} is not installed: pip install "e2i-fs[server]".')
+    from e2i_fs.server.counts import counts
+    from e2i_fs.server.keys import READ_KEYS, WRITE_KEYS, Access, keys_in
+    from e2i_fs.server.limits import Limits
+    from e2i_fs.server.service import Service
+    from e2i_fs.server.serving import serve as serving
+    from e2i_fs.wire.budget import Budget
+    from e2i_fs.wire.desk import Desk
+
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    access = Access(keys_in(read_keys, READ_KEYS), keys_in(write_keys, WRITE_KEYS))
+    access.require_loopback(host)  # before anything is opened
+    limits = Limits(max_body, max_requests, max_job_seconds, grace=grace)
+    budget = Budget(max_rows, max_cells, max_seconds, threads)
+    counted = counts()  # before a backend is opened, for Feast changes how its library counts
+    with session.store() as store:
+        serving(Service(Desk(store, budget), limits, access, counted), host, port, _announce)
+    return Answer(None)
+
+
+def _announce(address: str) -> None:
+    sys.stderr.write(f"Serving at {address}\n")
+    sys.stderr.flush()
