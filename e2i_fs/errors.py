@@ -240,16 +240,20 @@ def unstopped(text: object) -> str:
     return str(text).rstrip().removesuffix(".")
 
 
+_READABLE = 200
+
+
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return a sentence naming the known names nearest to ``name``, or listing a few, or ``""``.
 
-    ``prefix`` stands before each name shown and is no part of the likeness.
+    ``prefix`` stands before each name shown and is no part of the likeness. What nobody would read is left out: names of
+    more than 200 characters, and any beyond the first thousand.
 
     >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "visits:week"])
     " Did you mean 'hcp:trx_count'?"
     """
-    names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    names = sorted(n for n in set(known) if len(n) <= _READABLE)
+    near = difflib.get_close_matches(name, names[:1000], n=3, cutoff=0.6) if len(name) <= _READABLE else []
     if near:
         return f" Did you mean {' or '.join(repr(prefix + n) for n in near)}?"
     if not names:

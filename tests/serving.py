@@ -15,13 +15,11 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-import uvicorn
-
-from e2i_fs.server.app import make_app
 from e2i_fs.server.service import Service
+from e2i_fs.server.serving import configured
 from e2i_fs.wire.listening import Http, address_of, listen
 
-__all__ = ["ended", "served", "served_here"]
+__all__ = ["ended", "peak", "served", "served_here"]
 
 COMMAND = str(Path(sys.executable).with_name("e2i-fs"))
 ENDS = 60.0  # seconds that a process may take to end on a machine that does much else
@@ -39,7 +37,7 @@ def served(
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.fullmatch(r"Serving at (http://127\.0\.0\.1:\d+)\n", line)
+            found = re.fullmatch(r"Serving at (https?://127\.0\.0\.1:\d+)\n", line)
             assert found, line + (process.stderr.read() if process.poll() is not None else "")
             yield found[1], process
             if process.poll() is None:
@@ -50,10 +48,10 @@ def served(
 
 
 @contextmanager
-def served_here(service: Service) -> Iterator[str]:
+def served_here(service: Service, connections: int = 1_000) -> Iterator[str]:
     """Give the address of a server of the service in a thread of this process."""
     listener = listen("127.0.0.1", 0)
-    http = Http(uvicorn.Config(make_app(service), log_config=None, ws="none", lifespan="off"))
+    http = Http(configured(service, connections))
     thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -68,3 +66,13 @@ def ended(process: subprocess.Popen[str]) -> None:
     out, err = process.communicate(timeout=ENDS)
     assert (process.returncode, out) == (0, ""), err
     assert "Traceback" not in err, err
+
+
+def peak(pid: int) -> int:
+    """Return the most bytes of memory that a process ever had (of Linux's /proc)."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("the memory of another process is read from /proc, which this system has not")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+    assert found
+    return int(found[1]) * 1024

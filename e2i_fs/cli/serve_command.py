@@ -42,12 +42,25 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    max_body: Annotated[int, typer.Option(help="Bytes that a request may bring.")] = 32 * 2**20,
+    certfile: Annotated[
+        str | None, typer.Option(help="A certificate in PEM, to speak TLS with.", show_default=False)
+    ] = None,
+    keyfile: Annotated[
+        str | None, typer.Option(help="The private key of the certificate, without a password.", show_default=False)
+    ] = None,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option("--behind-proxy", help="Speak plain HTTP beyond this machine: something in front speaks TLS."),
+    ] = False,
+    max_body: Annotated[int, typer.Option(help="Bytes that a request may bring, also once unpacked.")] = 32 * 2**20,
     max_rows: Annotated[int, typer.Option(help="Entity rows that a request may ask about.")] = 50_000,
     max_cells: Annotated[int, typer.Option(help="Values that a request may get.")] = 2_000_000,
     max_seconds: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
     max_job_seconds: Annotated[float, typer.Option(help="Seconds that a materialisation may take.")] = 3_600.0,
     max_requests: Annotated[int, typer.Option(help="Requests at a time, those that wait among them.")] = 2_048,
+    max_connections: Annotated[
+        int, typer.Option(help="Connections at a time, those that are idle among them.")
+    ] = 10_000,
     threads: Annotated[int, typer.Option(help="Requests that work at a time.")] = 8,
     grace: Annotated[
         float, typer.Option(help="Seconds that requests get to end when the server is told to stop.")
@@ -67,6 +80,7 @@ def serve(
     from e2i_fs.server.limits import Limits
     from e2i_fs.server.service import Service
     from e2i_fs.server.serving import serve as serving
+    from e2i_fs.server.tls import certificate_of, require_private
     from e2i_fs.wire.budget import Budget
     from e2i_fs.wire.desk import Desk
 
@@ -74,12 +88,14 @@ def serve(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     access = Access(keys_in(read_keys, READ_KEYS), keys_in(write_keys, WRITE_KEYS))
-    access.require_loopback(host)  # before anything is opened
-    limits = Limits(max_body, max_requests, max_job_seconds, grace=grace)
+    access.require_loopback(host)  # before anything is opened, as all that may be refused
+    certificate = certificate_of(certfile, keyfile)
+    require_private(host, certificate, behind_proxy=behind_proxy)
+    limits = Limits(max_body, max_requests, max_job_seconds, grace=grace, max_connections=max_connections)
     budget = Budget(max_rows, max_cells, max_seconds, threads)
     counted = counts()  # before a backend is opened, for Feast changes how its library counts
     with session.store() as store:
-        serving(Service(Desk(store, budget), limits, access, counted), host, port, _announce)
+        serving(Service(Desk(store, budget), limits, access, counted), host, port, _announce, certificate)
     return Answer(None)
 
 

@@ -9,7 +9,14 @@ from fastapi import Response
 from pydantic_core import to_json
 
 from e2i_fs.errors import E2IError, UnknownFeatureError
-from e2i_fs.server.refusals import ForbiddenError, UnauthorizedError, document, retry_after, status_of
+from e2i_fs.server.refusals import (
+    AmbiguousBodyError,
+    ForbiddenError,
+    UnauthorizedError,
+    document,
+    retry_after,
+    status_of,
+)
 
 __all__ = ["FEAST_PATHS", "error_response", "response_of"]
 
@@ -25,7 +32,7 @@ def error_response(path: str, error: E2IError, headers: Mapping[str, str] | None
     sent = dict(headers or {})
     if wait is not None:
         sent["Retry-After"] = str(wait)
-    if status in (408, 413):
+    if status in (408, 413) or isinstance(error, AmbiguousBodyError):
         sent["Connection"] = "close"  # what is left of the body is not waited for
     if status == 401:
         sent["WWW-Authenticate"] = "Bearer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,9 @@ from fastapi import Request, Response
 from pydantic_core import to_json
 
 from e2i_fs.errors import FeatureNameCollisionError, unstopped
-from e2i_fs.server.refusals import InvalidBodyError
+from e2i_fs.server.arrow_size import declared_bytes, unpacked_bytes
+from e2i_fs.server.body import WIDEST
+from e2i_fs.server.refusals import BodyTooLargeError, InvalidBodyError
 from e2i_fs.server.service import ARROW, told_headers
 from e2i_fs.wire.desk import Desk
 from e2i_fs.wire.plain import plain
@@ -30,23 +33,39 @@ def wants_arrow(request: Request) -> bool:
     return ARROW in (kind.partition(";")[0].strip() for kind in accepted)
 
 
-def arrow_rows(body: bytes) -> pa.Table:
-    """Return the table of an Arrow IPC stream, looked through before anything reads it.
+def arrow_rows(body: bytes, most: int) -> pa.Table:
+    """Return the table of an Arrow IPC stream that has at most so many bytes unpacked, looked through before anything reads it.
 
-    Raises `InvalidBodyError` for what is no such stream.
+    Raises `BodyTooLargeError` for more, `InvalidBodyError` for what is no such stream.
     """
+    stream = pa.py_buffer(body)
     try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+        _require_room(declared_bytes(stream), most)
+        with pa.ipc.open_stream(stream) as reader:
+            if len(reader.schema) > WIDEST:
+                raise ValueError(f"it has {len(reader.schema):,} columns; {WIDEST:,} are taken")
             table = reader.read_all()
+        table.validate()
+        _require_room(unpacked_bytes(table), most)  # before each value is looked at, for those of views may overlap
         table.validate(full=True)
         for field in table.schema:  # names that are no UTF-8 show here, as Arrow itself looks at none
             _require_zones(field.type)
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except BodyTooLargeError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, struct.error) as error:
         raise InvalidBodyError(
             f"The body is no Arrow IPC stream that can be taken: {unstopped(error)[:200]}.",
             fix="Send one table in the streaming format, as pyarrow.ipc.new_stream writes it.",
         ) from error
     return table
+
+
+def _require_room(unpacked: int, most: int) -> None:
+    if unpacked > most:
+        raise BodyTooLargeError(
+            f"The body has {unpacked:,} bytes once it is unpacked; the server takes {most:,}.",
+            fix="Send fewer rows at a time; whoever runs the server can raise --max-body.",
+        )
 
 
 def _require_zones(kind: pa.DataType) -> None:

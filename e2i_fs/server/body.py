@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from e2i_fs.server.refusals import InvalidBodyError
+from e2i_fs.server.refusals import BodyTooLargeError, InvalidBodyError
 from e2i_fs.wire.arguments import misfit
 
-__all__ = ["json_of", "taken"]
+__all__ = ["WIDEST", "json_of", "require_few", "taken"]
 
 M = TypeVar("M", bound=BaseModel)
+WIDEST = 10_000  # columns of a batch or of entity rows
 _DEEPEST = 64
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _FIX = "Send one JSON object in UTF-8, as /openapi.json describes it."
 
 
-def taken(model: type[M], body: bytes) -> M:
-    """Return a body in its model. Raises `InvalidBodyError` when it is no JSON, else `InvalidArgumentsError`."""
+def taken(model: type[M], body: bytes, most: int) -> M:
+    """Return a body in its model, when it has at most so many values.
+
+    Raises `BodyTooLargeError` for more, `InvalidBodyError` when it is no JSON, else `InvalidArgumentsError`.
+    """
+    require_few(body, most)
     given = json_of(body)
     try:
         return model.model_validate(given)
@@ -29,11 +36,31 @@ def taken(model: type[M], body: bytes) -> M:
         raise misfit(model, error, "Correct what is named; /openapi.json says what is taken.") from error
 
 
+def require_few(body: bytes, most: int) -> None:
+    """Raise `BodyTooLargeError` when a document has more than so many values and keys; told before any of them is made.
+
+    >>> require_few(b'{"a": [1, 2, "x,y,z"]}', 5)
+    >>> require_few(b"[[],[],[]]", 5)
+    Traceback (most recent call last):
+    e2i_fs.server.refusals.BodyTooLargeError: The body has more than 5 values, which is as many as the server takes.
+    """
+    if _marks(body) > most and _marks(_TEXT.sub(b"", body)) > most:
+        raise BodyTooLargeError(
+            f"The body has more than {most:,} values, which is as many as the server takes.",
+            fix="Send less at a time, or as Arrow to a path of /v1; whoever runs the server can raise --max-body.",
+        )
+
+
+def _marks(body: bytes) -> int:
+    """Return how often a value follows: at least as often as there are values, outside of texts."""
+    return sum(map(body.count, (b",", b"[", b"{", b":")))
+
+
 def json_of(body: bytes) -> Any:
     """Return a JSON document, or raise `InvalidBodyError`.
 
     What readers of JSON disagree about is refused: NaN and Infinity, numbers too great for a float, a key twice in one
-    object, half of a surrogate pair, and values nested deeper than 64.
+    object, half of a surrogate pair, and values nested deeper than 64; an object with more than 10,000 keys too.
 
     >>> json_of(b'{"a": 1}')
     {'a': 1}
@@ -62,6 +89,8 @@ def _refused(why: str) -> InvalidBodyError:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > WIDEST:
+        raise ValueError(f"an object has {len(pairs):,} keys; {WIDEST:,} are taken")
     made = dict(pairs)
     if len(made) < len(pairs):
         (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)

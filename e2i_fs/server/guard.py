@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from e2i_fs.errors import E2IError
 from e2i_fs.server.answers import error_response, response_of
-from e2i_fs.server.refusals import BodyTooLargeError, ForbiddenError
+from e2i_fs.server.refusals import AmbiguousBodyError, BodyTooLargeError, ForbiddenError
 from e2i_fs.server.service import Service
 from e2i_fs.wire.listening import LOOPBACK
 from e2i_fs.wire.refusals import BusyError, defect_document
@@ -29,6 +30,7 @@ class Guard:
         self._app = app
         self._service = service
         self._under_way = 0
+        self._held = 0  # bytes of the bodies of all requests under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it; count it in any case."""
@@ -45,9 +47,10 @@ class Guard:
 
         service.counts.begun()
         self._under_way += 1
+        body = _Body(receive)
         try:
             self._admit(scope)
-            await self._app(scope, self._limited(scope, receive), told)
+            await self._app(scope, self._limited(body), told)
         except ClientDisconnect:  # nobody is there to be told
             status = status or 499
         except E2IError as error:
@@ -60,6 +63,7 @@ class Guard:
                 await response_of(scope["path"], 500, defect_document(reference))(scope, receive, told)
         finally:
             self._under_way -= 1
+            self._held -= body.bytes
             route: Any = scope.get("route")
             path = getattr(route, "path", None) or "unknown"
             seconds = service.clock.monotonic() - begun
@@ -74,6 +78,11 @@ class Guard:
                 fix="Try again later, with fewer requests at a time.",
                 retry_after=1.0,
             )
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            raise AmbiguousBodyError(
+                "The request has both Content-Length and Transfer-Encoding, so where its body ends is not certain.",
+                fix="Send one of the two.",
+            )
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > limits.max_body_bytes:
             raise _too_large(limits.max_body_bytes)
@@ -86,19 +95,35 @@ class Guard:
                     fix="Ask http://127.0.0.1 or http://localhost; whoever runs the server can give it keys.",
                 )
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        most, seen = self._service.limits.max_body_bytes, 0
+    def _limited(self, body: _Body) -> Receive:
+        limits = self._service.limits
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            message = await body.receive()
             if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > most:
-                    raise _too_large(most)
+                came = len(message.get("body", b""))
+                body.bytes += came
+                self._held += came
+                if body.bytes > limits.max_body_bytes:
+                    raise _too_large(limits.max_body_bytes)
+                if self._held > limits.bodies * limits.max_body_bytes:
+                    raise BusyError(
+                        f"The bodies of requests under way have more than {limits.bodies * limits.max_body_bytes:,} bytes together, "
+                        "which is as many as the server holds.",
+                        fix="Try again later, with fewer such requests at a time.",
+                        retry_after=1.0,
+                    )
             return message
 
         return counted
+
+
+@dataclass
+class _Body:
+    """A body as it comes, and how much of it has."""
+
+    receive: Receive
+    bytes: int = 0
 
 
 def _too_large(most: int) -> BodyTooLargeError:

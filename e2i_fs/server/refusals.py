@@ -12,9 +12,11 @@ from e2i_fs.errors import E2IError, RequestError
 from e2i_fs.wire.refusals import BusyError, Fixes, OutOfTimeError, RefusalError, document_of
 
 __all__ = [
+    "AmbiguousBodyError",
     "BodyTooLargeError",
     "ErrorDocument",
     "ForbiddenError",
+    "HeadTooLongError",
     "InvalidBodyError",
     "NotHereError",
     "SlowBodyError",
@@ -31,8 +33,16 @@ class InvalidBodyError(RefusalError, RequestError):
     """The body is not what its kind says it is: no JSON, or no Arrow stream."""
 
 
+class AmbiguousBodyError(InvalidBodyError):
+    """Where the body ends is said twice, so that two servers may see its end in two places."""
+
+
 class BodyTooLargeError(RefusalError, RequestError):
     """The body has more bytes than the server takes. Reading it was stopped there."""
+
+
+class HeadTooLongError(RefusalError, RequestError):
+    """The head of a request has more bytes than the server takes."""
 
 
 class SlowBodyError(RefusalError, RequestError):
@@ -112,6 +122,7 @@ _STATUSES: tuple[tuple[type[E2IError], int], ...] = (
     (SlowBodyError, 408),
     (BodyTooLargeError, 413),
     (UnknownMediaError, 415),
+    (HeadTooLongError, 431),
     (OutOfTimeError, 504),
     (BusyError, 503),
     (errors.UnknownFeatureError, 404),

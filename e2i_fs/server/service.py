@@ -55,7 +55,7 @@ class Service:
         """Return what ``run`` makes of a JSON body; reading the body apart, all of it is done in a thread."""
         require_media(request, JSON)
         body = await self.body(request)
-        return await self.run(lambda: json_response(run(self.desk, taken(form, body))), job=job)
+        return await self.run(lambda: json_response(run(self.desk, taken(form, body, self.limits.max_values))), job=job)
 
     async def run(self, work: Callable[[], T], *, job: bool = False) -> T:
         """Return what blocking work returns, done in a thread: of the reads, or of the jobs, with its limit of time."""
@@ -101,10 +101,16 @@ def media_type(request: Request) -> str:
 
 
 def require_media(request: Request, *kinds: str) -> str:
-    """Return the media type of the body, or raise `UnknownMediaError` unless it is one of ``kinds``.
+    """Return the media type of the body, or raise `UnknownMediaError` unless it is one of ``kinds`` and not packed.
 
     A body without one is refused too: a page in a browser may send such a body to any address without asking.
     """
+    packed = request.headers.get("content-encoding", "identity").strip().lower()
+    if packed != "identity":
+        raise UnknownMediaError(
+            f"A body with Content-Encoding {packed[:40]!r} is not taken.",
+            fix="Send the body as it is; one of Arrow may be packed in its own way (zstd or lz4).",
+        )
     kind = media_type(request)
     if kind not in kinds:
         raise UnknownMediaError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -12,34 +11,55 @@ from collections.abc import Callable
 import uvicorn
 
 from e2i_fs.server.app import make_app
+from e2i_fs.server.connections import Room, protocol
+from e2i_fs.server.files import connections_that_fit
 from e2i_fs.server.service import Service
+from e2i_fs.server.tls import Certificate
 from e2i_fs.wire.listening import Http, address_of, listen
 
-__all__ = ["serve"]
+__all__ = ["configured", "serve"]
 
 
-def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(
+    service: Service, host: str, port: int, announce: Callable[[str], None], certificate: Certificate | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, let requests end for at most ``limits.grace`` seconds, close the store.
 
     Port 0 takes a free one; ``announce`` is called with the address once connections are taken. A second signal does
     not wait. Raises `ConfigError` when there are no keys and ``host`` is more than this machine, or cannot be listened on.
     """
     service.access.require_loopback(host)
-    _raise_open_files()
+    config = configured(service, connections_that_fit(service.limits.max_connections), certificate)
     listener = listen(host, port)
-    config = uvicorn.Config(
-        make_app(service), log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",
-        timeout_graceful_shutdown=max(1, round(service.limits.grace)),
-    )  # fmt: skip
     http = Http(config)
+    address = address_of(host, listener, "https" if certificate else "http")
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        idle = runner.run(_until_stopped(service, http, lambda: announce(address_of(host, listener)), [listener]))
+        idle = runner.run(
+            _until_stopped(
+                service,
+                http,
+                lambda: announce(address),
+                [listener],
+            )
+        )
         if idle:
             service.desk.store.close()
             return
         # A store is not closed under a call that still works: its files are whole at any moment (O-7).
         sys.stderr.flush()
         os._exit(0)
+
+
+def configured(service: Service, connections: int, certificate: Certificate | None = None) -> uvicorn.Config:
+    """Return how uvicorn is to serve: so many connections at a time, bounded in every way."""
+    limits = service.limits
+    return uvicorn.Config(
+        make_app(service), http=protocol(Room(limits, connections)), h11_max_incomplete_event_size=limits.max_head_bytes,
+        ssl_certfile=certificate.certificate if certificate else None, ssl_keyfile=certificate.key if certificate else None,
+        log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="off",
+        timeout_keep_alive=round(limits.max_idle_seconds) + 60,  # ours comes first
+        timeout_graceful_shutdown=max(1, round(limits.grace)),
+    )  # fmt: skip
 
 
 async def _until_stopped(service: Service, http: Http, announce: Callable[[], None], sockets: list[object]) -> bool:
@@ -55,11 +75,3 @@ async def _until_stopped(service: Service, http: Http, announce: Callable[[], No
     announce()
     await http.serve(sockets=sockets)  # type: ignore[arg-type]
     return await service.drained(0.0 if http.force_exit else service.limits.grace)
-
-
-def _raise_open_files() -> None:
-    """Let the process hold as many connections as the machine lets it: each is an open file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or soft < hard:
-        wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

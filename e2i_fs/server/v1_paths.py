@@ -143,8 +143,8 @@ def v1_router(service: Service, reads: Sequence[Any], writes: Sequence[Any]) -> 
 
         def read(rows_of: Callable[[M], Any]) -> tuple[Any, Any]:
             if kind == ARROW:
-                return part(**asked), arrow_rows(body)
-            document = taken(whole, body)
+                return part(**asked), arrow_rows(body, service.limits.max_body_bytes)
+            document = taken(whole, body, service.limits.max_values)
             return document, rows_of(document)
 
         return read

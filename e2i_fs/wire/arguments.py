@@ -50,15 +50,16 @@ def checked(model: type[S], given: Mapping[str, Any]) -> S:
 def misfit(model: type[BaseModel], error: ValidationError, fix: str) -> InvalidArgumentsError:
     """Return the refusal of what does not fit a model: every place, what is wrong there, and the nearest keys."""
     schema = model.model_json_schema(by_alias=True)
-    return _refused([_problem(e, schema) for e in error.errors(include_url=False, include_input=False)], fix)
+    found = error.errors(include_url=False, include_input=False)
+    return _refused([_problem(e, schema) for e in found[:_MOST]], fix, len(found) - _MOST)
 
 
-def _refused(problems: list[dict[str, Any]], fix: str) -> InvalidArgumentsError:
-    shown = "; ".join(f"{p['where']}: {p['problem']}" for p in problems[:_MOST])
-    more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+def _refused(problems: list[dict[str, Any]], fix: str, left_out: int = 0) -> InvalidArgumentsError:
+    shown = "; ".join(f"{p['where']}: {p['problem']}" for p in problems)
+    more = f"; and {left_out} more" if left_out > 0 else ""
     nearest = list(dict.fromkeys(name for p in problems for name in p["nearest"]))
     return InvalidArgumentsError(
-        f"The arguments do not fit: {shown}{more}", fix=fix, nearest=nearest, problems=problems[:_MOST]
+        f"The arguments do not fit: {shown}{more}", fix=fix, nearest=nearest, problems=problems
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from e2i_fs.wire.entity_rows import read_value
 
 __all__ = ["batch_dtypes", "columns_of", "typed_batch"]
 
+_MOST = 1_000  # missing values that are told one by one, for rows may have no column in common
 _TIMESTAMP = DType("timestamp")
 _DO_NOT_FIT = (ValueError, TypeError, OverflowError)  # pyarrow's errors of values are among these
 
@@ -38,15 +40,17 @@ def columns_of(what: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[A
     {'a': [1, None]}
     """
     names = dict.fromkeys(name for row in rows for name in row)
-    problems = [
-        f"row {i}, column {name!r} is missing; write null where a value is"
-        for i, row in enumerate(rows)
-        if len(row) < len(names)
-        for name in names
-        if name not in row
-    ]
-    if problems:
-        raise _refused(what, problems)
+    missing = sum(len(names) - len(row) for row in rows)
+    if missing:
+        found = (
+            f"row {i}, column {name!r} is missing; write null where a value is"
+            for i, row in enumerate(rows)
+            if len(row) < len(names)
+            for name in names
+            if name not in row
+        )
+        more = [f"and {missing - _MOST} more"] if missing > _MOST else []
+        raise _refused(what, [*itertools.islice(found, _MOST), *more])
     return {name: [row[name] for row in rows] for name in names}
 
 

@@ -35,13 +35,15 @@ class Search(Strict):
     """What to search for."""
 
     text: str = Field(
-        default="", description="Words to find in names, descriptions, tags, keys and owners; empty: all."
+        default="",
+        max_length=1_000,
+        description="Words to find in names, descriptions, tags, keys and owners; empty: all.",
     )
-    use_case: str | None = Field(default=None, description="Only of this use case (the tag use_case).")
-    entity: str | None = Field(default=None, description="Only about this entity.")
-    owner: str | None = None
+    use_case: str | None = Field(default=None, max_length=200, description="Only of this use case (the tag use_case).")
+    entity: str | None = Field(default=None, max_length=200, description="Only about this entity.")
+    owner: str | None = Field(default=None, max_length=200)
     tags: dict[str, str] | None = Field(default=None, description="Only with all of these tags.")
-    dtype: str | None = Field(default=None, description="Only of this dtype, such as Int64.")
+    dtype: str | None = Field(default=None, max_length=200, description="Only of this dtype, such as Int64.")
     role: Literal["feature", "label"] | None = Field(default=None, description="label: outcomes, which are no inputs.")
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 

@@ -24,10 +24,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"{host}, port {port} cannot be listened on: {error}. Name another.") from error
 
 
-def address_of(host: str, listener: socket.socket) -> str:
+def address_of(host: str, listener: socket.socket, scheme: str = "http") -> str:
     """Return the address of a listening socket as a URL without a path."""
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
+    return f"{scheme}://{name}:{listener.getsockname()[1]}"
 
 
 class Http(uvicorn.Server):

@@ -53,6 +53,8 @@ class BusyError(RefusalError):
     """All of the server's threads are at work, and none became free in time."""
 
 
+_LONGEST = 4_000  # characters of a message, which may hold a caller's own words
+_MOST = 1_000  # problems of a batch that are told one by one
 _RULE = re.compile(r"\b[A-Z]-\d{1,2}\b")
 
 
@@ -70,7 +72,7 @@ def document_of(error: E2IError, fixes: Fixes) -> dict[str, Any]:
     >>> document["error"]["nearest"], document["error"]["rules"]
     (['v:trx_count'], ['P-9'])
     """
-    message = str(error)
+    message = _shortened(str(error))
     about: dict[str, Any] = {"type": type(error).__name__, "message": message, "rules": _rules(message)}
     if isinstance(error, RefusalError):
         about |= {"fix": error.fix, "nearest": list(error.nearest), "retry_after": error.retry_after}
@@ -80,8 +82,18 @@ def document_of(error: E2IError, fixes: Fixes) -> dict[str, Any]:
     if isinstance(error, errors.NoEligibleBackendError):
         about["retry_after"] = error.retry_after
     if isinstance(error, InvalidArgumentsError | errors.InvalidBatchError):
-        about["problems"] = list(error.problems)
+        about["problems"] = _first(error.problems)
     return {"error": about}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _first(problems: Sequence[Any]) -> list[Any]:
+    """Return the problems, when there are very many the first of them and how many there are."""
+    shown = [_shortened(p) if isinstance(p, str) else p for p in problems[:_MOST]]
+    return [*shown, f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else shown
 
 
 def defect_document(reference: str) -> dict[str, Any]:
