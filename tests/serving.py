@@ -37,7 +37,7 @@ def served(
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.fullmatch(r"Serving at (https?://127\.0\.0\.1:\d+)\n", line)
+            found = re.fullmatch(r"Serving at (https?://[\d.]+:\d+)\n", line)
             assert found, line + (process.stderr.read() if process.poll() is not None else "")
             yield found[1], process
             if process.poll() is None:

@@ -137,8 +137,17 @@ class _Bounded(asyncio.Protocol):
             self._due.cancel()
             self._due = None
 
+    def shutdown(self) -> None:
+        """Leave when nothing is asked or answered, else after the answer: the server is told to stop."""
+        super().shutdown()  # type: ignore[misc]
+        if not self._working():
+            self._leave()
+
     def _leave(self) -> None:
         self.room.idle.pop(self, None)
+        if self.transport.get_extra_info("ssl_object") is not None and not self.transport.get_write_buffer_size():
+            self.transport.abort()  # else TLS waits half a minute for a farewell, that may never come
+            return
         self.transport.close()
         self._watch()  # for closing waits until all is taken
 

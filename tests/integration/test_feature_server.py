@@ -160,6 +160,43 @@ def test_told_to_stop_it_ends_what_it_began_takes_no_more_and_ends_well(project:
         assert store.get_online_features(["stats:trips"], [{"driver_id": 2}]).to_dict()["trips"] == [9]
 
 
+@pytest.mark.rule("X-5", "O-7")
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGKILL])
+def test_a_write_that_was_acknowledged_is_there_however_the_server_ends(project: Path, told: signal.Signals) -> None:
+    """Eight clients write without pause while the server is told to stop, or killed."""
+    acknowledged: list[int] = []
+    enough = threading.Event()
+    numbers = iter(range(10_000 * told, 10_000 * (told + 1)))  # nobody else writes these
+
+    def client(address: str) -> None:
+        with requests.Session() as session:
+            for number in numbers:
+                columns = {"driver_id": [number], "event_timestamp": [T0], "trips": [number + 1]}
+                body = {"feature_view_name": "stats", "df": columns}
+                try:
+                    answer = session.post(f"{address}/write-to-online-store", json=body, timeout=30)
+                except requests.ConnectionError:
+                    return
+                if answer.status_code == 200:
+                    acknowledged.append(number)
+                if len(acknowledged) >= 50:
+                    enough.set()
+
+    with served(project) as (address, process):
+        clients = [threading.Thread(target=client, args=(address,)) for _ in range(8)]
+        for each in clients:
+            each.start()
+        assert enough.wait(60)
+        process.send_signal(told)
+        for each in clients:
+            each.join(60)
+        assert process.wait(60) == (0 if told == signal.SIGTERM else -signal.SIGKILL)
+    with fs.connect(project / "e2i_fs.yaml") as store:
+        rows = [{"driver_id": number} for number in acknowledged]
+        found = store.get_online_features(["stats:trips"], rows).to_dict()["trips"]
+    assert found == [number + 1 for number in acknowledged]
+
+
 def test_keys_of_the_environment_and_of_files_are_asked_for(project: Path, tmp_path: Path) -> None:
     file = tmp_path / "read"
     file.write_text("a-key-out-of-a-file\n", encoding="utf-8")
