@@ -8,25 +8,27 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["Load", "ask", "held", "loaded"]
+__all__ = ["Load", "ask", "loaded", "plain"]
 
 
 @dataclass
 class Load:
-    """What a load saw: seconds of each request, answers by status, those that were wrong, seconds in all."""
+    """What a load saw: seconds of each request, answers by status, those that were wrong, when it began and ended."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
-    whole: float = 0.0
+    begun: float = 0.0
+    ended: float = 0.0
 
     @property
     def rate(self) -> float:
         """Requests a second."""
-        return len(self.seconds) / self.whole
+        return len(self.seconds) / (self.ended - self.begun)
 
     def quantile(self, share: float) -> float:
         """The time within which a share of the requests was answered, in milliseconds."""
@@ -65,29 +67,38 @@ def ask(address: str, body: Any) -> Any:
     return asyncio.run(run())
 
 
-def loaded(address: str, bodies: Sequence[Any], wanted: Sequence[Any], connections: int, requests: int) -> Load:
-    """Ask ``requests`` times over so many connections, each answer compared with the values that are wanted."""
-    load, sent, number = Load(), [request(address, body) for body in bodies], iter(range(requests))
+def loaded(address: str, bodies: Sequence[Any], wanted: Sequence[Any], connections: int, seconds: float) -> Load:
+    """Open so many connections, then ask on all of them for so long, each answer compared with the values that are wanted.
 
-    async def one() -> None:
+    Every connection asks at least once. What is under way when the time is up is waited for, and counts.
+    """
+    load, sent, number = Load(), [request(address, body) for body in bodies], count()
+
+    async def one(all_there: asyncio.Barrier) -> None:
         where = urlsplit(address)
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
-        for n in number:
+        await all_there.wait()
+        load.begun = load.begun or time.perf_counter()
+        while True:
+            n = next(number) % len(sent)
             begun = time.perf_counter()
-            writer.write(sent[n % len(sent)])
+            writer.write(sent[n])
             status, content = await _answer(reader)
-            load.seconds.append(time.perf_counter() - begun)
+            load.ended = time.perf_counter()
+            load.seconds.append(load.ended - begun)
             load.statuses[status] += 1
-            if status == 200 and plain(json.loads(content)) != wanted[n % len(sent)]:
+            if status == 200 and plain(json.loads(content)) != wanted[n]:
                 load.wrong += 1
+            if load.ended - load.begun > seconds:
+                break
+        await all_there.wait()  # none is closed before all are answered
         writer.close()
 
     async def everybody() -> None:
-        await asyncio.gather(*(one() for _ in range(connections)))
+        all_there = asyncio.Barrier(connections)
+        await asyncio.gather(*(one(all_there) for _ in range(connections)))
 
-    begun = time.perf_counter()
     asyncio.run(everybody())
-    load.whole = time.perf_counter() - begun
     return load
 
 
@@ -95,26 +106,3 @@ def plain(answer: Any) -> dict[str, Any]:
     """Return the values and statuses of an answer by name, for Feast's columns come in an order of each process's own."""
     names = answer["metadata"]["feature_names"]
     return {n: (r["values"], r["statuses"]) for n, r in zip(names, answer["results"], strict=True)}
-
-
-def held(address: str, body: Any, connections: int) -> tuple[Counter[int], float]:
-    """Open so many connections, ask on all at once, close none before all are answered: statuses, and seconds to the last."""
-    sent, statuses = request(address, body), Counter[int]()
-
-    async def one(all_there: asyncio.Barrier) -> None:
-        where = urlsplit(address)
-        reader, writer = await asyncio.open_connection(where.hostname, where.port)
-        await all_there.wait()
-        writer.write(sent)
-        status, _ = await _answer(reader)
-        statuses[status] += 1
-        await all_there.wait()
-        writer.close()
-
-    async def everybody() -> None:
-        all_there = asyncio.Barrier(connections)
-        await asyncio.gather(*(one(all_there) for _ in range(connections)))
-
-    begun = time.perf_counter()
-    asyncio.run(everybody())
-    return statuses, time.perf_counter() - begun

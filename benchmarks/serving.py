@@ -1,11 +1,12 @@
 """The feature server against Feast's own, side by side: the same rows, the same questions, answers compared.
 
-    python -m benchmarks.serving [--repeats 7] [--requests 2000] [--held 1000] [--keys 5000] [--out FILE]
+    python -m benchmarks.serving [--repeats 5] [--seconds 1] [--keys 5000] [--json FILE] [--markdown FILE]
 
-Two processes, one worker each: `e2i-fs serve` over DuckDB's online store, and `feast serve` over sqlite, Feast's default. Each
-repeat puts the same load on one and then on the other, so that noise falls on both alike; what is told is medians over
-repeats and the median of the ratios within a repeat. Every answer is compared, value by value and status by status, with
-what was written. At last so many connections are held on each at once. Prints one JSON document.
+Three servers, one process each that answers: `e2i-fs serve` over DuckDB's online store, `e2i-fs serve` over Feast with
+sqlite, and `feast serve` over sqlite, Feast's default. Each repeat puts the same load on one after the other, so that noise
+falls on all alike; what is told is of the repeat with the median rate, and the median of the ratios within a repeat. Every
+answer is compared, value by value and status by status, with what was written. At 1,000 connections, all of them are open
+before the first asks and until the last is answered. The most memory that each server ever had is told at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -29,11 +31,12 @@ from typing import Any
 import pyarrow as pa
 
 import e2i_fs as fs
-from benchmarks.http_load import Load, ask, held, loaded, plain
-from tests.serving import served
+from benchmarks.http_load import Load, ask, loaded, plain
+from tests.serving import peak, served
 
 FEATURES = [f"f{n}" for n in range(10)]
-LOADS = ((1, 1), (1, 16), (100, 1), (100, 16))  # entity rows of a request, connections
+ROWS, CONNECTIONS = (1, 10, 100), (1, 16, 64, 1_000)  # entity rows of a request, connections at a time
+DUCKDB, OVER_FEAST, FEAST_SERVE = "e2i-fs serve, DuckDB", "e2i-fs serve, Feast sqlite", "feast serve, sqlite"
 FEAST = """\
 from datetime import timedelta
 from feast import Entity, FeatureView, Field, FileSource
@@ -64,10 +67,11 @@ def rows(keys: int) -> pa.Table:
     })  # fmt: skip
 
 
-def ours(folder: Path, table: pa.Table) -> None:
-    """Make our store."""
+def ours(folder: Path, table: pa.Table, backend: str) -> None:
+    """Make our store over a backend."""
     folder.mkdir()
-    (folder / "e2i_fs.yaml").write_text("backends: [{name: local, backend: duckdb, path: store}]\n", encoding="utf-8")
+    text = f"backends: [{{name: local, backend: {backend}, path: store}}]\n"
+    (folder / "e2i_fs.yaml").write_text(text, encoding="utf-8")
     driver = fs.Entity("driver", join_keys={"driver_id": fs.Int64})
     view = fs.FeatureView("stats", entities=[driver], schema=[fs.Field(name, fs.Float64) for name in FEATURES])
     with fs.connect(folder / "e2i_fs.yaml") as store:
@@ -90,8 +94,8 @@ def feasts(folder: Path, table: pa.Table) -> None:
 
 
 @contextmanager
-def feast_served(folder: Path) -> Iterator[str]:
-    """Give the address of Feast's own server."""
+def feast_served(folder: Path) -> Iterator[tuple[str, int]]:
+    """Give the address of Feast's own server, and its process."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     feast = str(Path(sys.executable).with_name("feast"))
@@ -110,7 +114,7 @@ def feast_served(folder: Path) -> Iterator[str]:
                     assert process.poll() is None, "feast serve ended"
                     assert time.monotonic() < until, "feast serve did not start"
                     time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process.pid
         finally:
             os.killpg(process.pid, signal.SIGTERM)  # its workers are processes of its own
 
@@ -125,51 +129,90 @@ def questions(keys: int, count: int) -> list[dict[str, Any]]:
 def told(load: Load) -> dict[str, Any]:
     """Return what a load saw, in few numbers."""
     return {
-        "requests_per_second": round(load.rate, 1), "p50_ms": round(load.quantile(0.5), 3), "p99_ms": round(load.quantile(0.99), 3),
-        "not_200": load.statuses.total() - load.statuses[200], "wrong": load.wrong,
+        "requests_per_second": round(load.rate, 1),
+        **{f"p{share}_ms": round(load.quantile(share / 100), 2) for share in (50, 95, 99)},
+        "answers": len(load.seconds), "not_200": load.statuses.total() - load.statuses[200], "wrong": load.wrong,
     }  # fmt: skip
+
+
+def memory(pid: int) -> int:
+    """Return the most bytes that a process and those that it started had, each at its own time."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return peak(pid) + sum(memory(int(child)) for child in children)
+
+
+def measured(servers: dict[str, str], count: int, connections: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Return what the servers made of one load, each repeat of it on one after the other."""
+    bodies = questions(given.keys, count)
+    answers = {name: [plain(ask(address, body)) for body in bodies] for name, address in servers.items()}
+    wanted = answers[DUCKDB]
+    seen: dict[str, list[Load]] = {name: [] for name in servers}
+    for _ in range(given.repeats if connections < 1_000 else min(2, given.repeats)):  # where one takes long by itself
+        for name, address in servers.items():
+            seen[name].append(loaded(address, bodies, wanted, connections, given.seconds))
+    report = {}
+    for name, loads in seen.items():
+        ratios = [mine.rate / feast.rate for mine, feast in zip(loads, seen[FEAST_SERVE], strict=True)]
+        report[name] = told(sorted(loads, key=lambda load: load.rate)[len(loads) // 2]) | {
+            "wrong_in_all": sum(load.wrong for load in loads),
+            "answers_in_all": sum(len(load.seconds) for load in loads),
+            "answers_equal": sum(a == w for a, w in zip(answers[name], wanted, strict=True)) / len(bodies),
+            "rate_against_feast": round(statistics.median(ratios), 2),
+        }
+    return {"entity_rows": count, "connections": connections, "servers": report}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return the report as a table."""
+    lines = [
+        "| entity rows | connections | server | requests/s | against Feast | p50 ms | p95 ms | p99 ms | wrong | not 200 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for load in report["loads"]:
+        for name, seen in load["servers"].items():
+            cells = (
+                load["entity_rows"], load["connections"], name, seen["requests_per_second"], seen["rate_against_feast"],
+                seen["p50_ms"], seen["p95_ms"], seen["p99_ms"], seen["wrong_in_all"], seen["not_200"],
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "| server | most memory, MB |", "|---|---|"]
+    lines += [f"| {name} | {seen / 2**20:.0f} |" for name, seen in report["peak_bytes"].items()]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("--repeats", 7), ("--requests", 2000), ("--held", 1000), ("--keys", 5000)):
-        parser.add_argument(name, type=int, default=default)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each load; what is under way then is waited for")
+    parser.add_argument("--keys", type=int, default=5_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
     folder, table = Path(tempfile.mkdtemp()), rows(given.keys)
-    ours(folder / "ours", table)
+    ours(folder / "duckdb", table, "duckdb")
+    ours(folder / "over-feast", table, "feast")
     feasts(folder / "feast", table)
-    report: dict[str, Any] = {"keys": given.keys, "features": len(FEATURES), "loads": [], "held": {}}
-    with served(folder / "ours", "--max-requests", "4096") as (address, _), feast_served(folder / "feast") as theirs:
-        servers = {"e2i-fs serve": address, "feast serve": theirs}
-        for count, connections in LOADS:
-            bodies = questions(given.keys, count)
-            wanted = [plain(ask(address, body)) for body in bodies]
-            same = sum(plain(ask(theirs, body)) == w for body, w in zip(bodies, wanted, strict=True))
-            seen: dict[str, list[Load]] = {name: [] for name in servers}
-            for _ in range(given.repeats):
-                for name, server in servers.items():
-                    seen[name].append(loaded(server, bodies, wanted, connections, max(50, given.requests // count)))
-            middle = {
-                name: told(sorted(loads, key=lambda load: load.rate)[len(loads) // 2]) for name, loads in seen.items()
-            }
-            for name, loads in seen.items():
-                middle[name] |= {
-                    "wrong_in_all": sum(x.wrong for x in loads),
-                    "answers_in_all": sum(len(x.seconds) for x in loads),
-                }
-            ratios = [a.rate / b.rate for a, b in zip(seen["e2i-fs serve"], seen["feast serve"], strict=True)]
-            report["loads"].append({
-                "entity_rows": count, "connections": connections, "answers_equal": f"{same} of {len(bodies)}", **middle,
-                "rate_against_feast": round(statistics.median(ratios), 2),
-            })  # fmt: skip
-        for name, server in servers.items():
-            statuses, seconds = held(server, questions(given.keys, 1)[0], given.held)
-            report["held"][name] = {"connections": given.held, "statuses": dict(statuses), "seconds": round(seconds, 2)}
-    text = json.dumps(report, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    report: dict[str, Any] = {"keys": given.keys, "features": len(FEATURES), "loads": []}
+    with (
+        served(folder / "duckdb") as (duckdb, first),
+        served(folder / "over-feast") as (over_feast, second),
+        feast_served(folder / "feast") as (feast, third),
+    ):
+        servers = {DUCKDB: duckdb, OVER_FEAST: over_feast, FEAST_SERVE: feast}
+        for count in given.rows:
+            for connections in given.connections:
+                report["loads"].append(measured(servers, count, connections, given))
+        pids = {DUCKDB: first.pid, OVER_FEAST: second.pid, FEAST_SERVE: third}
+        report["peak_bytes"] = {name: memory(pid) for name, pid in pids.items()}
+    text, table_text = json.dumps(report, indent=1), markdown(report)
+    print(text if given.json is None else table_text)
+    for path, content in ((given.json, text + "\n"), (given.markdown, table_text)):
+        if path:
+            path.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
