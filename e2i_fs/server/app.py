@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from e2i_fs import __version__
 from e2i_fs.errors import E2IError
 from e2i_fs.server.answers import error_response
-from e2i_fs.server.feast_paths import feast_router
+from e2i_fs.server.feast_paths import feast_router, not_served
 from e2i_fs.server.guard import Guard
 from e2i_fs.server.keys import May
 from e2i_fs.server.refusals import InvalidBodyError, UnknownPathError
@@ -84,7 +84,7 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
         if error.status_code == 404
         else f"{path} does not take {request.method[:20]!r}."
     )
-    refusal = UnknownPathError(what, fix="GET /openapi.json says what there is.")
+    refusal = UnknownPathError(what, fix=not_served(path) or "GET /openapi.json says what there is.")
     answer = error_response(path, refusal, error.headers)
     answer.status_code = error.status_code
     return answer

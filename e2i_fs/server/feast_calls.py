@@ -41,7 +41,11 @@ def get_online_features(desk: Desk, asked: forms.GetOnlineFeatures) -> Mapping[s
     desk.budget.require(len(rows), request)
     typed = typed_rows(rows, dtypes)
     answer = desk.store.get_online_features(wanted, typed, full_feature_names=asked.full_feature_names)
-    return _shaped(desk, request, answer, typed, dtypes)
+    shaped = _shaped(desk, request, answer, typed, dtypes)
+    if asked.include_feature_view_version_metadata:
+        views = [*request.views, *(view.name for view in request.on_demand)]
+        shaped["metadata"]["feature_view_metadata"] = [{"name": name, "version": 0} for name in views]
+    return shaped
 
 
 def _rows(

@@ -1,7 +1,7 @@
 """Feast's own requests and answers, as its feature server has them, so that its clients work unchanged.
 
-Keys that are not named here are passed over, as Feast does. ``allow_registry_cache``, ``transform_on_write`` and
-``include_feature_view_version_metadata`` are taken and change nothing: definitions are always current, and have no versions.
+Keys that are not named here are passed over, as Feast does. ``allow_registry_cache`` and ``transform_on_write`` are taken and
+change nothing: definitions are always current. They have no versions either, so every view is of version 0, as in Feast.
 """
 
 from __future__ import annotations
@@ -40,8 +40,16 @@ class _Vector(BaseModel):
     event_timestamps: list[str] = Field(description="1970-01-01T00:00:00Z where there is none.")
 
 
+class _Version(BaseModel):
+    name: str
+    version: Literal[0]
+
+
 class _Metadata(BaseModel):
     feature_names: list[str] = Field(description="Join keys, then features in the order asked for.")
+    feature_view_metadata: list[_Version] = Field(
+        default=[], description="With include_feature_view_version_metadata: each view."
+    )
 
 
 class _About(BaseModel):

@@ -16,7 +16,7 @@ from e2i_fs.server.service import Service
 from e2i_fs.wire.desk import Answer
 from e2i_fs.wire.writing import Receipt, Receipts
 
-__all__ = ["feast_router"]
+__all__ = ["feast_router", "not_served"]
 
 
 class Runs(Answer):
@@ -29,6 +29,14 @@ class _Anything(BaseModel):
     """What a path takes that answers nothing but that it is not here."""
 
 
+_CHAT = "Feast's chat answers nothing but a fixed text; leave it out, or use `e2i-fs mcp` for agents."
+_NOT_SERVED = {
+    "/chat": _CHAT,
+    "/ws/chat": _CHAT,
+    "/static": "No files are served: they belong to Feast's chat page.",
+    "/v1/vector_stores": "Search by vectors is not done here; get vectors by their keys, and search them in a vector store.",
+    "/mcp": "Agents that speak MCP are served by `e2i-fs mcp`.",
+}
 _Background = Annotated[bool, Query(alias="async", description="Not taken: a run answers when it has ended.")]
 
 
@@ -89,6 +97,15 @@ def feast_router(service: Service, reads: Sequence[Any], writes: Sequence[Any]) 
         return Response(status_code=200 if await service.ready() else 503)
 
     return router
+
+
+def not_served(path: str) -> str | None:
+    """Return what to do instead of a path that Feast's feature server has and this one has not; None for any other.
+
+    >>> not_served("/ws/chat")
+    "Feast's chat answers nothing but a fixed text; leave it out, or use `e2i-fs mcp` for agents."
+    """
+    return next((fix for start, fix in _NOT_SERVED.items() if path == start or path.startswith(f"{start}/")), None)
 
 
 def _in_the_foreground(background: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.testing.clock import FakeClock
 from tests.kit import NOW, at
-from tests.server_words import KEYS, READ, WRITE, call, post, service
+from tests.server_words import KEYS, READ, WRITE, call, error, post, service
 from tests.serving import served_here
 
 FIELDS = {
@@ -209,6 +209,42 @@ def test_feast_s_own_server_answers_the_same_to_the_same_question(
             expected["event_timestamps"][0]
         )
     assert set(theirs) <= set(ours) | {"status"}
+    versions = {**asked, "include_feature_view_version_metadata": True}
+    theirs = TestClient(get_app(repo)).post("/get-online-features", json=versions).json()
+    ours = post(service(store), "/get-online-features", versions)
+    (told,), (wanted,) = (a["metadata"]["feature_view_metadata"] for a in (ours, theirs))
+    assert told == {"name": "stats", "version": 0}
+    assert {name: value for name, value in told.items() if value} == {n: v for n, v in wanted.items() if v}
     assert post(service(store), "/get-online-features", {**asked, "features": ["stats:trips"]})["results"][1]["values"][
         0
     ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_each_path_that_feast_s_own_server_has_is_served_or_says_what_to_do_instead(
+    store: fs.FeatureStore, feast_library: Any, tmp_path: Path
+) -> None:
+    from feast.feature_server import get_app
+
+    here = service(store)
+    config = feast_library.RepoConfig(
+        project="paths", provider="local", registry=str(tmp_path / "r.db"), entity_key_serialization_version=3,
+        online_store={"type": "sqlite", "path": str(tmp_path / "o.db")},
+    )  # fmt: skip
+    theirs = get_app(feast_library.FeatureStore(config=config))
+    own = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
+    asked = [(r.path, m) for r in theirs.routes for m in getattr(r, "methods", None) or ["GET"] if r.path not in own]
+    assert len(asked) > 12
+    served = set()
+    for path, method in asked:
+        address = path.replace("{vector_store_id}", "stats")
+        answer = call(here, method, address, {} if method == "POST" else None)
+        if answer.status_code == 404:
+            assert not error(answer)["fix"].startswith("GET /openapi"), (method, path)
+        elif method != "HEAD":
+            assert answer.status_code in (200, 415, 422), (method, path, answer.text)
+            served.add(path)
+    assert served == {
+        "/get-online-features", "/push", "/write-to-online-store", "/materialize", "/materialize-incremental", "/health",
+        "/search", "/retrieve-online-documents",
+    }  # fmt: skip
