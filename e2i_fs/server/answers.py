@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,7 @@ from e2i_fs.server.refusals import (
 
 __all__ = ["FEAST_PATHS", "error_response", "response_of"]
 
+_LOG = logging.getLogger("e2i_fs.server")
 FEAST_PATHS = frozenset({
     "/get-online-features", "/push", "/write-to-online-store", "/materialize", "/materialize-incremental",
     "/retrieve-online-documents", "/search",
@@ -36,7 +39,16 @@ def error_response(path: str, error: E2IError, headers: Mapping[str, str] | None
         sent["Connection"] = "close"  # what is left of the body is not waited for
     if status == 401:
         sent["WWW-Authenticate"] = "Bearer"
-    return response_of(path, status, document(error), sent, kind=_feast_class(error))
+    told = document(error)
+    if status == 500:
+        # What is stored or configured, where it lies, and in what words a driver says so, is for those who run the server.
+        reference = uuid.uuid4().hex[:12]
+        _LOG.error("Error %s in %s: %s", reference, path, error, exc_info=error)
+        told["error"] |= {
+            "message": f"What is stored or configured is wrong. The server's log has it as {reference}.",
+            "nearest": [],
+        }
+    return response_of(path, status, told, sent, kind=_feast_class(error))
 
 
 def response_of(

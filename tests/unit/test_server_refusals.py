@@ -354,7 +354,7 @@ def stuck(tmp_path: Path) -> Iterator[tuple[fs.FeatureStore, threading.Event, th
     def waits() -> Exception:
         begun.set()
         assert leave.wait(20)
-        return fs.BackendDataError("It was let go.")
+        return fs.ThrottledError("It was let go.")
 
     with fs.connect(
         {"backend": "breakable", "inner": "memory"}, clock=FakeClock(NOW), plugins=[BreakablePlugin()]
@@ -400,7 +400,7 @@ def test_more_requests_than_the_server_takes_are_told_to_come_later(tmp_path: Pa
                     assert (second.status_code, second.headers["Retry-After"]) == (503, "1")
                     assert (await client.get("/healthz/live")).status_code == 200
                     leave.set()
-                assert error(first[0])["message"] == "It was let go."
+                assert error(first[0])["type"] == "ThrottledError"
 
         anyio.run(run)
 
@@ -464,6 +464,22 @@ def test_every_error_of_the_store_has_a_status_and_a_document() -> None:
         ErrorDocument.model_validate(document(kind("It went wrong.")))
     assert retry_after(fs.NoEligibleBackendError("Nobody may answer.", retry_after=2.5)) == 3
     assert retry_after(fs.NoEligibleBackendError("All are isolated.")) is None
+
+
+@pytest.mark.parametrize("kind", [fs.BackendDataError, fs.ConfigError, fs.DefinitionError])
+def test_what_is_wrong_with_the_store_is_for_its_log_and_not_for_callers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[fs.E2IError]
+) -> None:
+    with fs.connect(
+        {"backend": "breakable", "inner": "memory"}, clock=FakeClock(NOW), plugins=[BreakablePlugin()]
+    ) as store:
+        store.apply([view(tmp_path, [])])
+        OPENED["breakable"].break_(error=lambda: kind("/srv/secret/place.parquet cannot be read."))
+        for path, body in (("/get-online-features", FEAST), ("/v1/online", ONLINE)):
+            answer = call(service(store), "POST", path, body)
+            assert (answer.status_code, error(answer)["type"], "secret" in answer.text) == (500, kind.__name__, False)
+            assert error(answer)["message"].rpartition(" ")[2].rstrip(".") in caplog.text
+    assert "/srv/secret/place.parquet" in caplog.text
 
 
 def test_a_defect_is_told_by_a_reference_and_logged_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
