@@ -15,7 +15,7 @@ from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, R
 from e2i_fs.ops.job_records import JobRecords
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
-from e2i_fs.pool import DaemonPool
+from e2i_fs.pool import DaemonPool, carried
 from e2i_fs.telemetry.events import JobEnded
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Jobs:
         batch = self._batch(job)
         wanted = Wanted(job.mode, [job.view], job.start, end, batch, timeout, progress, job.job_id)
         thread = DaemonPool("e2i_fs job", 1)
-        running = thread.submit(lambda: self._runs.run(wanted))
+        running = thread.submit(carried(lambda: self._runs.run(wanted)))
         thread.close()  # it ends with the run
         concurrent.futures.wait([running], timeout + self._leeway)
         if running.done():
