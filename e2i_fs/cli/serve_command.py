@@ -62,11 +62,11 @@ def serve(
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UnsupportedError(f'{missing[0]} is not installed: pip install "e2i-fs[server]".')
-    from e2i_fs.server.counts import counts
     from e2i_fs.server.keys import READ_KEYS, WRITE_KEYS, Access, keys_in
     from e2i_fs.server.limits import Limits
     from e2i_fs.server.service import Service
     from e2i_fs.server.serving import serve as serving
+    from e2i_fs.server.watching import Watching
     from e2i_fs.wire.budget import Budget
     from e2i_fs.wire.desk import Desk
 
@@ -77,9 +77,10 @@ def serve(
     access.require_loopback(host)  # before anything is opened
     limits = Limits(max_body, max_requests, max_job_seconds, grace=grace)
     budget = Budget(max_rows, max_cells, max_seconds, threads)
-    counted = counts()  # before a backend is opened, for Feast changes how its library counts
-    with session.store() as store:
-        serving(Service(Desk(store, budget), limits, access, counted), host, port, _announce)
+    watching = Watching()  # before a backend is opened, for Feast changes how its library counts
+    with session.store(watching.plugins) as store:
+        service = Service(Desk(store, budget), limits, access, watching.counts, caller=watching.caller(store))
+        serving(service, host, port, _announce)
     return Answer(None)
 
 

@@ -47,7 +47,8 @@ class Guard:
         self._under_way += 1
         try:
             self._admit(scope)
-            await self._app(scope, self._limited(scope, receive), told)
+            with service.caller({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}):
+                await self._app(scope, self._limited(scope, receive), told)
         except ClientDisconnect:  # nobody is there to be told
             status = status or 499
         except E2IError as error:

@@ -9,7 +9,19 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ATTRIBUTES", "LABELS", "METRICS", "OPERATIONS", "PULLED", "SPANS", "Kind", "Label", "Metric", "Operation"]
+__all__ = [
+    "ATTRIBUTES",
+    "HTTP",
+    "LABELS",
+    "METRICS",
+    "OPERATIONS",
+    "PULLED",
+    "SPANS",
+    "Kind",
+    "Label",
+    "Metric",
+    "Operation",
+]
 
 
 class Kind(enum.StrEnum):
@@ -235,5 +247,22 @@ SHADOW = Metric(
     (BACKEND, RESULT), pulled=True,
 )  # fmt: skip
 
-METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+# ---- metrics of the feature server, which Prometheus alone is told ----------------------------------------
+
+METHOD = Label("method", "the HTTP method")
+PATH = Label("path", "the path as the server has it, such as `/v1/catalogue/{name}`")
+HTTP_STATUS = Label("status", "the HTTP status")
+HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+HTTP_REQUESTS = _counter("http.requests", "{request}", "Requests answered.", METHOD, PATH, HTTP_STATUS)
+HTTP_DURATION = _seconds(
+    "http.request.duration",
+    "Seconds from a request's head to the end of its answer.",
+    METHOD,
+    PATH,
+    buckets=HTTP_SECONDS,
+)
+HTTP_UNDER_WAY = Metric("e2i_fs.http.requests.in_progress", Kind.GAUGE, "{request}", "Requests under way.", ())
+HTTP = (HTTP_REQUESTS, HTTP_DURATION, HTTP_UNDER_WAY)
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric) and value not in HTTP)
 PULLED = tuple(metric for metric in METRICS if metric.pulled)

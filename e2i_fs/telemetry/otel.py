@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -25,7 +25,7 @@ from e2i_fs.telemetry.state import StateReader
 if TYPE_CHECKING:
     from e2i_fs.telemetry.watched import WatchedStore
 
-__all__ = ["OtelMetrics", "OtelSpans"]
+__all__ = ["OtelMetrics", "OtelSpans", "under_caller"]
 
 SCOPE = "e2i_fs"
 
@@ -65,6 +65,16 @@ class OtelSpans:
             name, kind=SpanKind.INTERNAL, record_exception=False, set_status_on_exception=False
         ) as span:
             yield _Open(span)
+
+
+@contextmanager
+def under_caller(headers: Mapping[str, str]) -> Iterator[None]:
+    """Put the block under the span that HTTP headers tell of (``traceparent``), by the process's propagators."""
+    token = context.attach(propagate.extract(headers))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 class OtelMetrics:

@@ -148,6 +148,11 @@ class WatchedStore(Store):
         """The names of the backends, the primary first."""
         return self._through.names
 
+    @property
+    def traced(self) -> bool:
+        """Whether its operations open spans."""
+        return self._spans is not UNTRACED
+
     def close(self) -> None:
         """Let go of every backend and file, and tell those who watch. Calling it twice is harmless."""
         if not self._closed:
