@@ -17,7 +17,7 @@ from e2i_fs.testing.clock import FakeClock
 from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import ask, at, batch, view
 
-__all__ = ["SECRETS", "Observer", "busy", "free_port", "opened"]
+__all__ = ["REF", "SECRETS", "Observer", "busy", "free_port", "opened"]
 
 SECRETS = ("hcp-of-the-test", "8675309", "a-password-of-the-test")
 """A key, a value and what an error says: none of them may be told."""
