@@ -84,11 +84,11 @@ def test_an_error_in_a_record_is_told_by_its_class_and_place_only(lines) -> None
     detach, key = attach(), "hcp-of-the-test"
     try:
         raise ValueError(f"{key} has no place here")
-    except ValueError as error:
-        LOGGER.exception("reading failed: %s", error)
+    except ValueError:
+        LOGGER.exception("reading failed: %s", LookupError(key))
     detach()
     (line,) = documents(lines)
-    assert (line["message"], line["exception"]) == ("reading failed: ValueError", "ValueError")
+    assert (line["message"], line["exception"]) == ("reading failed: LookupError", "ValueError")
     assert "test_an_error_in_a_record" in str(line["stack"])
     assert "hcp-of-the-test" not in json.dumps(line)
 
