@@ -23,16 +23,16 @@ def by_view(statuses: Mapping[str, list[FeatureStatus] | pa.ChunkedArray]) -> Fr
     >>> by_view({"v:x": [FeatureStatus.PRESENT, FeatureStatus.NOT_FOUND], "v:y": [FeatureStatus.PRESENT] * 2})
     {'v': {'PRESENT': 3, 'NOT_FOUND': 1}}
     """
+    listed: dict[str, list[FeatureStatus]] = {}
     counted: dict[str, Counter[FeatureStatus]] = {}
     for ref, column in statuses.items():
         view = ref.partition(":")[0]
-        into = counted.get(view)
-        if into is None:
-            into = counted[view] = Counter()
         if isinstance(column, list):
-            into.update(column)
+            listed.setdefault(view, []).extend(column)
         else:
+            into = counted.setdefault(view, Counter())
             for each in column.value_counts().to_pylist():
                 into[STATUSES[each["values"]]] += each["counts"]
-    plain = {view: {status.value: number for status, number in found.items()} for view, found in counted.items()}
-    return FrozenMap({view: FrozenMap(found) for view, found in plain.items()})
+    counted |= {view: Counter(every) for view, every in listed.items()}
+    plain = {view: FrozenMap({s.value: n for s, n in found.items()}) for view, found in counted.items()}
+    return FrozenMap(plain)

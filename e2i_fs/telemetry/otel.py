@@ -83,9 +83,10 @@ class OtelMetrics:
     def __init__(self, deadline: float = 2.0) -> None:
         self._deadline = deadline
         meter = metrics.get_meter(SCOPE, __version__)
-        self._tell: dict[Metric, Callable[..., None]] = {
-            metric: _instrument(meter, metric) for metric in METRICS if not metric.pulled
+        self._tell: dict[str, Callable[..., None]] = {
+            metric.name: _instrument(meter, metric) for metric in METRICS if not metric.pulled
         }
+        self._attributes: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}  # made once: they are few
         for metric in PULLED:
             _observable(meter, metric)
         self._readers: dict[WatchedStore, StateReader] = {}
@@ -94,7 +95,10 @@ class OtelMetrics:
     def e2i_fs_on_event(self, event: Event) -> None:
         """Count it."""
         for metric, value, labels in measured(event):
-            self._tell[metric](value, _attributes(metric, labels))
+            attributes = self._attributes.get((metric.name, labels))
+            if attributes is None:
+                attributes = self._attributes[metric.name, labels] = _attributes(metric, labels)
+            self._tell[metric.name](value, attributes)
 
     @hookimpl
     def e2i_fs_on_open(self, store: WatchedStore) -> None:

@@ -43,7 +43,7 @@ class PrometheusMetrics(Collector):
         self._families: dict[Metric, Any] = {
             metric: _family(metric, self.registry) for metric in METRICS if not metric.pulled
         }
-        self._children: dict[tuple[Metric, tuple[str, ...]], Callable[[float], None]] = {}
+        self._children: dict[tuple[str, tuple[str, ...]], Callable[[float], None]] = {}
         self._readers: dict[WatchedStore, StateReader] = {}
         self.registry.register(self)
 
@@ -51,11 +51,13 @@ class PrometheusMetrics(Collector):
     def e2i_fs_on_event(self, event: Event) -> None:
         """Count it."""
         for metric, value, labels in measured(event):
-            tell = self._children.get((metric, labels))
+            tell = self._children.get((metric.name, labels))
             if tell is None:
                 family = self._families[metric]
                 child = family.labels(*labels) if labels else family
-                tell = self._children[metric, labels] = child.observe if metric.kind is Kind.HISTOGRAM else child.inc
+                tell = self._children[metric.name, labels] = (
+                    child.observe if metric.kind is Kind.HISTOGRAM else child.inc
+                )
             tell(value)
 
     @hookimpl
