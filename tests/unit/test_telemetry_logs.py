@@ -69,6 +69,15 @@ def test_two_stores_that_log_write_one_line_for_each_record(lines) -> None:
     assert [line["message"] for line in documents(lines)] == ["once", "twice"]
 
 
+def test_a_record_is_not_written_a_second_time_by_the_handlers_of_the_process(lines, caplog) -> None:
+    detach = attach()
+    LOGGER.warning("once")
+    detach()
+    LOGGER.warning("by the process's own")
+    assert [line["message"] for line in documents(lines)] == ["once"]
+    assert [record.message for record in caplog.records] == ["by the process's own"]
+
+
 def test_a_level_that_the_process_has_set_is_kept(lines) -> None:
     LOGGER.setLevel(logging.DEBUG)
     try:

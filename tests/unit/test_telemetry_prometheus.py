@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import urllib.error
@@ -75,17 +76,65 @@ def _other_address() -> str:
     return "127.0.0.2"  # of this machine as well, and not the one listened on
 
 
+class Openings:
+    """Is told of the opening and the closing of stores."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @fs.hookimpl
+    def e2i_fs_on_open(self, store: Store) -> None:
+        self.told.append(f"opened {[view.name for view in store.list_feature_views()]}")
+
+    @fs.hookimpl
+    def e2i_fs_on_close(self, store: Store) -> None:
+        self.told.append(f"closing {[view.name for view in store.list_feature_views()]}")
+
+
 def test_an_address_that_is_taken_is_said_and_leaves_nothing_open(tmp_path, clock) -> None:
-    port, asked = free_port(), config("duckdb", tmp_path / "one")
-    telemetry = {"prometheus": {"port": port}}
-    with fs.connect({**asked, "telemetry": telemetry}, clock=clock):
+    port, asked, openings = free_port(), config("duckdb", tmp_path / "one"), Openings()
+    telemetry = {"prometheus": {"port": port}, "logs": "json"}
+    with fs.connect({**asked, "telemetry": {"prometheus": {"port": port}}}, clock=clock):
         with pytest.raises(
             fs.ConfigError, match=rf"prometheus: 127\.0\.0\.1:{port} cannot be listened on.*port of its"
         ):
-            fs.connect({**config("duckdb", tmp_path / "two"), "telemetry": telemetry}, clock=clock)
-        assert not [t.name for t in threading.enumerate() if "two" in t.name]
-    with fs.connect({**asked, "telemetry": telemetry}, clock=clock):  # the port is free again
+            fs.connect({**config("duckdb", tmp_path / "two"), "telemetry": telemetry}, clock=clock, plugins=[openings])
+        assert openings.told == ["opened []", "closing []"]
+        assert logging.getLogger("e2i_fs").handlers == []
+    with fs.connect({**asked, "telemetry": {"prometheus": {"port": port}}}, clock=clock):  # the port is free again
         assert scraped(port)
+
+
+@pytest.mark.rule("G-5")
+def test_a_plugin_that_fails_when_a_store_is_opened_or_closed_reaches_nobody(tmp_path, clock, caplog) -> None:
+    class Failing:
+        @fs.hookimpl
+        def e2i_fs_on_open(self, store: Store) -> None:
+            raise RuntimeError("not ready to be told")
+
+        @fs.hookimpl
+        def e2i_fs_on_close(self) -> None:
+            raise RuntimeError("not ready to let go")
+
+    openings = Openings()
+    with fs.connect(config("memory", tmp_path), clock=clock, plugins=[Failing(), openings]) as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+    assert openings.told == ["opened []", "closing ['hcp_stats']"]
+    assert "not ready to be told" in caplog.text
+    assert "not ready to let go" in caplog.text
+
+
+def test_no_thread_of_telemetry_outlives_its_store(tmp_path, clock) -> None:
+    def left() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if "telemetry" in t.name]
+
+    before = left()
+    with opened(tmp_path, clock, telemetry={"prometheus": {"port": (port := free_port())}}):
+        scraped(port)
+        assert len(left()) > len(before)
+    for thread in set(left()) - set(before):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_backend_that_hangs_does_not_hold_up_a_scrape_and_is_not_up(store, metrics) -> None:
