@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from e2i_fs import __version__
 from e2i_fs.plugins import hookimpl
+from e2i_fs.pool import renew_after_fork
 from e2i_fs.telemetry import names
 from e2i_fs.telemetry.events import Event
 from e2i_fs.telemetry.measuring import Measurement, measured
@@ -122,9 +123,14 @@ class _Pulled:
 
     def __init__(self) -> None:
         self._readers: WeakSet[StateReader] = WeakSet()
-        self._lock = threading.Lock()
+        self.renew()
+        renew_after_fork(self)
         self._read: dict[Metric, list[Measurement]] = {}
         self._told: set[Metric] = set()
+
+    def renew(self) -> None:
+        """Begin anew in a forked child: whoever held the lock is in the parent."""
+        self._lock = threading.Lock()
 
     def add(self, reader: StateReader) -> None:
         with self._lock:

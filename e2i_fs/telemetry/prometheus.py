@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +107,13 @@ class Endpoint:
                 "one may have the port; give each a port of its own, or leave the key out here."
             ) from error
 
+        begun_by = os.getpid()
+
         def end() -> None:
-            server.shutdown()
+            if os.getpid() == begun_by:  # in a forked child nobody serves, who could be told to stop
+                server.shutdown()
+                thread.join()
             server.server_close()
-            thread.join()
 
         return end
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.errors import E2IError
-from e2i_fs.pool import DaemonPool
+from e2i_fs.pool import DaemonPool, renew_after_fork
 from e2i_fs.telemetry import names
 from e2i_fs.telemetry.measuring import Measurement
 from e2i_fs.telemetry.names import Label, Metric
@@ -99,9 +99,14 @@ class StateReader:
             "freshness": lambda: _freshness_of(store),
         }
         self._pools = {part: DaemonPool(f"e2i_fs telemetry {part}", 1) for part in self._parts}
+        self._closed = False
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child: what was under way is the parent's."""
         self._under_way: dict[str, concurrent.futures.Future[Any]] = {}
         self._lock = threading.Lock()
-        self._closed = False
 
     def read(self) -> State | None:
         """Return the state now; None once it is closed."""

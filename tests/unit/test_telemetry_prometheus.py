@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -135,6 +138,29 @@ def test_no_thread_of_telemetry_outlives_its_store(tmp_path, clock) -> None:
     for thread in set(left()) - set(before):
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+def test_a_forked_child_can_close_the_store_and_the_parent_goes_on_serving(tmp_path) -> None:
+    code = f"""
+import os, signal, threading, urllib.request
+from tests.telemetry_world import opened
+from e2i_fs.testing.clock import FakeClock
+from pathlib import Path
+port = {free_port()}
+scrape = lambda: urllib.request.urlopen(f"http://127.0.0.1:{{port}}/metrics", timeout=20).read()
+with opened(Path({str(tmp_path)!r}), FakeClock(), telemetry={{"prometheus": {{"port": port}}, "opentelemetry": True}}) as store:
+    scrape()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        store.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, "the child did not end well"
+    assert b"e2i_fs_backend_up" in scrape()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_backend_that_hangs_does_not_hold_up_a_scrape_and_is_not_up(store, metrics) -> None:
