@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import failover_read, online_kv, online_read, point_in_time
+from benchmarks import failover_read, online_kv, online_read, point_in_time, telemetry
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
     given = parser.parse_args()
     everything = {}
-    for module in (online_kv, online_read, failover_read, point_in_time):
+    for module in (online_kv, online_read, failover_read, point_in_time, telemetry):
         title, rows = module.run(quick=given.quick)
         everything[title] = rows
         print(f"\n## {title}\n")

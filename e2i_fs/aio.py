@@ -268,9 +268,9 @@ class AsyncStore:
         """See `Store.materialization_runs`."""
         return await self._run(self._store.materialization_runs, view, limit)
 
-    async def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
+    async def freshness(self, views: Sequence[str] | None = None, *, tell: bool = True) -> dict[str, FreshnessReport]:
         """See `Store.freshness`."""
-        return await self._run(self._store.freshness, views)
+        return await self._run(self._store.freshness, views, tell=tell)
 
     async def statistics(self, feature: str) -> FeatureStatistics:
         """See `Store.statistics`."""

@@ -21,8 +21,18 @@ if TYPE_CHECKING:
     from e2i_fs.ops.settings import MaterializationConfig
 
 __all__ = [
-    "BackendConfig", "BreakerConfig", "Config", "FailoverConfig", "Strict", "checked_model", "expand_variables", "expanded",
-    "load_config", "read_yaml",
+    "BackendConfig",
+    "BreakerConfig",
+    "Config",
+    "FailoverConfig",
+    "PrometheusConfig",
+    "Strict",
+    "TelemetryConfig",
+    "checked_model",
+    "expand_variables",
+    "expanded",
+    "load_config",
+    "read_yaml",
 ]  # fmt: skip
 
 M = TypeVar("M", bound=BaseModel)
@@ -116,6 +126,26 @@ class FailoverConfig(Strict):
     hedge: HedgeConfig | None = None
 
 
+class PrometheusConfig(Strict):
+    """An endpoint that Prometheus scrapes. It answers whoever reaches it: unless told otherwise, this machine only."""
+
+    port: int = Field(9464, ge=1, le=65535, description="the port to listen on")
+    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on")
+
+
+class TelemetryConfig(Strict):
+    """What the store tells of itself, and to whom."""
+
+    opentelemetry: bool = Field(False, description="spans and metrics through the process's OpenTelemetry SDK")
+    prometheus: PrometheusConfig | None = None
+    logs: Literal["json"] | None = Field(
+        None, description="json: a line on stderr for each event, and for other records"
+    )
+    deadline: float = Field(
+        2.0, gt=0, description="seconds that reading the state of the backends may take when numbers are collected"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
     """One backend: its name among the store's, the plugin's name, and the plugin's own options."""
@@ -131,6 +161,7 @@ class _Common(Strict):
     max_future_skew: float = Field(60.0, ge=0)
     state: str | None = None
     materialisation: str | Mapping[str, Any] | None = None
+    telemetry: TelemetryConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +176,7 @@ class Config:
     max_future_skew: float
     state: str | None
     materialisation: MaterializationConfig | None
+    telemetry: TelemetryConfig | None = None
 
 
 def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
@@ -216,6 +248,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         max_future_skew=common.max_future_skew,
         state=_state(common.state, backends, base, where),
         materialisation=settings,
+        telemetry=common.telemetry,
     )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock, as_clock
-from e2i_fs.config import BackendConfig, Config, load_config
+from e2i_fs.config import BackendConfig, Config, TelemetryConfig, load_config
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.routing import Router, Single
 from e2i_fs.store import Store
+
+if TYPE_CHECKING:
+    from e2i_fs.telemetry.setup import Telemetry
+    from e2i_fs.telemetry.spans import Spans
 
 __all__ = ["connect"]
 
@@ -37,19 +41,30 @@ def connect(
     """
     checked = load_config(config)
     timer = as_clock(clock)
-    found = Plugins(plugins)
+    telemetry = None if checked.telemetry is None else _telemetry(checked.telemetry)
+    found = Plugins(plugins if telemetry is None else [*plugins, *telemetry.observers])
     for backend in checked.backends:
         found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place (X-2)
     ledger = Ledger(checked.state)
     try:
-        router = _router(checked, found, ledger, timer)
+        router = _router(checked, found, ledger, timer, None if telemetry is None else telemetry.spans)
     except BaseException:
         ledger.close()
         raise
-    return Store(router, checked, found, ledger, timer)
+    if not found.has_observers and telemetry is None:
+        return Store(router, checked, found, ledger, timer)
+    from e2i_fs.telemetry.watched import WatchedStore
+
+    return WatchedStore.opened(router, checked, found, ledger, timer, telemetry)
 
 
-def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> Router:
+def _telemetry(config: TelemetryConfig) -> Telemetry:
+    from e2i_fs.telemetry.setup import Telemetry
+
+    return Telemetry.of(config)
+
+
+def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock, spans: Spans | None) -> Router:
     def opener(backend: BackendConfig) -> Callable[[], Backend]:
         return lambda: plugins.open(
             backend.kind, name=backend.name, options=backend.options, clock=clock, base=config.base
@@ -60,7 +75,8 @@ def _router(config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> R
         return Single(only.name, opener(only)(), clock)
     from e2i_fs.failover.router import Failover
 
-    router = Failover({b.name: opener(b) for b in config.backends}, config.failover, ledger, clock, plugins.emit)
+    openers = {b.name: opener(b) for b in config.backends}
+    router = Failover(openers, config.failover, ledger, clock, plugins.emit, spans=spans)
     router.open_all()
     return router
 

@@ -27,6 +27,7 @@ from e2i_fs.errors import (
 if TYPE_CHECKING:
     from e2i_fs.adoption.foreign import Exchange
     from e2i_fs.clock import Clock
+    from e2i_fs.store import Store
     from e2i_fs.telemetry.events import Event
 
 __all__ = ["API_VERSION", "BackendSpec", "FoundBackend", "Plugins", "hookimpl", "hookspec"]
@@ -66,7 +67,7 @@ class BackendSpec:
 
 
 class _Hooks:
-    """The two hooks. They grow by new arguments only: an implementation may take fewer."""
+    """The hooks. They grow by new arguments only: an implementation may take fewer."""
 
     @hookspec
     def e2i_fs_backends(self) -> Iterable[BackendSpec]:  # type: ignore[empty-body]
@@ -75,6 +76,14 @@ class _Hooks:
     @hookspec
     def e2i_fs_on_event(self, event: Event) -> None:
         """Be told of an event. What this raises is logged and goes no further (G-5)."""
+
+    @hookspec
+    def e2i_fs_on_open(self, store: Store) -> None:
+        """Be told that a store was opened: to read of it later what no event tells. What this raises is only logged (G-5)."""
+
+    @hookspec
+    def e2i_fs_on_close(self, store: Store) -> None:
+        """Be told that a store is about to be closed. What this raises is only logged (G-5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,10 @@ class Plugins:
         for plugin in extra:
             name = getattr(plugin, "__name__", type(plugin).__name__)
             self._add(name, ("(given to connect)", ""), lambda plugin=plugin: plugin)
-        self.has_observers = bool(self._manager.hook.e2i_fs_on_event.get_hookimpls())
+        hooks = self._manager.hook
+        self.has_observers = any(
+            hook.get_hookimpls() for hook in (hooks.e2i_fs_on_event, hooks.e2i_fs_on_open, hooks.e2i_fs_on_close)
+        )
 
     def _add(self, name: str, origin: tuple[str, str], load: Any) -> None:
         # A plugin is a stranger's code: whatever it raises while it loads is kept and reported, never hidden.
@@ -187,11 +199,22 @@ class Plugins:
 
     def emit(self, event: Event) -> None:
         """Tell every observer. One that raises is logged; neither the others nor the caller notice (G-5)."""
-        for impl in self._manager.hook.e2i_fs_on_event.get_hookimpls():
+        self._tell(self._manager.hook.e2i_fs_on_event, event, type(event).__name__)
+
+    def opened(self, store: Store) -> None:
+        """Tell whoever wants to know that a store was opened (G-5)."""
+        self._tell(self._manager.hook.e2i_fs_on_open, store, "the opening of a store")
+
+    def closing(self, store: Store) -> None:
+        """Tell whoever wants to know that a store is about to be closed (G-5)."""
+        self._tell(self._manager.hook.e2i_fs_on_close, store, "the closing of a store")
+
+    def _tell(self, hook: pluggy.HookCaller, told: object, what: str) -> None:
+        for impl in hook.get_hookimpls():
             try:
-                impl.function(*[event for _ in impl.argnames])
+                impl.function(*[told for _ in impl.argnames])
             except Exception:
-                _log.exception("An e2i_fs observer (%s) failed on %s", impl.plugin_name, type(event).__name__)
+                _log.exception("An e2i_fs observer (%s) failed on %s", impl.plugin_name, what)
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from e2i_fs.errors import ThrottledError
 
-__all__ = ["DaemonPool", "renew_after_fork"]
+__all__ = ["DaemonPool", "carried", "renew_after_fork"]
 
 T = TypeVar("T")
 
@@ -40,6 +42,11 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+def carried(work: Callable[[], T]) -> Callable[[], T]:
+    """Return ``work`` with the context variables of here, wherever it is done: so that its spans lie under the caller's."""
+    return partial(contextvars.copy_context().run, work)
 
 
 class DaemonPool:

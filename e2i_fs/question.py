@@ -23,6 +23,7 @@ class Question(Generic[Q, T]):
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
     views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
     they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
+    ``told`` says whether observers are told when another backend than the primary answers.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Question(Generic[Q, T]):
     same: Callable[[T, T], bool] | None = None
     again: Callable[[Backend, Catalog, Q, T], T] | None = None
     strict: bool = False
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,15 @@ class Attempt:
     duration: float = 0.0
     error: str | None = None
 
+    @property
+    def cause(self) -> str:
+        """Why it did not answer, as one of few classes: that of its error where it failed, else the outcome.
+
+        >>> Attempt("primary", "failed", 0.1, "DeadlineExceededError: no answer").cause
+        'DeadlineExceededError'
+        """
+        return (self.error or "failed").partition(":")[0] if self.outcome == "failed" else self.outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
-from e2i_fs.backend import Backend
+from e2i_fs.backend import Backend, Position
 from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
@@ -25,7 +25,7 @@ from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
-from e2i_fs.telemetry.events import Applied, Event, Retrieved, Stale, Written
+from e2i_fs.telemetry.events import Applied, Event, Retrieved, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ class Store(Operating):
         asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
         ask = partial(self._router.backend, answered.backend)
         evidence = Evidence(ask, answered.catalog, answered.query, entities, knowledge)
-        self._told("historical", answered, len(entities.times), begun)
         columns, codes, events = result.columns, result.codes, result.events
+        self._told("historical", answered, len(entities.times), begun, codes)
         return HistoricalResult(entities.frame, columns, codes, events, provenance, evidence, asked)
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
@@ -293,17 +293,21 @@ class Store(Operating):
 
         answered = self._router.ask(Question("online", prepare, views_of, answer, same_rows, again, strict))
         provenance = self._with_age(answered, newest_event(answered.value))
-        self._told("online", answered, rows.count, begun)
-        return assemble(answered.catalog, answered.query, rows, answered.value, provenance)
+        result = assemble(answered.catalog, answered.query, rows, answered.value, provenance)
+        self._told("online", answered, rows.count, begun, result.statuses)
+        return result
 
     def _with_age(self, answered: Answered[Any, Any], newest_us: int | None) -> Any:
         if newest_us is None:
             return answered.provenance
         return replace(answered.provenance, age=self._clock.now() - from_us(newest_us))
 
-    def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
-        p, took = answered.provenance, self._clock.monotonic() - begun
-        self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
+    def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float, statuses: Any) -> None:
+        if self._plugins.has_observers:
+            from e2i_fs.telemetry.counting import by_view
+
+            p, took = answered.provenance, self._clock.monotonic() - begun
+            self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took, by_view(statuses)))
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -424,20 +428,25 @@ class Store(Operating):
         """Return the records of past runs, newest first, of one view or of all (W-4)."""
         return self._runs.records(view, limit)
 
-    def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
-        """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
-        from e2i_fs.ops.freshness import FreshnessStatus
+    def freshness(self, views: Sequence[str] | None = None, *, tell: bool = True) -> dict[str, FreshnessReport]:
+        """Return the freshness of each online view (or of those named), by name (F-1 to F-3).
 
-        reports = {name: self._freshness_of(name) for name in self._named(self._router.catalog(), views)}
-        for report in reports.values():
-            if report.status is not FreshnessStatus.FRESH:
-                self.emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+        Observers are told of each check, unless ``tell`` is false: for who only looks, and looks often.
+        """
+        from e2i_fs.ops.freshness import told
+
+        reports = {name: self._freshness_of(name, tell=tell) for name in self._named(self._router.catalog(), views)}
+        if tell:
+            told(reports.values(), self.emit)
         return reports
 
-    def _freshness_of(self, view: str) -> FreshnessReport:
+    def _freshness_of(self, view: str, *, tell: bool = True) -> FreshnessReport:
         from e2i_fs.ops.freshness import report_of
 
-        question = Question("online", lambda _: [view], lambda views: views, lambda b, _, views: b.position(views[0]))
+        def position(backend: Backend, _: Catalog, views: list[str]) -> Position:
+            return backend.position(views[0])
+
+        question = Question("online", lambda _: [view], lambda views: views, position, told=tell)
         answered = self._router.ask(question)
         limit, settings = answered.catalog.views[view].max_staleness, self._config.materialisation
         if settings is not None:

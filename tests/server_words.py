@@ -29,7 +29,7 @@ KEYS = Access((READ,), (WRITE,))
 def service(store: fs.FeatureStore, **more: Any) -> Service:
     """Return a service of the store, with the limits given."""
     budget = Budget(**{k: more.pop(k) for k in ("max_rows", "max_cells", "max_seconds", "threads") if k in more})
-    rest = {k: more.pop(k) for k in ("access", "counts", "clock") if k in more}
+    rest = {k: more.pop(k) for k in ("access", "counts", "clock", "caller") if k in more}
     return Service(Desk(store, budget), Limits(**more), **rest)
 
 

@@ -11,6 +11,7 @@ import typer
 from e2i_fs.cli import (
     audit,
     certify,
+    dashboard,
     demo_command,
     doctor,
     exchange,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command, exchange, migrate,
+    mcp_command, serve_command, exchange, migrate, dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

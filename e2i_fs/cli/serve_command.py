@@ -75,12 +75,12 @@ def serve(
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UnsupportedError(f'{missing[0]} is not installed: pip install "e2i-fs[server]".')
-    from e2i_fs.server.counts import counts
     from e2i_fs.server.keys import READ_KEYS, WRITE_KEYS, Access, keys_in
     from e2i_fs.server.limits import Limits
     from e2i_fs.server.service import Service
     from e2i_fs.server.serving import serve as serving
     from e2i_fs.server.tls import certificate_of, require_private
+    from e2i_fs.server.watching import Watching
     from e2i_fs.wire.budget import Budget
     from e2i_fs.wire.desk import Desk
 
@@ -93,9 +93,10 @@ def serve(
     require_private(host, certificate, behind_proxy=behind_proxy)
     limits = Limits(max_body, max_requests, max_job_seconds, grace=grace, max_connections=max_connections)
     budget = Budget(max_rows, max_cells, max_seconds, threads)
-    counted = counts()  # before a backend is opened, for Feast changes how its library counts
-    with session.store() as store:
-        serving(Service(Desk(store, budget), limits, access, counted), host, port, _announce, certificate)
+    watching = Watching()  # before a backend is opened, for Feast changes how its library counts
+    with session.store(watching.plugins) as store:
+        service = Service(Desk(store, budget), limits, access, watching.counts, caller=watching.caller(store))
+        serving(service, host, port, _announce, certificate)
     return Answer(None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,11 @@ class Session:
         return Path(self.definitions) if self.definitions else self.config_path.parent / DEFAULT_DEFINITIONS
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
-        """Open the store of the configuration, and close it in the end."""
+    def store(self, plugins: Sequence[object] = ()) -> Iterator[Store]:
+        """Open the store of the configuration, with ``plugins`` beside the installed ones, and close it in the end."""
         import e2i_fs as fs
 
-        with fs.connect(self.config_path) as store:
+        with fs.connect(self.config_path, plugins=plugins) as store:
             yield store
 
     def load_definitions(self) -> list[Any]:

@@ -11,7 +11,7 @@ from e2i_fs.backend import Backend, HasTimeout
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
 from e2i_fs.failover.breaker import Breaker
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.pool import DaemonPool, carried, renew_after_fork
 
 __all__ = ["UNAVAILABLE", "Member"]
 
@@ -95,7 +95,7 @@ class Member:
 
     def start(self, work: Callable[[Backend], T]) -> concurrent.futures.Future[T]:
         """Begin ``work(backend)`` in a thread; raise `ThrottledError` when all of them are taken."""
-        return self._pool.submit(lambda: work(self.backend))
+        return self._pool.submit(carried(lambda: work(self.backend)))
 
     def wait(self, future: concurrent.futures.Future[T], timeout: float | None, *, give_up: bool = True) -> T:
         """Return what was begun; raise `DeadlineExceededError` after ``timeout`` seconds.

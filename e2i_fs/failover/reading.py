@@ -231,9 +231,10 @@ class Reader:
         for other in self._after(member):
             if facts.against(other.name):
                 self._recovery.nudge(other)  # nobody asks it, so nobody else would see that it is up and behind
-        if member.role != "primary":
+        if member.role != "primary" and question.told:
             why = degraded_because or "; ".join(f"{a.backend}: {a.error or a.outcome}" for a in attempts[:-1])
-            self._emit(FailedOver(self._clock.now(), member.name, why))
+            first = attempts[0]
+            self._emit(FailedOver(self._clock.now(), member.name, why, first.backend, first.cause))
         provenance = Provenance(
             served_by=member.name,
             role=member.role,

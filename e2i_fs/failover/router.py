@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from e2i_fs.backend import Backend
@@ -30,12 +31,14 @@ from e2i_fs.failover.rebuild import Rebuilder
 from e2i_fs.failover.replay import CatchUp, Recovery
 from e2i_fs.failover.said import listed, retry_after, when
 from e2i_fs.failover.shadow import Shadow
+from e2i_fs.failover.traced import TracedReader, TracedWriter
 from e2i_fs.failover.writing import Writer
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt
 from e2i_fs.routing import BackendHealth, Outcome
 from e2i_fs.telemetry.events import BreakerMoved, Event
+from e2i_fs.telemetry.spans import Spans
 
 __all__ = ["Failover"]
 
@@ -54,6 +57,7 @@ class Failover:
         clock: Clock,
         emit: Callable[[Event], None],
         chance: Callable[[], float] = random.random,
+        spans: Spans | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -72,10 +76,12 @@ class Failover:
         self.recovery = Recovery(
             self._members, self.journal, ledger.records, perform, self._rebuilder, config, clock, emit, self._authority.last
         )  # fmt: skip
-        self._writer = Writer(self._members, self.journal, self.recovery, perform, config, self._authority.last)
+        writes = Writer if spans is None else partial(TracedWriter, spans)
+        self._writer = writes(self._members, self.journal, self.recovery, perform, config, self._authority.last)
         self._changer = Changer(self._members, self.journal, self._authority, self.recovery, config)
         self._shadow = Shadow(self._members, self.journal, self.recovery, config, clock, chance)
-        self._reader = Reader(
+        reads = Reader if spans is None else partial(TracedReader, spans)
+        self._reader = reads(
             self._members, self.journal, self._authority, self.recovery, self._shadow, config, ledger, clock, emit
         )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from e2i_fs.errors import UnsupportedError
+from e2i_fs.telemetry import names
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 __all__ = ["Counts", "Exposed", "Prometheus", "Uncounted", "counts"]
 
@@ -50,22 +54,18 @@ class Uncounted:
 
 
 class Prometheus:
-    """Counts in a registry of its own, which is no other's."""
+    """Counts in a registry of its own, which is no other's, or in the one given: what is in it already is told as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-        self._registry = CollectorRegistry()
-        at = ("method", "path")
-        self._requests: Any = Counter(
-            "e2i_fs_http_requests", "Requests answered.", (*at, "status"), registry=self._registry
-        )
+        self._registry = CollectorRegistry() if registry is None else registry
+        asked, took, now = names.HTTP
+        self._requests: Any = Counter(asked.family, asked.help, _labels(asked), registry=self._registry)
         self._seconds: Any = Histogram(
-            "e2i_fs_http_request_duration_seconds", "Seconds from a request's head to the end of its answer.", at,
-            registry=self._registry,
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-        )  # fmt: skip
-        self._under_way: Any = Gauge("e2i_fs_http_requests_in_progress", "Requests under way.", registry=self._registry)
+            took.family, took.help, _labels(took), registry=self._registry, buckets=took.buckets
+        )
+        self._under_way: Any = Gauge(now.family, now.help, registry=self._registry)
 
     def begun(self) -> None:
         """Count a request that has come."""
@@ -84,9 +84,13 @@ class Prometheus:
         return Exposed(generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
 
-def counts() -> Counts:
-    """Return what counts requests: `Prometheus` where its library is installed.
+def _labels(metric: names.Metric) -> list[str]:
+    return [label.prometheus for label in metric.labels]
+
+
+def counts(registry: CollectorRegistry | None = None) -> Counts:
+    """Return what counts requests: `Prometheus` where its library is installed, in ``registry`` if there is one.
 
     >>> counts().begun()
     """
-    return Uncounted() if importlib.util.find_spec("prometheus_client") is None else Prometheus()
+    return Uncounted() if importlib.util.find_spec("prometheus_client") is None else Prometheus(registry)

@@ -50,7 +50,8 @@ class Guard:
         body = _Body(receive)
         try:
             self._admit(scope)
-            await self._app(scope, self._limited(body), told)
+            with service.caller({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}):
+                await self._app(scope, self._limited(body), told)
         except ClientDisconnect:  # nobody is there to be told
             status = status or 499
         except E2IError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -42,12 +43,15 @@ class Service:
     access: Access = field(default_factory=Access)
     counts: Counts = field(default_factory=counts)
     clock: Clock = field(default_factory=SystemClock)
+    caller: Callable[[Mapping[str, str]], AbstractContextManager[None]] = lambda _: nullcontext()
+    """What is open while a request is answered, by its headers: the caller's own trace, where there is tracing."""
     stopping: bool = False
 
     def __post_init__(self) -> None:
         self._probe: asyncio.Future[bool] | None = None
         self.reads = Workers(self.desk.budget.threads)
         self.jobs = Workers(self.limits.jobs)
+        self.watching = Workers(2)
 
     async def answer(
         self, request: Request, form: type[M], run: Callable[[Desk, M], Mapping[str, Any]], *, job: bool = False

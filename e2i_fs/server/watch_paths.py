@@ -16,6 +16,8 @@ from e2i_fs.server.service import Service, json_response
 
 __all__ = ["watch_router"]
 
+_PATIENCE = 30.0  # seconds that telling the metrics may take
+
 
 class Health(BaseModel):
     """Whether the server is alive, and whether it can answer."""
@@ -48,9 +50,9 @@ def watch_router(service: Service, reads: Sequence[Any], described: Callable[[],
                    501: {"description": "prometheus-client is not installed."}},
     )  # fmt: skip
     async def metrics() -> Response:
-        """What the server counted, in Prometheus's text format."""
-        try:
-            told = service.counts.exposed()
+        """What the server and its store counted, and the state of the backends now, in Prometheus's text format."""
+        try:  # in a thread that no other call takes: the backends are asked
+            told = await service.watching.run(service.counts.exposed, _PATIENCE)
         except UnsupportedError as error:
             return response_of("/metrics", 501, document(error))
         return Response(told.content, media_type=told.media_type)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from e2i_fs.pool import carried
 from e2i_fs.wire.refusals import BusyError, OutOfTimeError
 
 __all__ = ["Workers"]
@@ -67,6 +68,7 @@ class Workers:
     async def _start(self, holder: object, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
+        inside = carried(work)
 
         def ended(value: Any, error: BaseException | None) -> None:
             self._free.release_on_behalf_of(holder)
@@ -80,7 +82,7 @@ class Workers:
         def run() -> Callable[[], None]:
             value, error = None, None
             try:
-                value = work()
+                value = inside()
             except BaseException as raised:  # whatever it is, it belongs to the one who waits
                 error = raised
             return lambda: tell(value, error)

@@ -8,7 +8,16 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from e2i_fs.config import BreakerConfig, FailoverConfig, HedgeConfig, JournalConfig, RetriesConfig, _Common
+from e2i_fs.config import (
+    BreakerConfig,
+    FailoverConfig,
+    HedgeConfig,
+    JournalConfig,
+    PrometheusConfig,
+    RetriesConfig,
+    TelemetryConfig,
+    _Common,
+)
 from e2i_fs.ops.settings import (
     FreshnessConfig,
     FullConfig,
@@ -45,6 +54,8 @@ def _told(default: object) -> str:
         ("failover: journal", JournalConfig, set()),
         ("failover: retries", RetriesConfig, set()),
         ("failover: hedge", HedgeConfig, set()),
+        ("telemetry", TelemetryConfig, set()),
+        ("telemetry: prometheus", PrometheusConfig, set()),
         ("materialisation", MaterializationConfig, set()),
         ("materialisation: schedule", ScheduleConfig, set()),
         ("materialisation: freshness", FreshnessConfig, set()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -272,3 +273,42 @@ def test_what_goes_through_arrow_takes_all_that_json_takes() -> None:
     with fs.connect({"backend": "memory"}) as store:
         described = make_app(service(store)).openapi()["paths"]["/v1/historical"]["post"]["parameters"]
     assert {p["name"] for p in described} == {*AskedAtTimes.model_fields, "statuses"}
+
+
+def test_metrics_of_a_server_tell_its_store_too(tmp_path: Path) -> None:
+    """In one text: what the server counted, what its store counted, and the state of the backends now."""
+    from e2i_fs.server.watching import Watching
+    from e2i_fs.telemetry.names import HTTP, METRICS
+
+    watching = Watching()
+    with fs.connect({"backend": "memory"}, clock=FakeClock(NOW), plugins=watching.plugins) as store:
+        store.apply([view(tmp_path, [("a", at(710), 1)])])
+        store.materialize(None)
+        at_service = service(store, counts=watching.counts)
+        post(at_service, "/v1/online", {"features": ["hcp_stats:trx_count"], "entity_rows": [{"hcp_id": "a"}]})
+        text = call(at_service, "GET", "/metrics").text
+    assert 'e2i_fs_http_requests_total{method="POST",path="/v1/online",status="200"} 1.0' in text
+    assert 'e2i_fs_values_total{operation="online",status="PRESENT",view="hcp_stats"} 1.0' in text
+    assert 'e2i_fs_view_age_seconds{view="hcp_stats"} 600.0' in text
+    families = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    assert {f for f in families if not f.endswith("_created")} == {m.prometheus for m in (*METRICS, *HTTP)}
+
+
+def test_a_request_is_answered_under_the_trace_of_who_sent_it(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="not installed: pip install 'e2i-fs[otel]'")
+    from e2i_fs.server.watching import Watching
+    from tests.otel_words import telemetry
+
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with telemetry() as otel, fs.connect({"backend": "memory", "telemetry": {"opentelemetry": True}}) as store:
+        store.apply([view(tmp_path, [("a", at(710), 1)])])
+        at_service = service(store, caller=Watching().caller(store))
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+        post(
+            at_service,
+            "/v1/online",
+            {"features": ["hcp_stats:trx_count"], "entity_rows": [{"hcp_id": "a"}]},
+            headers=headers,
+        )
+        (span,) = [s for s in otel.spans() if s.name == "e2i_fs.get_online_features"]
+    assert format(span.context.trace_id, "032x") == trace
