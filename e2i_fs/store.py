@@ -25,7 +25,7 @@ from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
-from e2i_fs.telemetry.events import Applied, Event, Retrieved, Stale, Written
+from e2i_fs.telemetry.events import Applied, Event, Retrieved, Written
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
@@ -426,12 +426,10 @@ class Store(Operating):
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
-        from e2i_fs.ops.freshness import FreshnessStatus
+        from e2i_fs.ops.freshness import told
 
         reports = {name: self._freshness_of(name) for name in self._named(self._router.catalog(), views)}
-        for report in reports.values():
-            if report.status is not FreshnessStatus.FRESH:
-                self.emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+        told(reports.values(), self.emit)
         return reports
 
     def _freshness_of(self, view: str) -> FreshnessReport:

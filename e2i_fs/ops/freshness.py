@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from e2i_fs.clock import from_us
+from e2i_fs.telemetry.events import Event, FreshnessChecked, Stale
 
 if TYPE_CHECKING:
     from e2i_fs.backend import Position
     from e2i_fs.results import Provenance
 
-__all__ = ["FreshnessReport", "FreshnessStatus", "judge", "report_of", "worst"]
+__all__ = ["FreshnessReport", "FreshnessStatus", "judge", "report_of", "told", "worst"]
 
 
 class FreshnessStatus(enum.StrEnum):
@@ -80,3 +81,17 @@ def worst(statuses: Iterable[FreshnessStatus]) -> FreshnessStatus:
     <FreshnessStatus.STALE: 'STALE'>
     """
     return max(statuses, key=list(FreshnessStatus).index, default=FreshnessStatus.UNKNOWN)
+
+
+def told(reports: Iterable[FreshnessReport], emit: Callable[[Callable[[datetime], Event]], None]) -> None:
+    """Tell observers of a check: each view's `FreshnessChecked`, and `Stale` of those that are not fresh."""
+    for report in reports:
+        age = None if report.age is None else report.age.total_seconds()
+        limit = None if report.max_staleness is None else report.max_staleness.total_seconds()
+        emit(
+            lambda at, r=report, age=age, limit=limit: FreshnessChecked(  # type: ignore[misc]
+                at, r.view, r.status, age, limit, r.served_by, r.degraded
+            )
+        )
+        if report.status is not FreshnessStatus.FRESH:
+            emit(lambda at, r=report, age=age: Stale(at, r.view, r.status, age))  # type: ignore[misc]

@@ -16,6 +16,7 @@ from e2i_fs.ops.job_records import JobRecords
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
 from e2i_fs.pool import DaemonPool
+from e2i_fs.telemetry.events import JobEnded
 
 if TYPE_CHECKING:
     from e2i_fs.entries import Progress
@@ -174,7 +175,7 @@ class Jobs:
                 job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
                 over = True  # the caller's mistake, which it stays
             except BaseException as error:
-                self._keep(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
+                self._ended(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
                 raise
             read, written = self._records.rows_of(job.job_id)
             duration = earlier + timedelta(seconds=self._clock.monotonic() - begun)
@@ -182,6 +183,7 @@ class Jobs:
             self._keep(job)
             if over or job.outcome in ("succeeded", "overlapped"):
                 break
+        self._tell(job)
         return job
 
     def _try(self, job: Job, end: datetime | None, progress: Progress | None) -> MaterializationReport:
@@ -205,6 +207,18 @@ class Jobs:
             for record in self._records.unfinished(name, most):
                 left = replace(_job(record), outcome="running", recoveries=record["recoveries"] + 1)
                 yield self._done(left, left.end, progress)
+
+    def _ended(self, job: Job) -> None:
+        self._keep(job)
+        self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        self._runs.emit(
+            lambda at: JobEnded(
+                at, job.view, job.mode, job.outcome, job.attempts, job.rows_read, job.rows_written,
+                job.duration.total_seconds(), job.error, job.job_id,
+            )
+        )  # fmt: skip
 
     def _keep(self, job: Job) -> None:
         self._records.save({
