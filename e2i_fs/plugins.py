@@ -224,7 +224,10 @@ class Plugins:
     def emit(self, event: Event) -> None:
         """Tell every observer. One that raises is logged; neither the others nor the caller notice (G-5)."""
         for listener in self._listeners:
-            listener.notice(event)
+            try:
+                listener.notice(event)
+            except Exception:  # an event that a stranger made, of other values than its class says
+                _log.exception("An e2i_fs listener (%s) failed on %s", type(listener).__name__, type(event).__name__)
         for impl in self._manager.hook.e2i_fs_on_event.get_hookimpls():
             try:
                 impl.function(*[event for _ in impl.argnames])
