@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.job_summary import JobSummary
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
@@ -86,6 +87,11 @@ class AsyncJobs:
     async def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """See `Jobs.history`."""
         done: list[Job] = await self._run(self._jobs.history, view, days=days)
+        return done
+
+    async def summary(self, *, days: float = 7.0) -> list[JobSummary]:
+        """See `Jobs.summary`."""
+        done: list[JobSummary] = await self._run(self._jobs.summary, days=days)
         return done
 
 

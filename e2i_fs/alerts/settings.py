@@ -30,6 +30,16 @@ class WebhookConfig(Strict):
     timeout: float = Field(5.0, gt=0, le=300, description="seconds that one try may take")
     format: Literal["json", "slack"] = Field("json", description="json or slack")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_key(cls, given: Any) -> Any:
+        # To YAML 1.1 a bare `on` is the truth value, in the place of a key too.
+        return (
+            {"on" if key is True else key: value for key, value in given.items()}
+            if isinstance(given, Mapping)
+            else given
+        )
+
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: SecretStr) -> SecretStr:

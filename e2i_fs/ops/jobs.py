@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, RunOverlapError, RunTimeoutError
 from e2i_fs.ops.job_records import JobRecords
+from e2i_fs.ops.job_summary import JobSummary, summarised
+from e2i_fs.ops.periods import since_us
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
 from e2i_fs.pool import DaemonPool
@@ -148,8 +150,17 @@ class Jobs:
 
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """Return the jobs of the last ``days``, the newest first."""
-        since = to_us(self._clock.now() - timedelta(days=days))
+        since = since_us(self._clock.now(), days)
         return [_job(record) for record in self._records.since(since, view)]
+
+    def summary(self, *, days: float = 7.0) -> list[JobSummary]:
+        """Return what became of the jobs that began in the last ``days``, a `JobSummary` for each view and mode, by name (W-4).
+
+        Raises `RequestError` for ``days`` that is no number above 0.
+        """
+        since = since_us(self._clock.now(), days)
+        newest = {job: from_us(us) for job, us in self._records.newest_events(since).items()}
+        return summarised(map(_job, self._records.since(since)), newest)
 
     # ---- one job ------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from e2i_fs.alerts.alert import KINDS, Alert, alert_of
 from e2i_fs.alerts.delivery import Alerts
 from e2i_fs.alerts.repeats import Repeats
 from e2i_fs.alerts.settings import AlertsConfig, WebhookConfig
+from e2i_fs.config import load_config
 from e2i_fs.ops.records import Records
 from e2i_fs.telemetry.events import (
     BreakerMoved,
@@ -416,6 +417,12 @@ def test_alerts_that_make_no_sense_are_refused_by_their_key_and_no_secret_is_pri
     with pytest.raises(fs.ConfigError) as raised:
         fs.connect({"backend": "memory", "alerts": given})
     assert says in str(raised.value) and SECRET not in str(raised.value)
+
+
+def test_a_bare_on_in_yaml_is_the_key(tmp_path) -> None:
+    file = tmp_path / "e2i_fs.yaml"
+    file.write_text("{backend: memory, alerts: {webhook: {url: 'http://h', on: [Stale]}}}")
+    assert load_config(file).alerts.webhook.on == ("Stale",)
 
 
 def test_the_settings_print_no_secret() -> None:
