@@ -83,7 +83,9 @@ if TYPE_CHECKING:
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
     from e2i_fs.opening import connect
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
+    from e2i_fs.ops.job_summary import JobSummary
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
@@ -118,7 +120,9 @@ _HOMES = {
     "failover.replay": "CatchUp",
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
+    "ops.event_history": "EventRecord",
     "ops.freshness": "FreshnessReport FreshnessStatus",
+    "ops.job_summary": "JobSummary",
     "ops.jobs": "Job JobReport Jobs",
     "ops.materialize": "MaterializationReport MaterializationRun",
     "ops.settings": "MaterializationConfig",
@@ -169,6 +173,7 @@ __all__ = [
     "E2IError",
     "Entity",
     "Event",
+    "EventRecord",
     "FailoverError",
     "FeatureNameCollisionError",
     "FeatureService",
@@ -191,6 +196,7 @@ __all__ = [
     "InvalidTimestampError",
     "Job",
     "JobReport",
+    "JobSummary",
     "Jobs",
     "JournalState",
     "Json",

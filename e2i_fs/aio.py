@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.job_summary import JobSummary
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
@@ -77,9 +79,19 @@ class AsyncJobs:
         done: JobReport = await self._run(self._jobs.recover, views)
         return done
 
+    async def check_freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
+        """See `Jobs.check_freshness`."""
+        done: dict[str, FreshnessReport] = await self._run(self._jobs.check_freshness, views)
+        return done
+
     async def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """See `Jobs.history`."""
         done: list[Job] = await self._run(self._jobs.history, view, days=days)
+        return done
+
+    async def summary(self, *, days: float = 7.0) -> list[JobSummary]:
+        """See `Jobs.summary`."""
+        done: list[JobSummary] = await self._run(self._jobs.summary, days=days)
         return done
 
 
@@ -271,6 +283,16 @@ class AsyncStore:
     async def freshness(self, views: Sequence[str] | None = None, *, tell: bool = True) -> dict[str, FreshnessReport]:
         """See `Store.freshness`."""
         return await self._run(self._store.freshness, views, tell=tell)
+
+    async def freshness_history(self, view: str | None = None, *, days: float = 7.0) -> list[FreshnessReport]:
+        """See `Store.freshness_history`."""
+        return await self._run(self._store.freshness_history, view, days=days)
+
+    async def events(
+        self, *, days: float = 7.0, kinds: Sequence[str] | None = None, limit: int = 1000
+    ) -> list[EventRecord]:
+        """See `Store.events`."""
+        return await self._run(self._store.events, days=days, kinds=kinds, limit=limit)
 
     async def statistics(self, feature: str) -> FeatureStatistics:
         """See `Store.statistics`."""

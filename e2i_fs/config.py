@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from e2i_fs.errors import ConfigError, did_you_mean, unstopped
 
 if TYPE_CHECKING:
+    from e2i_fs.alerts.settings import AlertsConfig
     from e2i_fs.ops.settings import MaterializationConfig
 
 __all__ = [
@@ -162,6 +163,7 @@ class _Common(Strict):
     state: str | None = None
     materialisation: str | Mapping[str, Any] | None = None
     telemetry: TelemetryConfig | None = None
+    alerts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class Config:
     state: str | None
     materialisation: MaterializationConfig | None
     telemetry: TelemetryConfig | None = None
+    alerts: AlertsConfig | None = None
 
 
 def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
@@ -239,6 +242,11 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         from e2i_fs.ops.settings import load_settings
 
         settings = load_settings(common.materialisation, base)
+    alerts = None
+    if common.alerts is not None:
+        from e2i_fs.alerts.settings import AlertsConfig
+
+        alerts = checked_model(AlertsConfig, common.alerts, f"{where}, alerts")
     return Config(
         base=base,
         backends=backends,
@@ -249,6 +257,7 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         state=_state(common.state, backends, base, where),
         materialisation=settings,
         telemetry=common.telemetry,
+        alerts=alerts,
     )
 
 
@@ -327,7 +336,8 @@ def _problem(model: type[BaseModel], found: ErrorDetails, where: str) -> str:
             continue
         kinds = model.model_fields[part].annotation
         model = next(
-            kind for kind in (kinds, *get_args(kinds)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+            (kind for kind in (kinds, *get_args(kinds)) if isinstance(kind, type) and issubclass(kind, BaseModel)),
+            model,
         )
     where = ", ".join([where, *parts])
     if found["type"] == "extra_forbidden":
@@ -350,7 +360,13 @@ def _wanted(found: ErrorDetails) -> str:
             return str(limits["expected"])
         case "model_type":
             return "a mapping of keys to values"
-    words = {"int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "true or false"}
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "finite": "a finite number",
+        "bool": "true or false",
+        "dict": "a mapping of keys to values",
+    }
     return words.get(found["type"].partition("_")[0], "text")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock, as_clock
 from e2i_fs.config import BackendConfig, Config, TelemetryConfig, load_config
+from e2i_fs.ops.event_log import EventLog
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.routing import Router, Single
@@ -46,9 +47,15 @@ def connect(
     for backend in checked.backends:
         found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place
     ledger = Ledger(checked.state)
+    found.listen(EventLog(ledger.records, timer))
+    if checked.alerts is not None:
+        from e2i_fs.alerts.delivery import Alerts
+
+        found.listen(Alerts(checked.alerts, checked.project, ledger.records, timer))
     try:
         router = _router(checked, found, ledger, timer, None if telemetry is None else telemetry.spans)
     except BaseException:
+        found.close()
         ledger.close()
         raise
     if not found.has_observers and telemetry is None:

@@ -26,6 +26,7 @@ from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
 from e2i_fs.telemetry.events import Applied, Event, Retrieved, Written
+from e2i_fs.watching import Watching
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 
-class Store(Operating):
+class Store(Operating, Watching):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
@@ -76,6 +77,7 @@ class Store(Operating):
         try:
             self._through.close()
         finally:
+            self._plugins.close()
             self._ledger.close()
 
     @property
@@ -87,7 +89,7 @@ class Store(Operating):
 
     def emit(self, make: Callable[[datetime], Event]) -> None:
         """Tell every observer of the event that ``make`` makes of the store's own time (G-5)."""
-        if self._plugins.has_observers:
+        if self._plugins.is_heard:
             self._plugins.emit(make(self._clock.now()))
 
     # ---- registering --------------------------------------------------------------------------------------
@@ -416,7 +418,8 @@ class Store(Operating):
         def views(names: Sequence[str] | None) -> list[str]:
             return self._named(self._router.catalog(), names)
 
-        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep)
+        checks = self._checks(lambda view: self._freshness_of(view, chosen), chosen)
+        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep, checks=checks)
 
     @cached_property
     def _job_records(self) -> JobRecords:
@@ -440,7 +443,9 @@ class Store(Operating):
             told(reports.values(), self.emit)
         return reports
 
-    def _freshness_of(self, view: str, *, tell: bool = True) -> FreshnessReport:
+    def _freshness_of(
+        self, view: str, settings: MaterializationConfig | None = None, *, tell: bool = True
+    ) -> FreshnessReport:
         from e2i_fs.ops.freshness import report_of
 
         def position(backend: Backend, _: Catalog, views: list[str]) -> Position:
@@ -448,10 +453,11 @@ class Store(Operating):
 
         question = Question("online", lambda _: [view], lambda views: views, position, told=tell)
         answered = self._router.ask(question)
-        limit, settings = answered.catalog.views[view].max_staleness, self._config.materialisation
+        limit, settings = answered.catalog.views[view].max_staleness, settings or self._config.materialisation
+        warning = None
         if settings is not None:
-            limit = settings.max_staleness(view, limit)
-        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance)
+            limit, warning = settings.max_staleness(view, limit), settings.warning(view, limit)
+        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
 
     def statistics(self, feature: str) -> FeatureStatistics:
         """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""

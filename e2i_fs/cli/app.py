@@ -17,6 +17,7 @@ from e2i_fs.cli import (
     exchange,
     failover,
     fill,
+    looking_back,
     mcp_command,
     migrate,
     new_backend,
@@ -45,8 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command, exchange, migrate, dashboard,
+    project, register, search, retrieve, verify, audit, fill, watch, looking_back, quality, failover, doctor, certify, demo_command,
+    new_backend, mcp_command, serve_command, exchange, migrate, dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

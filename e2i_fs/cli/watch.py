@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
 from e2i_fs.cli.exits import NO, OK
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
+from e2i_fs.clock import SystemClock
+from e2i_fs.errors import RequestError
 
 if TYPE_CHECKING:
     from e2i_fs.routing import BackendHealth
@@ -36,19 +39,64 @@ def freshness(
     view: Annotated[
         list[str] | None, typer.Option("--view", "-v", help="Only this view; repeat for more.", show_default=False)
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep a record of what is found, for --history.", show_default=False)
+    ] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="What was recorded over days, not how it is now.", show_default=False)
+    ] = False,
+    days: Annotated[
+        float | None, typer.Option("--days", help="With --history: how many days to look back.", show_default="7")
+    ] = None,
 ) -> Answer:
     """How old the newest row online is of each view, against its max_staleness.
 
-    Exits with 1 when a view is STALE, EXPIRED or UNKNOWN (nothing is online).
+    Exits with 1 when a view is STALE, EXPIRED or UNKNOWN (nothing is online, or it cannot be told). With --history the answer is
+    about the past, and the code 0.
     """
+    if history and record:
+        raise RequestError("--history and --record are both given: one looks back, the other adds to it. Give one.")
+    if history:
+        return _history(session, view or [], 7.0 if days is None else days)
+    if days is not None:
+        raise RequestError("--days is for --history, which is not given.")
     with session.store() as store:
-        reports = list(store.freshness(view or None).values())
+        found = store.jobs().check_freshness(view or None) if record else store.freshness(view or None)
+    reports = list(found.values())
     asked = [r.served_by + (" (degraded)" if r.degraded else "") for r in reports]
     rows = [
         (r.view, r.status.value, r.age, r.max_staleness, r.rows, who) for r, who in zip(reports, asked, strict=True)
     ]
-    shown = table(None, ["view", "status", "age", "limit", "rows", "asked"], rows, right=[4])
-    return Answer({"views": reports}, [shown], NO if any(r.status.value in _BAD for r in reports) else OK)
+    parts: list[Any] = [table(None, ["view", "status", "age", "limit", "rows", "asked"], rows, right=[4])]
+    parts += [f"{r.view}: {escape(r.error)}" for r in reports if r.error is not None]
+    return Answer({"views": reports}, parts, NO if any(r.status.value in _BAD for r in reports) else OK)
+
+
+def _history(session: Session, views: Sequence[str], days: float) -> Answer:
+    """Return what checks found over days: a line for each view, and every check in the document."""
+    from e2i_fs.cli.sparkline import sparkline
+
+    with session.store() as store:
+        found = store.freshness_history(days=days)
+        known = {report.view for report in found}
+        chosen = [name if name in known else store.get_feature_view(name).name for name in views] or sorted(known)
+        until = SystemClock().now()  # the store of a command has no other
+    by_view = {name: [r for r in found if r.view == name] for name in chosen}
+    rows: list[tuple[Any, ...]] = []
+    for name, reports in by_view.items():
+        if not reports:
+            rows.append((name, 0, None, None, None, None, None))
+            continue
+        last, failed = reports[-1], sum(r.error is not None for r in reports)
+        oldest = max((r.age for r in reports if r.age is not None), default=None)
+        line = sparkline(reports, until=until, days=days)
+        rows.append((name, len(reports), failed or None, line, last.status.value, last.checked_at, oldest))
+    if not rows:
+        said = f"No check was recorded in the last {days:g} days: `e2i-fs freshness --record` makes one, or a schedule."
+        return Answer({"checks": []}, [said])
+    columns = ["view", "checks", "failed", f"{days:g} days", "last", "checked", "oldest"]
+    shown = table(None, columns, rows, right=[1, 2])
+    return Answer({"checks": [r for reports in by_view.values() for r in reports]}, [shown])
 
 
 def health(

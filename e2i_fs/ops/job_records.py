@@ -67,6 +67,14 @@ class JobRecords:
         found = self._records.query(sql, (job,))
         return found[0] if found else (0, 0)
 
+    def newest_events(self, since_us: int) -> dict[str, int]:
+        """Return the newest event time that each job which began at ``since_us`` or later brought online, in microseconds."""
+        sql = (
+            "SELECT job, max(newest_event_us) FROM runs WHERE job IN (SELECT id FROM jobs WHERE started_us >= ?) "
+            "AND newest_event_us IS NOT NULL GROUP BY job"
+        )
+        return dict(self._records.query(sql, (since_us,)))
+
     def _found(self, rest: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
         jobs = [
             dict(zip(_JOB, row, strict=True))

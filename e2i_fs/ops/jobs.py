@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.errors import BackendError, E2IError, FailoverError, RequestError, RunOverlapError, RunTimeoutError
 from e2i_fs.ops.job_records import JobRecords
+from e2i_fs.ops.job_summary import JobSummary, summarised
+from e2i_fs.ops.periods import since_us
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
 from e2i_fs.pool import DaemonPool, carried
@@ -20,6 +22,8 @@ from e2i_fs.telemetry.events import JobEnded
 
 if TYPE_CHECKING:
     from e2i_fs.entries import Progress
+    from e2i_fs.ops.checks import Checks
+    from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
 
 __all__ = ["Job", "JobReport", "Jobs"]
@@ -78,9 +82,10 @@ class Jobs:
     def __init__(
         self, runs: Runner, views: Callable[[Sequence[str] | None], list[str]], settings: MaterializationConfig,
         records: JobRecords, clock: Clock, sleep: Callable[[float], None] = time.sleep,
-        leeway: float = _LEEWAY,
+        leeway: float = _LEEWAY, *, checks: Checks,
     ) -> None:  # fmt: skip
         self._leeway = leeway
+        self._checks = checks
         self._runs = runs
         self._views = views
         self._settings = settings
@@ -135,10 +140,27 @@ class Jobs:
         """Take up again the full jobs that failed for good or whose process ended, and that no later one has made good."""
         return JobReport(tuple(self._recovered(self._views(views), progress)))
 
+    def check_freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
+        """Check how fresh each online view is (or each of those named) by these settings, and keep a record of each (F-3).
+
+        The records are those of `Store.freshness_history`, for ``freshness.history_days``. A check that errors has failed
+        (F-2): it is recorded so, the other views are checked, and then the first error is raised; the others are its notes.
+        """
+        return self._checks.check(self._views(views))
+
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """Return the jobs of the last ``days``, the newest first."""
-        since = to_us(self._clock.now() - timedelta(days=days))
+        since = since_us(self._clock.now(), days)
         return [_job(record) for record in self._records.since(since, view)]
+
+    def summary(self, *, days: float = 7.0) -> list[JobSummary]:
+        """Return what became of the jobs that began in the last ``days``, a `JobSummary` for each view and mode, by name (W-4).
+
+        Raises `RequestError` for ``days`` that is no number above 0.
+        """
+        since = since_us(self._clock.now(), days)
+        newest = {job: from_us(us) for job, us in self._records.newest_events(since).items()}
+        return summarised(map(_job, self._records.since(since)), newest)
 
     # ---- one job ------------------------------------------------------------------------------------------
 
@@ -184,6 +206,8 @@ class Jobs:
             if over or job.outcome in ("succeeded", "overlapped"):
                 break
         self._tell(job)
+        if job.outcome == "succeeded":
+            self._checks.note(job.view)
         return job
 
     def _try(self, job: Job, end: datetime | None, progress: Progress | None) -> MaterializationReport:

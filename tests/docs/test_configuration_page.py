@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from e2i_fs.alerts.settings import AlertsConfig, WebhookConfig
 from e2i_fs.config import (
     BreakerConfig,
     FailoverConfig,
@@ -62,13 +63,15 @@ def _told(default: object) -> str:
         ("materialisation: jobs", JobsConfig, set()),
         ("materialisation: full", FullConfig, set()),
         ("materialisation: recovery", RecoveryConfig, set()),
+        ("alerts", AlertsConfig, set()),
+        ("alerts: webhook", WebhookConfig, set()),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, model, more) -> None:
     documented = _section(title)
     assert set(documented) == set(model.model_fields) | more
     for key, field in model.model_fields.items():
-        if isinstance(field.default, BaseModel):
+        if isinstance(field.default, BaseModel | tuple):
             assert documented[key] == "see below", key
         else:
             default = None if field.default is PydanticUndefined else field.default

@@ -20,7 +20,7 @@ from e2i_fs.cli.session import Session
 
 COMMANDS = {
     "init", "apply", "plan", "list", "describe", "historical", "online", "verify", "materialize", "materialize-incremental",
-    "push", "freshness", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
+    "push", "freshness", "events", "job-summary", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
     "qc", "baseline", "drift", "audit",
     "search", "serve", "mcp", "import-feast", "export-feast", "migrate", "dashboard",
 }  # fmt: skip
