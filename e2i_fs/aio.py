@@ -77,6 +77,11 @@ class AsyncJobs:
         done: JobReport = await self._run(self._jobs.recover, views)
         return done
 
+    async def check_freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
+        """See `Jobs.check_freshness`."""
+        done: dict[str, FreshnessReport] = await self._run(self._jobs.check_freshness, views)
+        return done
+
     async def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """See `Jobs.history`."""
         done: list[Job] = await self._run(self._jobs.history, view, days=days)
@@ -271,6 +276,10 @@ class AsyncStore:
     async def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """See `Store.freshness`."""
         return await self._run(self._store.freshness, views)
+
+    async def freshness_history(self, view: str | None = None, *, days: float = 7.0) -> list[FreshnessReport]:
+        """See `Store.freshness_history`."""
+        return await self._run(self._store.freshness_history, view, days=days)
 
     async def statistics(
         self,

@@ -26,7 +26,8 @@ from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
-from e2i_fs.telemetry.events import Applied, Event, Retrieved, Stale, Written
+from e2i_fs.telemetry.events import Applied, Event, Retrieved, Written
+from e2i_fs.watching import Watching
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 
-class Store(Operating, Profiled):
+class Store(Operating, Profiled, Watching):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
@@ -412,7 +413,8 @@ class Store(Operating, Profiled):
         def views(names: Sequence[str] | None) -> list[str]:
             return self._named(self._router.catalog(), names)
 
-        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep)
+        checks = self._checks(lambda view: self._freshness_of(view, chosen), chosen)
+        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep, checks=checks)
 
     @cached_property
     def _job_records(self) -> JobRecords:
@@ -426,23 +428,22 @@ class Store(Operating, Profiled):
 
     def freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3)."""
-        from e2i_fs.ops.freshness import FreshnessStatus
+        from e2i_fs.ops.freshness import told
 
         reports = {name: self._freshness_of(name) for name in self._named(self._router.catalog(), views)}
-        for report in reports.values():
-            if report.status is not FreshnessStatus.FRESH:
-                self.emit(lambda at, r=report: Stale(at, r.view, r.status, r.age and r.age.total_seconds()))  # type: ignore[misc]
+        told(reports.values(), self.emit)
         return reports
 
-    def _freshness_of(self, view: str) -> FreshnessReport:
+    def _freshness_of(self, view: str, settings: MaterializationConfig | None = None) -> FreshnessReport:
         from e2i_fs.ops.freshness import report_of
 
         question = Question("online", lambda _: [view], lambda views: views, lambda b, _, views: b.position(views[0]))
         answered = self._router.ask(question)
-        limit, settings = answered.catalog.views[view].max_staleness, self._config.materialisation
+        limit, settings = answered.catalog.views[view].max_staleness, settings or self._config.materialisation
+        warning = None
         if settings is not None:
-            limit = settings.max_staleness(view, limit)
-        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance)
+            limit, warning = settings.max_staleness(view, limit), settings.warning(view, limit)
+        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""

@@ -21,7 +21,7 @@ def too_old(report: FreshnessReport, limit: timedelta | None) -> FreshnessReport
     """Return a report judged by ``limit`` in place of the view's own ``max_staleness``; None leaves it as it is."""
     if limit is None:
         return report
-    return replace(report, status=judge(report.age, limit), max_staleness=limit)
+    return replace(report, status=judge(report.age, limit), max_staleness=limit, warning_after=limit / 2)
 
 
 def stale_words(freshness: Mapping[str, FreshnessReport]) -> list[str]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from e2i_fs.clock import from_us
+from e2i_fs.telemetry.events import Event, FreshnessChecked, Stale
 
 if TYPE_CHECKING:
     from e2i_fs.backend import Position
     from e2i_fs.results import Provenance
 
-__all__ = ["FreshnessReport", "FreshnessStatus", "judge", "report_of", "worst"]
+__all__ = ["FreshnessReport", "FreshnessStatus", "judge", "report_of", "told", "worst"]
+
+
+_SKEW = timedelta(minutes=1)
 
 
 class FreshnessStatus(enum.StrEnum):
@@ -31,7 +35,9 @@ class FreshnessStatus(enum.StrEnum):
 class FreshnessReport:
     """One view's freshness. ``age`` is now minus the newest event time online, None when nothing is online.
 
-    ``served_by`` is the backend that was asked and ``degraded`` whether it may have missed a write.
+    ``max_staleness`` is the limit M, None when there is none, and ``warning_after`` the age from which the status is WARNING.
+    ``served_by`` is the backend that was asked and ``degraded`` whether it may have missed a write. ``error`` says why the
+    status is UNKNOWN although something may be online: the check failed, or the newest row is dated in the future.
     """
 
     view: str
@@ -43,21 +49,41 @@ class FreshnessReport:
     checked_at: datetime
     served_by: str
     degraded: bool = False
+    warning_after: timedelta | None = None
+    error: str | None = None
 
 
 def report_of(
-    view: str, position: Position, max_staleness: timedelta | None, now: datetime, provenance: Provenance
+    view: str,
+    position: Position,
+    max_staleness: timedelta | None,
+    now: datetime,
+    provenance: Provenance,
+    *,
+    warning: timedelta | None = None,
+    skew: timedelta = _SKEW,
 ) -> FreshnessReport:
-    """Return the freshness of a view at ``now`` by the position that a backend told of it (F-1)."""
+    """Return the freshness of a view at ``now`` by the position that a backend told of it (F-1).
+
+    ``warning`` stands in for M/2 (F-2). A newest row that is dated up to ``skew`` after ``now`` has an age of zero: clocks
+    differ a little. One that is dated later makes the age unknown: this clock went back, or the row's time is wrong.
+    """
     newest = None if position.newest_event_us is None else from_us(position.newest_event_us)
-    age = None if newest is None else max(now - newest, timedelta(0))
-    status = judge(age, max_staleness)
+    age, error = (None if newest is None else max(now - newest, timedelta(0))), None
+    if newest is not None and newest - now > skew:
+        age = None
+        error = (
+            f"The newest row is dated {newest.isoformat()}, after now ({now.isoformat()}), so its age cannot be told. Set this "
+            "machine's clock, or mend the row."
+        )
     by, degraded = provenance.served_by, provenance.degraded
-    return FreshnessReport(view, status, age, newest, max_staleness, position.rows, now, by, degraded)
+    limit = max_staleness / 2 if warning is None and max_staleness is not None else warning
+    status = judge(age, max_staleness, limit)
+    return FreshnessReport(view, status, age, newest, max_staleness, position.rows, now, by, degraded, limit, error)
 
 
-def judge(age: timedelta | None, max_staleness: timedelta | None) -> FreshnessStatus:
-    """Return the status of an age: fresh up to M/2, warning up to M, stale up to 2M, then expired (F-2).
+def judge(age: timedelta | None, max_staleness: timedelta | None, warning: timedelta | None = None) -> FreshnessStatus:
+    """Return the status of an age: fresh up to M/2 (or ``warning``), warning up to M, stale up to 2M, then expired (F-2).
 
     No record is UNKNOWN, which is not fresh. A view without a limit is fresh whatever its age.
 
@@ -66,7 +92,7 @@ def judge(age: timedelta | None, max_staleness: timedelta | None) -> FreshnessSt
     """
     if age is None:
         return FreshnessStatus.UNKNOWN
-    if max_staleness is None or age <= max_staleness / 2:
+    if max_staleness is None or age <= (max_staleness / 2 if warning is None else warning):
         return FreshnessStatus.FRESH
     if age <= max_staleness:
         return FreshnessStatus.WARNING
@@ -80,3 +106,17 @@ def worst(statuses: Iterable[FreshnessStatus]) -> FreshnessStatus:
     <FreshnessStatus.STALE: 'STALE'>
     """
     return max(statuses, key=list(FreshnessStatus).index, default=FreshnessStatus.UNKNOWN)
+
+
+def told(reports: Iterable[FreshnessReport], emit: Callable[[Callable[[datetime], Event]], None]) -> None:
+    """Tell observers of a check: each view's `FreshnessChecked`, and `Stale` of those that are not fresh."""
+    for report in reports:
+        age = None if report.age is None else report.age.total_seconds()
+        limit = None if report.max_staleness is None else report.max_staleness.total_seconds()
+        emit(
+            lambda at, r=report, age=age, limit=limit: FreshnessChecked(  # type: ignore[misc]
+                at, r.view, r.status, age, limit, r.served_by, r.degraded
+            )
+        )
+        if report.status is not FreshnessStatus.FRESH:
+            emit(lambda at, r=report, age=age: Stale(at, r.view, r.status, age))  # type: ignore[misc]

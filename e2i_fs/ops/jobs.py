@@ -16,9 +16,12 @@ from e2i_fs.ops.job_records import JobRecords
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.ops.settings import MaterializationConfig
 from e2i_fs.pool import DaemonPool
+from e2i_fs.telemetry.events import JobEnded
 
 if TYPE_CHECKING:
     from e2i_fs.entries import Progress
+    from e2i_fs.ops.checks import Checks
+    from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
 
 __all__ = ["Job", "JobReport", "Jobs"]
@@ -77,9 +80,10 @@ class Jobs:
     def __init__(
         self, runs: Runner, views: Callable[[Sequence[str] | None], list[str]], settings: MaterializationConfig,
         records: JobRecords, clock: Clock, sleep: Callable[[float], None] = time.sleep,
-        leeway: float = _LEEWAY,
+        leeway: float = _LEEWAY, *, checks: Checks,
     ) -> None:  # fmt: skip
         self._leeway = leeway
+        self._checks = checks
         self._runs = runs
         self._views = views
         self._settings = settings
@@ -134,6 +138,14 @@ class Jobs:
         """Take up again the full jobs that failed for good or whose process ended, and that no later one has made good."""
         return JobReport(tuple(self._recovered(self._views(views), progress)))
 
+    def check_freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
+        """Check how fresh each online view is (or each of those named) by these settings, and keep a record of each (F-3).
+
+        The records are those of `Store.freshness_history`, for ``freshness.history_days``. A check that errors has failed
+        (F-2): it is recorded so, the other views are checked, and then the first error is raised; the others are its notes.
+        """
+        return self._checks.check(self._views(views))
+
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """Return the jobs of the last ``days``, the newest first."""
         since = to_us(self._clock.now() - timedelta(days=days))
@@ -174,7 +186,7 @@ class Jobs:
                 job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
                 over = True  # the caller's mistake, which it stays
             except BaseException as error:
-                self._keep(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
+                self._ended(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
                 raise
             read, written = self._records.rows_of(job.job_id)
             duration = earlier + timedelta(seconds=self._clock.monotonic() - begun)
@@ -182,6 +194,9 @@ class Jobs:
             self._keep(job)
             if over or job.outcome in ("succeeded", "overlapped"):
                 break
+        self._tell(job)
+        if job.outcome == "succeeded":
+            self._checks.note(job.view)
         return job
 
     def _try(self, job: Job, end: datetime | None, progress: Progress | None) -> MaterializationReport:
@@ -205,6 +220,18 @@ class Jobs:
             for record in self._records.unfinished(name, most):
                 left = replace(_job(record), outcome="running", recoveries=record["recoveries"] + 1)
                 yield self._done(left, left.end, progress)
+
+    def _ended(self, job: Job) -> None:
+        self._keep(job)
+        self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        self._runs.emit(
+            lambda at: JobEnded(
+                at, job.view, job.mode, job.outcome, job.attempts, job.rows_read, job.rows_written,
+                job.duration.total_seconds(), job.error, job.job_id,
+            )
+        )  # fmt: skip
 
     def _keep(self, job: Job) -> None:
         self._records.save({

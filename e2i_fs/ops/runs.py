@@ -53,7 +53,7 @@ class Runner:
         self._ledger = ledger
         self._perform = perform
         self._clock = clock
-        self._emit = emit
+        self.emit = emit
 
     def run(self, wanted: Wanted) -> MaterializationReport:
         """Do it; a backend that could not is told of in the report. Raises when no backend could."""
@@ -79,7 +79,7 @@ class Runner:
                     self._clock.now(),
                 )
                 runs.append(run)
-                self._emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
+                self.emit(lambda at, r=run: Materialized(at, r.view, r.backend, r.rows_written, r.outcome))  # type: ignore[misc]
         return MaterializationReport(tuple(runs))
 
     def preview(self, wanted: Wanted) -> MaterializationReport:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from e2i_fs.config import Strict, checked_model, expanded, read_yaml
 from e2i_fs.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from e2i_fs.definitions import FeatureView
 
 __all__ = ["MaterializationConfig", "load_settings"]
 
@@ -24,18 +27,45 @@ class ScheduleConfig(Strict):
     full_every_days: float = Field(7, gt=0, description="days between full runs")
 
 
+def _check_warning(warning: float | None, limit: float | None) -> None:
+    """Raise when a view would be stale before it is warned of."""
+    if warning is not None and limit is not None and warning > limit:
+        raise ValueError(
+            f"warning_hours is {warning:g}, and max_staleness_hours {limit:g}: such a view would be STALE before it is WARNING. Give "
+            f"at most {limit:g}"
+        )
+
+
 class ViewConfig(Strict):
     """What differs for one view."""
 
     max_staleness_hours: float | None = Field(None, gt=0, description="how old its newest row may be, in hours")
+    warning_hours: float | None = Field(None, gt=0, description="the age in hours from which it is WARNING")
     incremental_every_hours: float | None = Field(None, gt=0, description="hours between its incremental runs")
+
+    @model_validator(mode="after")
+    def _warns_before_it_is_stale(self) -> Self:
+        _check_warning(self.warning_hours, self.max_staleness_hours)
+        return self
 
 
 class FreshnessConfig(Strict):
-    """How old the newest row of a view may be (F-2)."""
+    """How old the newest row of a view may be (F-2), and how long what checks found is kept."""
 
     max_staleness_hours: float | None = Field(None, gt=0, description="hours, for a view that says nothing itself")
+    warning_hours: float | None = Field(None, gt=0, description="the age in hours from which such a view is WARNING")
     views: Mapping[str, ViewConfig] = Field(default_factory=dict, description="what differs, by view")
+    history_days: float = Field(90, gt=0, le=36_500, description="days that what checks found is kept")
+
+    @model_validator(mode="after")
+    def _warns_before_it_is_stale(self) -> Self:
+        if self.warning_hours is not None and self.max_staleness_hours is None:
+            raise ValueError(
+                f"warning_hours is {self.warning_hours:g} without max_staleness_hours, which it goes with. Give both, or give the "
+                "warning_hours of single views"
+            )
+        _check_warning(self.warning_hours, self.max_staleness_hours)
+        return self
 
 
 class JobsConfig(Strict):
@@ -95,6 +125,30 @@ class MaterializationConfig(Strict):
         hours = said if said is not None else self.freshness.max_staleness_hours
         return None if hours is None else timedelta(hours=hours)
 
+    def warning(self, view: str, own: timedelta | None = None) -> timedelta | None:
+        """Return the age from which ``view`` is WARNING (F-2): as said for it here, or for all that have the general limit.
+
+        None is half of its `max_staleness`. Raises `ConfigError` when what is said for it goes with no limit, or is more
+        than the limit.
+
+        >>> MaterializationConfig(freshness={"max_staleness_hours": 24, "warning_hours": 18}).warning("any")
+        datetime.timedelta(seconds=64800)
+        """
+        said = self.freshness.views.get(view, ViewConfig())  # type: ignore[call-arg]
+        limit = self.max_staleness(view, own)
+        if said.warning_hours is None:
+            general = said.max_staleness_hours is None and own is None
+            hours = self.freshness.warning_hours if general else None
+            return None if hours is None else timedelta(hours=hours)
+        warning = timedelta(hours=said.warning_hours)
+        if limit is None or warning > limit:
+            told = "it has no max_staleness to go with" if limit is None else f"its max_staleness is {limit}"
+            raise ConfigError(
+                f"materialisation, freshness, views, {view}: warning_hours is {said.warning_hours:g}, and {told}. Give a "
+                "max_staleness_hours that is as much or more."
+            )
+        return warning
+
     def incremental_every(self, view: str) -> timedelta:
         """Return how often ``view`` is materialised incrementally.
 
@@ -104,13 +158,14 @@ class MaterializationConfig(Strict):
         own = self.freshness.views.get(view, ViewConfig()).incremental_every_hours  # type: ignore[call-arg]
         return timedelta(hours=own if own is not None else self.schedule.incremental_every_hours)
 
-    def check_views(self, known: Mapping[str, Any], where: str) -> None:
-        """Raise `ConfigError` for a view named here that is not registered, with the nearest names."""
+    def check_views(self, known: Mapping[str, FeatureView], where: str) -> None:
+        """Raise `ConfigError` for a view named here that is not registered, with the nearest names, or warns too late."""
         for name in self.freshness.views:
             if name not in known:
                 raise ConfigError(
                     f"{where}, freshness, views: no view is called {name!r}.{did_you_mean(name, known)} Apply it, or take it out."
                 )
+            self.warning(name, known[name].max_staleness)
 
 
 def load_settings(

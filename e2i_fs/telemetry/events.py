@@ -8,8 +8,8 @@ from datetime import datetime
 from e2i_fs.catalog import Plan
 
 __all__ = [
-    "Applied", "BreakerMoved", "Event", "FailedOver", "LeakageFound", "Materialized", "ParityMoved", "Replayed", "Retrieved",
-    "Stale", "Written",
+    "Applied", "BreakerMoved", "Event", "FailedOver", "FreshnessChecked", "JobEnded", "LeakageFound", "Materialized",
+    "ParityMoved", "Replayed", "Retrieved", "Stale", "Written",
 ]  # fmt: skip
 
 
@@ -108,3 +108,40 @@ class Stale(Event):
     view: str
     status: str
     age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessChecked(Event):
+    """A freshness check looked at a view, whatever it found; one for each view of each check (F-1, F-2).
+
+    ``status`` is the name of its `FreshnessStatus`; ``age`` is now minus the newest event time online in seconds, None
+    when nothing is online; ``max_staleness`` is in seconds, None for a view without a limit. ``served_by`` is the backend
+    that was asked, ``degraded`` whether it may have missed a write.
+    """
+
+    view: str
+    status: str
+    age: float | None
+    max_staleness: float | None
+    served_by: str = ""
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded(Event):
+    """A job of materialisation has ended, after all its tries (W-4); one for each job that did not only plan.
+
+    ``mode`` is ``"full"`` or ``"incremental"``; ``outcome`` ``"succeeded"``, ``"failed"``, ``"timed out"`` or
+    ``"overlapped"``; ``duration`` in seconds; ``error`` is ``"Type: message"`` of its last try. A job that succeeded has
+    an error when a backend of several did not take part, and gets it by replay.
+    """
+
+    view: str
+    mode: str
+    outcome: str
+    attempts: int
+    rows_read: int
+    rows_written: int
+    duration: float
+    error: str | None = None
+    job_id: str = ""

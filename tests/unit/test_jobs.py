@@ -185,8 +185,9 @@ def test_a_try_that_hangs_is_left_to_itself_and_said(opened, clock) -> None:
     failing(1, then=stuck.wait)
     settings = load_settings({"jobs": {"timeout_seconds": 0.05}})
     jobs = Jobs(
-        opened._runs, lambda views: list(views), settings, JobRecords(opened._ledger.records), clock, leeway=0.05
-    )
+        opened._runs, lambda views: list(views), settings, JobRecords(opened._ledger.records), clock, leeway=0.05,
+        checks=opened._checks(opened._freshness_of, settings),
+    )  # fmt: skip
     (job,) = jobs.incremental(["v"]).jobs
     assert (job.outcome, job.attempts) == ("timed out", 1)
     assert "hangs" in job.error and job.error.startswith("RunTimeoutError:")

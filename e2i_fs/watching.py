@@ -1,0 +1,60 @@
+"""What a store remembers of itself: how fresh its views were."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from e2i_fs.clock import Clock
+from e2i_fs.ops.ledger import Ledger
+from e2i_fs.ops.periods import since_us
+
+if TYPE_CHECKING:
+    from e2i_fs.ops.checks import Checks
+    from e2i_fs.ops.freshness import FreshnessReport
+    from e2i_fs.ops.freshness_history import FreshnessHistory
+    from e2i_fs.ops.settings import MaterializationConfig
+    from e2i_fs.telemetry.events import Event
+
+__all__ = ["Watching"]
+
+
+class Watching(ABC):
+    """The part of `e2i_fs.store.Store` that looks back."""
+
+    _clock: Clock
+    _ledger: Ledger
+
+    @abstractmethod
+    def emit(self, make: Callable[[datetime], Event]) -> None:
+        """Tell every observer."""
+
+    @cached_property
+    def _freshness_history(self) -> FreshnessHistory:
+        from e2i_fs.ops.freshness_history import FreshnessHistory
+
+        return FreshnessHistory(self._ledger.records)
+
+    def _checks(self, look: Callable[[str], FreshnessReport], settings: MaterializationConfig) -> Checks:
+        """Return what makes freshness checks by ``settings``, with ``look``, and keeps a record of them."""
+        from e2i_fs.ops.checks import Checks
+        from e2i_fs.ops.freshness import told
+
+        def tell(reports: Iterable[FreshnessReport]) -> None:
+            told(reports, self.emit)
+
+        keep = timedelta(days=settings.freshness.history_days)
+        return Checks(look, tell, self._freshness_history, keep, self._clock)
+
+    def freshness_history(self, view: str | None = None, *, days: float = 7.0) -> list[FreshnessReport]:
+        """Return what the checks of the last ``days`` found, the oldest first, of one view or of all (F-3).
+
+        Checks that are recorded are those of `Jobs.check_freshness`, by any process, and one after each job that succeeded;
+        a plain `Store.freshness` leaves no record. A check that failed is there as UNKNOWN with its ``error``. A view that
+        is no longer registered keeps its records until they are ``freshness.history_days`` old. Raises `RequestError` for
+        ``days`` that is no number above 0.
+        """
+        return self._freshness_history.since(since_us(self._clock.now(), days), view)
