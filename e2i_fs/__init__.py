@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.replay import CatchUp
     from e2i_fs.on_demand import OnDemandFeatureView, on_demand_feature_view
     from e2i_fs.opening import connect
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
@@ -118,6 +119,7 @@ _HOMES = {
     "failover.replay": "CatchUp",
     "opening": "connect",
     "on_demand": "OnDemandFeatureView on_demand_feature_view",
+    "ops.event_history": "EventRecord",
     "ops.freshness": "FreshnessReport FreshnessStatus",
     "ops.jobs": "Job JobReport Jobs",
     "ops.materialize": "MaterializationReport MaterializationRun",
@@ -169,6 +171,7 @@ __all__ = [
     "E2IError",
     "Entity",
     "Event",
+    "EventRecord",
     "FailoverError",
     "FeatureNameCollisionError",
     "FeatureService",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
@@ -280,6 +281,12 @@ class AsyncStore:
     async def freshness_history(self, view: str | None = None, *, days: float = 7.0) -> list[FreshnessReport]:
         """See `Store.freshness_history`."""
         return await self._run(self._store.freshness_history, view, days=days)
+
+    async def events(
+        self, *, days: float = 7.0, kinds: Sequence[str] | None = None, limit: int = 1000
+    ) -> list[EventRecord]:
+        """See `Store.events`."""
+        return await self._run(self._store.events, days=days, kinds=kinds, limit=limit)
 
     async def statistics(
         self,

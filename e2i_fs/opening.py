@@ -10,6 +10,7 @@ from typing import Any
 from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock, as_clock
 from e2i_fs.config import BackendConfig, Config, load_config
+from e2i_fs.ops.event_log import EventLog
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.routing import Router, Single
@@ -41,9 +42,11 @@ def connect(
     for backend in checked.backends:
         found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place
     ledger = Ledger(checked.state)
+    found.listen(EventLog(ledger.records, timer))
     try:
         router = _router(checked, found, ledger, timer)
     except BaseException:
+        found.close()
         ledger.close()
         raise
     return Store(router, checked, found, ledger, timer)

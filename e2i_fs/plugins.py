@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pluggy
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from e2i_fs.clock import Clock
     from e2i_fs.telemetry.events import Event
 
-__all__ = ["API_VERSION", "BackendSpec", "FoundBackend", "Plugins", "hookimpl", "hookspec"]
+__all__ = ["API_VERSION", "BackendSpec", "FoundBackend", "Listener", "Plugins", "hookimpl", "hookspec"]
 
 API_VERSION = 1
 GROUP = "e2i_fs"
@@ -77,6 +77,22 @@ class _Hooks:
         """Be told of an event. What this raises is logged and goes no further (G-5)."""
 
 
+class Listener(Protocol):
+    """What the store itself listens to events with. Unlike an observer it never raises, and hears of no reads."""
+
+    def notice(self, event: Event) -> None:
+        """Take an event, at once: the caller waits."""
+        ...
+
+    def flush(self) -> bool:
+        """Finish with the events until now; return whether that could be done."""
+        ...
+
+    def close(self) -> None:
+        """Finish with what is left. Calling it twice is harmless."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FoundBackend:
     """What discovery found of one entry point or one backend: its spec, or the error that kept it out."""
@@ -98,6 +114,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(_Hooks)
         self.found: list[FoundBackend] = []
+        self._listeners: list[Listener] = []
         for entry in entry_points(group=GROUP):
             self._add(entry.name, _distribution(entry), entry.load)
         for plugin in extra:
@@ -185,8 +202,29 @@ class Plugins:
             hint = f" Install it: {install}" if install else ""
             raise PluginLoadError(f"The backend {kind!r} cannot be imported ({error}).{hint}") from error
 
+    def listen(self, listener: Listener) -> None:
+        """Tell ``listener`` of every event but those that are made for observers only (`has_observers`)."""
+        self._listeners.append(listener)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody at all is told of an event."""
+        return self.has_observers or bool(self._listeners)
+
+    def flush(self) -> None:
+        """Let listeners finish with the events until now."""
+        for listener in self._listeners:
+            listener.flush()
+
+    def close(self) -> None:
+        """Let listeners finish with what is left."""
+        for listener in self._listeners:
+            listener.close()
+
     def emit(self, event: Event) -> None:
         """Tell every observer. One that raises is logged; neither the others nor the caller notice (G-5)."""
+        for listener in self._listeners:
+            listener.notice(event)
         for impl in self._manager.hook.e2i_fs_on_event.get_hookimpls():
             try:
                 impl.function(*[event for _ in impl.argnames])

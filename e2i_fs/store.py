@@ -77,6 +77,7 @@ class Store(Operating, Profiled, Watching):
         try:
             self._through.close()
         finally:
+            self._plugins.close()
             self._ledger.close()
 
     @property
@@ -88,7 +89,7 @@ class Store(Operating, Profiled, Watching):
 
     def emit(self, make: Callable[[datetime], Event]) -> None:
         """Tell every observer of the event that ``make`` makes of the store's own time (G-5)."""
-        if self._plugins.has_observers:
+        if self._plugins.is_heard:
             self._plugins.emit(make(self._clock.now()))
 
     # ---- registering --------------------------------------------------------------------------------------
@@ -303,8 +304,9 @@ class Store(Operating, Profiled, Watching):
         return replace(answered.provenance, age=self._clock.now() - from_us(newest_us))
 
     def _told(self, kind: str, answered: Answered[Any, Any], rows: int, begun: float) -> None:
-        p, took = answered.provenance, self._clock.monotonic() - begun
-        self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
+        if self._plugins.has_observers:
+            p, took = answered.provenance, self._clock.monotonic() - begun
+            self.emit(lambda at: Retrieved(at, kind, rows, p.served_by, p.degraded, took))
 
     # ---- writing ------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""What a store remembers of itself: how fresh its views were."""
+"""What a store remembers of itself: what happened to it, and how fresh its views were."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from e2i_fs.clock import Clock
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.ops.periods import since_us
+from e2i_fs.plugins import Plugins
 
 if TYPE_CHECKING:
     from e2i_fs.ops.checks import Checks
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.freshness_history import FreshnessHistory
     from e2i_fs.ops.settings import MaterializationConfig
@@ -27,6 +29,7 @@ class Watching(ABC):
 
     _clock: Clock
     _ledger: Ledger
+    _plugins: Plugins
 
     @abstractmethod
     def emit(self, make: Callable[[datetime], Event]) -> None:
@@ -58,3 +61,16 @@ class Watching(ABC):
         ``days`` that is no number above 0.
         """
         return self._freshness_history.since(since_us(self._clock.now(), days), view)
+
+    def events(self, *, days: float = 7.0, kinds: Sequence[str] | None = None, limit: int = 1000) -> list[EventRecord]:
+        """Return what happened in the last ``days``, to any process, the newest first: at most ``limit`` `EventRecord` (F-3).
+
+        Kept are applied changes, jobs that ended, runs that failed, stale views, failovers, what moved of breakers and
+        parity, replayed writes and leakage found, of ``kinds`` or all; reads and writes are not. The same thing within one
+        minute is one record with its ``count``. Another process is up to a few seconds behind. Raises `RequestError` for an
+        unknown kind, with the nearest, or an impossible ``days`` or ``limit``.
+        """
+        from e2i_fs.ops.event_history import EventHistory
+
+        self._plugins.flush()
+        return EventHistory(self._ledger.records).since(since_us(self._clock.now(), days), kinds, limit)

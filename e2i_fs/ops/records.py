@@ -48,7 +48,14 @@ class Records:
         """Make what another user of the file needs there."""
         with self.lock:
             self._schema += schema
-            self._db.executescript(schema)
+            if os.getpid() != self._pid:
+                self._connect()
+            try:
+                self._db.executescript(schema)
+            except sqlite3.Error as error:
+                raise BackendUnavailableError(
+                    f"The store's records in {self.folder} cannot be written: {error}. Free space, or make the folder writable."
+                ) from error
 
     def _connect(self) -> None:
         """Open the file; again in a forked child, since SQLite connections must not cross a fork."""

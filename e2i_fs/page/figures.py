@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2i_fs.page.said import asked
 from e2i_fs.page.shown import Shown
+
+if TYPE_CHECKING:
+    from e2i_fs.ops.statistics import FeatureStatistics, Where
 
 __all__ = ["figures"]
 
@@ -18,13 +21,13 @@ def figures(store: Shown, view: str, *, online: bool) -> dict[str, Mapping[str, 
     Looks at the whole history of the view, so it takes as long as reading that does.
     """
 
-    def ask(where: str) -> Mapping[str, Any]:
-        return asked(lambda: {"features": {n: _plain(s) for n, s in store.view_statistics(view, where).items()}})
+    def ask(where: Where) -> Mapping[str, Any]:
+        return asked(lambda: {"features": {n: _plain(s) for n, s in store.view_statistics(view, where=where).items()}})
 
     keeps_nothing = {"absent": "The view is not online (online=False)."}
     return {"offline": ask("offline"), "online": ask("online") if online else keeps_nothing}
 
 
-def _plain(statistics: Any) -> dict[str, Any]:
+def _plain(statistics: FeatureStatistics) -> dict[str, Any]:
     told = {f.name: getattr(statistics, f.name) for f in fields(statistics)}
     return {**told, "dtype": repr(told["dtype"])}

@@ -27,13 +27,13 @@ _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 
 def page(document: Mapping[str, Any] | None = None) -> str:
-    """Return the page, with ``document`` in it; without one it asks for ``document.json`` beside it.
+    r"""Return the page, with ``document`` in it; without one it asks for ``document.json`` beside it.
 
     Whatever the document says, it cannot become markup or script: it is JSON without ``<``, ``>`` and ``&``, and the
     script makes text of it. The page's own policy lets nothing run but its own script, and nothing be fetched from anywhere.
 
     >>> told = page({"project": "</script><script>alert(1)</script>"})
-    >>> "alert(1)</script>" in told, "\\\\u003c/script\\\\u003e" in told
+    >>> "alert(1)</script>" in told, "\\u003c/script\\u003e" in told
     (False, True)
     """
     parts = {

@@ -32,8 +32,8 @@ def lineage(defined: Mapping[str, Any]) -> dict[str, list[Any]]:
         of = node("on-demand", view["name"])
         edges |= dict.fromkeys((node("view", name), of) for name in view["views"])
         for request in view["requests"]:
-            source = node("source", f"request:{request['name']}", request["name"], "comes with the request")
-            edges[source, of] = None
+            asked = node("source", f"request:{request['name']}", request["name"], "comes with the request")
+            edges[asked, of] = None
     computed = {view["name"] for view in defined["on_demand"]}
     for service in defined["services"]:
         of = node("service", service["name"])

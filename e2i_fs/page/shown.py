@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from e2i_fs.catalog import Catalog
 
 if TYPE_CHECKING:
     from e2i_fs.failover.journal import JournalState
+    from e2i_fs.ops.event_history import EventRecord
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.jobs import Jobs
     from e2i_fs.ops.materialize import MaterializationRun
+    from e2i_fs.ops.statistics import FeatureStatistics, Where
     from e2i_fs.routing import BackendHealth
 
 __all__ = ["Shown"]
@@ -32,11 +34,13 @@ class Shown(Protocol):
         """Return what was found at each check of the last ``days``."""
         ...
 
-    def view_statistics(self, view: str, where: Any = "offline") -> Mapping[str, Any]:
+    def view_statistics(self, view: str, *, where: Where = "offline") -> Mapping[str, FeatureStatistics]:
         """Return the statistics of each feature of a view, offline or online."""
         ...
 
-    def events(self, *, days: float = 7.0, kinds: Sequence[Any] | None = None, limit: int = 1000) -> Sequence[Any]:
+    def events(
+        self, *, days: float = 7.0, kinds: Sequence[str] | None = None, limit: int = 1000
+    ) -> Sequence[EventRecord]:
         """Return what happened in the last ``days``."""
         ...
 

@@ -31,9 +31,11 @@ def freshness(store: Shown, view: str, *, online: bool) -> Mapping[str, Any]:
 
     def ask() -> Mapping[str, Any]:
         report = store.freshness([view])[view]
-        return {**_check(report), "max_staleness": report.max_staleness, "rows": report.rows,
-                "newest_event_timestamp": report.newest_event_timestamp, "served_by": report.served_by,
-                "degraded": report.degraded}  # fmt: skip
+        return {
+            **_check(report), "max_staleness": report.max_staleness, "warning_after": report.warning_after,
+            "rows": report.rows, "newest_event_timestamp": report.newest_event_timestamp,
+            "served_by": report.served_by, "degraded": report.degraded,
+        }  # fmt: skip
 
     return asked(ask)
 
@@ -52,7 +54,8 @@ def freshness_history(store: Shown, days: float, now: datetime) -> Mapping[str, 
 
 
 def _check(report: FreshnessReport) -> dict[str, Any]:
-    return {"at": report.checked_at, "age": report.age, "status": report.status.value}
+    told = {"at": report.checked_at, "age": report.age, "status": report.status.value}
+    return told if report.error is None else {**told, "error": without_secrets(report.error)}
 
 
 def _thinned(reports: Iterable[FreshnessReport], now: datetime, span: timedelta) -> list[FreshnessReport]:

@@ -72,10 +72,12 @@ function ageChart(view) {
   const height = 150;
   const chart = line(view, points, height, { class: "age-chart", role: "img", "aria-label": `Age over time: ${toldOf(view, points)}`, "data-points": points.length });
   const levels = chart.limit === null ? [[chart.top / 1.06, "oldest"]]
-    : [[chart.limit / 2, `warns ${span(chart.limit / 2)}`], [chart.limit, `limit ${span(chart.limit)}`], [chart.limit * 2, `expired ${span(chart.limit * 2)}`]];
+    : [[view.freshness.warning_after, `warns ${span(view.freshness.warning_after)}`], [chart.limit, `limit ${span(chart.limit)}`], [chart.limit * 2, `expired ${span(chart.limit * 2)}`]];
+  const seen = levels.filter(([age]) => age <= chart.top).map(([age, text]) => [chart.y(age), text]);
+  for (const [y] of seen) if (chart.limit !== null && y !== chart.y(chart.limit)) chart.svg.prepend(s("path", { d: `M0 ${y}H1000`, class: "level-line" }));
+  const apart = seen.filter(([y], i) => i === seen.length - 1 || Math.abs(y - seen[i + 1][0]) > 15); // a name that has no room is left out
   return [
-    h("div", { class: "age-box" }, chart.svg,
-      levels.filter(([age]) => age <= chart.top).map(([age, text]) => h("span", { class: "level", css: { top: `${(100 * chart.y(age)) / height}%` } }, text))),
+    h("div", { class: "age-box" }, chart.svg, apart.map(([y, text]) => h("span", { class: "level", css: { top: `${(100 * Math.max(y, 16)) / height}%` } }, text))),
     timeAxis(), h("p", { class: "soft small" }, toldOf(view, points), points.some((p) => p.age === null) ? "; a tick below is a check that found nothing online" : ""),
   ];
 }

@@ -1,31 +1,24 @@
 // What happened to backends: when each was up, answers that came from another, moves of parity; then the same in words.
-const BACKEND_EVENTS = ["BreakerMoved", "ParityMoved", "FailedOver", "Replayed", "Stale", "JobEnded", "LeakageFound", "Applied"];
 const failedOver = (event) => event.kind === "FailedOver";
-const failoversIn = (items) => items.filter(failedOver).reduce((sum, event) => sum + (event.count ?? 1), 0);
+const failoversIn = (items) => items.filter(failedOver).reduce((sum, event) => sum + event.count, 0);
+const NAMES = { Applied: "definitions", BreakerMoved: "breaker", FailedOver: "failover", LeakageFound: "leakage", Materialized: "run", ParityMoved: "parity", Replayed: "replay" };
 
-function wordsOf(event) {
-  switch (event.kind) {
-    case "BreakerMoved": return [mark(event.after, `${event.backend}: ${event.before} → ${event.after}`), "breaker"];
-    case "ParityMoved": return [mark(event.after, `${event.backend}: ${event.before} → ${event.after}`), link("view", event.view)];
-    case "FailedOver": return [mark("degraded", `answered by ${event.served_by}${(event.count ?? 1) > 1 ? `, ${many(event.count, "time")}` : ""}`), event.reason];
-    case "Replayed": return [mark("succeeded", `${event.backend} took write ${event.seq}`), link("view", event.view)];
-    case "Stale": return [mark(event.status, SAYS[event.status] || event.status), link("view", event.view), event.age === null ? "" : `${span(event.age)} old`];
-    case "JobEnded": return [mark(event.outcome), link("view", event.view), event.error || ""];
-    case "LeakageFound": return [mark("failed", many(event.cells, "cell that leaked", "cells that leaked")), link("view", event.view)];
-    default: return [event.kind, Object.entries(event).filter(([name, value]) => !["kind", "at"].includes(name) && typeof value !== "object").map(([name, value]) => `${name} ${value}`).join(", ")];
-  }
+/** The state that an event led to, by which it is marked. */
+function stateOf(event) {
+  const told = { FailedOver: "degraded", LeakageFound: "failed", Replayed: "succeeded", Applied: "planned" };
+  return event.about.after || event.about.outcome || told[event.kind] || "planned";
 }
 
 /** When a backend's breaker was in which state, out of its moves; before the first move it was in that move's `before`. */
 function spells(name, moves, present) {
-  const own = moves.filter((event) => event.backend === name).sort((a, b) => moment(a.at) - moment(b.at));
+  const own = moves.filter((event) => event.about.backend === name).sort((a, b) => moment(a.at) - moment(b.at));
   const found = [];
   let from = state.doc.since;
   for (const move of own) {
-    found.push([move.before, from, move.at]);
+    found.push([move.about.before, from, move.at]);
     from = move.at;
   }
-  found.push([own.length ? own.at(-1).after : present, from, state.doc.made_at]);
+  found.push([own.length ? own.at(-1).about.after : present, from, state.doc.made_at]);
   return found.filter(([, a, b]) => moment(b) >= moment(state.doc.since) && moment(a) <= moment(state.doc.made_at));
 }
 
@@ -41,21 +34,21 @@ function timeline(items) {
   const parity = items.filter((event) => event.kind === "ParityMoved");
   const over = items.filter(failedOver);
   const named = (state.doc.answering.backends || []).map((b) => b.name);
-  const names = [...new Set([...named, ...moves.map((event) => event.backend), ...parity.map((event) => event.backend)])];
+  const names = [...new Set([...named, ...moves.map((event) => event.about.backend), ...parity.map((event) => event.about.backend)])];
   const liveness = new Map((state.doc.answering.backends || []).map((b) => [b.name, b.liveness]));
-  const most = Math.max(...over.map((event) => event.count ?? 1), 1);
+  const most = Math.max(...over.map((event) => event.count), 1);
   return h("div", { class: "lanes" }, timeAxis(),
     names.map((name) => {
       const found = spells(name, moves, liveness.get(name) || "closed");
-      const shifts = parity.filter((event) => event.backend === name);
+      const shifts = parity.filter((event) => event.about.backend === name);
       const told = `${name}: ${found.map(([what, a]) => `${what} from ${utcShort(a)}`).join(", ")}; ${many(shifts.length, "move")} of parity`;
       return lane(h("span", { class: "mono" }, name), told, [
         found.map(([what, a, b]) => bar(a, b, MEANS[what] || "none", `${what}, ${utcShort(a)} to ${utcShort(b)}`, what === "closed" ? "thin" : "")),
-        shifts.map((event) => h("span", { class: `tick ${MEANS[event.after] || "none"}`, title: `${event.view}: ${event.before} → ${event.after}, ${utcShort(event.at)}`, css: { left: `${placed(event.at)}%` } })),
+        shifts.map((event) => h("span", { class: `tick ${MEANS[event.about.after] || "none"}`, title: `${event.about.view}: ${event.about.before} → ${event.about.after}, ${utcShort(event.at)}`, css: { left: `${placed(event.at)}%` } })),
       ]);
     }),
     lane("Answered by another", `${many(failoversIn(items), "answer")} by another backend than the primary`, over.map((event) =>
-      h("span", { class: "spike warn", title: `${count(event.count ?? 1)} by ${event.served_by}, ${utcShort(event.at)}`, css: { left: `${placed(event.at)}%`, height: `${Math.max(18, (100 * (event.count ?? 1)) / most)}%` } }))));
+      h("span", { class: "spike warn", title: `${count(event.count)} by ${event.about.backend}, ${utcShort(event.at)}`, css: { left: `${placed(event.at)}%`, height: `${Math.max(18, (100 * (event.count)) / most)}%` } }))));
 }
 
 function drawEvents() {
@@ -64,12 +57,13 @@ function drawEvents() {
   if (told.problem) return part("events", "Failovers", about, notice(told.problem, "What happened"));
   if (!told.items.length) return part("events", "Failovers", about, h("p", { class: "card empty" }, "Nothing happened: no breaker moved, nobody fell behind, and the primary answered."));
   const names = filtered() ? new Set(matching().map((view) => view.name)) : null;
-  const items = told.items.filter((event) => !names || !event.view || names.has(event.view));
+  const items = told.items.filter((event) => !names || !event.about.view || names.has(event.about.view));
   const kinds = [...new Set(items.map((event) => event.kind))];
   return part("events", "Failovers", about,
     h("div", { class: "card pad" }, timeline(items),
       h("p", { class: "legend soft small" }, ["closed", "half-open", "open", "isolated"].map((what) => mark(what)), h("span", {}, "a tick is a move of parity")),
-      h("p", { class: "soft small" }, kinds.map((kind) => `${count(items.filter((e) => e.kind === kind).length)} ${kind}`).join(" · "))),
+      h("p", { class: "soft small" }, kinds.map((kind) => `${count(items.filter((e) => e.kind === kind).reduce((sum, e) => sum + e.count, 0))} ${NAMES[kind] || kind}`).join(" · "))),
     h("div", { class: "card" }, firstOf("events", items, 8, (shown) => h("ol", { class: "happened" }, shown.map((event) =>
-      h("li", { "data-event": event.kind }, h("span", { class: "soft" }, when(event.at)), wordsOf(event).filter(Boolean).map((word) => h("span", { class: "breaks" }, word))))))));
+      h("li", { "data-event": event.kind }, h("span", { class: "soft" }, when(event.at)), mark(stateOf(event), `${NAMES[event.kind] || event.kind}${event.count > 1 ? ` × ${count(event.count)}` : ""}`), h("span", { class: "breaks" }, event.text)))))),
+    told.all === false && h("p", { class: "soft small" }, "Older ones are left out; store.events() has them."));
 }

@@ -21,7 +21,7 @@ function tiles() {
     const cells = Object.values(doc.answering.views).flatMap((by) => Object.values(by).map((cell) => cell.may));
     const may = ["answers", "degraded", "never"].map((verdict) => [verdict, cells.filter((each) => each === verdict).length]);
     made.push(tile("answering", "Backends", `${up.length} of ${doc.answering.backends.length} up`,
-      `${count(may[0][1])} of ${many(cells.length, "cell answers", "cells answer")} unmarked`, stack(may)));
+      `${count(may[0][1])} of ${many(cells.length, "pair", "pairs")} of view and backend may answer`, stack(may)));
   }
   made.push(tile("events", "Failovers", doc.events.problem ? "–" : count(failoversIn(doc.events.items)), doc.events.problem ? "not known" : `answers by another backend, ${daysShown()}`));
   const jobs = doc.jobs.items || [];
@@ -77,7 +77,7 @@ function drawViews() {
       [["status", "least fresh first"], ["name", "by name"], ["age", "oldest first"], ["rows", "most rows first"], ["owner", "by owner"]]
         .map(([value, text]) => h("option", { value, selected: state.sort === value }, text))));
   const heads = h("div", { class: "row heads", "aria-hidden": "true" },
-    ["Freshness", "View", "Keys", `Age, ${daysShown()}`, "Age of limit", "Rows", "Last job"].map((text) => h("span", {}, text)));
+    ["Freshness", "View", "Keys", `Age, ${daysShown()}`, "Age / limit", "Rows", "Last job"].map((text) => h("span", {}, text)));
   return part("views", "Views", filtered() ? `${count(found.length)} of ${count(state.doc.views.length)} shown.` : "Every feature view, by how old its newest row is against what it allows.",
     h("div", { class: "bar-of-tools" }, statusChips(), sort),
     !state.doc.views.length ? h("p", { class: "card empty" }, "Nothing is registered yet: e2i-fs apply.")
