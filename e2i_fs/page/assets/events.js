@@ -2,6 +2,8 @@
 const failedOver = (event) => event.kind === "FailedOver";
 const failoversIn = (items) => items.filter(failedOver).reduce((sum, event) => sum + event.count, 0);
 const NAMES = { Applied: "definitions", BreakerMoved: "breaker", FailedOver: "failover", LeakageFound: "leakage", Materialized: "run", ParityMoved: "parity", Replayed: "replay" };
+const COUNTED = { Applied: "change of definitions", BreakerMoved: "move of a breaker", FailedOver: "answer by another backend", LeakageFound: "leak", Materialized: "failed run", ParityMoved: "move of parity", Replayed: "replayed write" };
+const SEVERAL = { Applied: "changes of definitions", BreakerMoved: "moves of breakers", FailedOver: "answers by another backend", ParityMoved: "moves of parity" };
 
 /** The state that an event led to, by which it is marked. */
 function stateOf(event) {
@@ -18,7 +20,14 @@ function spells(name, moves, present) {
     found.push([move.about.before, from, move.at]);
     from = move.at;
   }
-  found.push([own.length ? own.at(-1).about.after : present, from, state.doc.made_at]);
+  const last = own.at(-1);
+  if (last && ["open", "half-open"].includes(last.about.after) && present === "closed") {
+    // The process whose breaker it was has ended, or it would have told of a later move: an opening lasts 300 s at most.
+    const until = new Date(Math.min(moment(last.last_at) + 300e3, moment(state.doc.made_at))).toISOString();
+    found.push([last.about.after, from, until]);
+    from = until;
+  }
+  found.push([last && from === last.at ? last.about.after : present, from, state.doc.made_at]);
   return found.filter(([, a, b]) => moment(b) >= moment(state.doc.since) && moment(a) <= moment(state.doc.made_at));
 }
 
@@ -62,7 +71,7 @@ function drawEvents() {
   return part("events", "Failovers", about,
     h("div", { class: "card pad" }, timeline(items),
       h("p", { class: "legend soft small" }, ["closed", "half-open", "open", "isolated"].map((what) => mark(what)), h("span", {}, "a tick is a move of parity")),
-      h("p", { class: "soft small" }, kinds.map((kind) => `${count(items.filter((e) => e.kind === kind).reduce((sum, e) => sum + e.count, 0))} ${NAMES[kind] || kind}`).join(" · "))),
+      h("p", { class: "soft small" }, kinds.map((kind) => many(items.filter((e) => e.kind === kind).reduce((sum, e) => sum + e.count, 0), COUNTED[kind] || kind, SEVERAL[kind])).join(" · "))),
     h("div", { class: "card" }, firstOf("events", items, 8, (shown) => h("ol", { class: "happened" }, shown.map((event) =>
       h("li", { "data-event": event.kind }, h("span", { class: "soft" }, when(event.at)), mark(stateOf(event), `${NAMES[event.kind] || event.kind}${event.count > 1 ? ` × ${count(event.count)}` : ""}`), h("span", { class: "breaks" }, event.text)))))),
     told.all === false && h("p", { class: "soft small" }, "Older ones are left out; store.events() has them."));

@@ -1,22 +1,71 @@
-// Where the nodes of the lineage stand: four columns, each ordered so that edges cross little.
+// Where the nodes of the lineage stand: in columns, ordered so that edges cross little. An edge that passes over a column has a
+// place of its own there (`~FROM@COLUMN`), so that it never seems to end at what it only passes.
 const LAYERS = ["source", "view", "on-demand", "service"];
+const GAP = 38;
+const PASS = 13;
 
+/** Return the columns of ids, top to bottom, and for each edge the places that it passes. */
 function layered(ids) {
-  const columns = LAYERS.map((kind) => [...ids].filter((id) => id.startsWith(`${kind}/`)).sort());
-  const place = new Map();
-  const number = () => columns.forEach((column) => column.forEach((id, i) => place.set(id, (i + 0.5) / column.length)));
-  number();
-  const mean = (id, next) => {
-    const others = next.get(id).filter((other) => ids.has(other));
-    return others.length ? others.reduce((sum, other) => sum + place.get(other), 0) / others.length : place.get(id);
+  const kinds = LAYERS.filter((kind) => kind === "view" || [...ids].some((id) => id.startsWith(`${kind}/`)));
+  const columns = kinds.map((kind) => [...ids].filter((id) => id.startsWith(`${kind}/`)).sort());
+  const column = new Map(columns.flatMap((found, c) => found.map((id) => [id, c])));
+  const up = new Map();
+  const down = new Map();
+  const joined = (from, to) => {
+    down.set(from, [...(down.get(from) || []), to]);
+    up.set(to, [...(up.get(to) || []), from]);
   };
-  for (let sweep = 0; sweep < 8; sweep += 1) {
-    const next = sweep % 2 ? state.down : state.up;
-    for (const column of columns) {
-      const wanted = new Map(column.map((id) => [id, mean(id, next)]));
+  const ways = state.doc.lineage.edges.filter(([from, to]) => column.has(from) && column.has(to)).map(([from, to]) => {
+    const way = [from];
+    for (let c = column.get(from) + 1; c < column.get(to); c += 1) {
+      const pass = `~${from}@${c}`;
+      if (!column.has(pass)) {
+        column.set(pass, c);
+        columns[c].push(pass);
+        joined(way.at(-1), pass);
+      }
+      way.push(pass);
+    }
+    joined(way.at(-1), to);
+    return { from, to, way: [...way, to] };
+  });
+  order(columns, up, down);
+  return { kinds, columns, ways };
+}
+
+/** Sweep to and fro, and let each node go to the mean of those beside it. */
+function order(columns, up, down) {
+  const place = new Map();
+  const note = (column) => column.forEach((id, i) => place.set(id, (i + 0.5) / column.length));
+  columns.forEach(note);
+  for (let sweep = 0; sweep < 10; sweep += 1) {
+    const next = sweep % 2 ? down : up;
+    for (const column of sweep % 2 ? [...columns].reverse() : columns) {
+      const wanted = new Map(column.map((id) => {
+        const others = next.get(id) || [];
+        return [id, others.length ? others.reduce((sum, other) => sum + place.get(other), 0) / others.length : place.get(id)];
+      }));
       column.sort((a, b) => wanted.get(a) - wanted.get(b) || a.localeCompare(b, "en"));
-      column.forEach((id, i) => place.set(id, (i + 0.5) / column.length));
+      note(column);
     }
   }
-  return columns.filter((column, i) => column.length || LAYERS[i] === "view");
+}
+
+/** Return where each id stands (`y` is its middle), and how high the whole is. */
+function standing({ columns }) {
+  const tall = (id) => (id.startsWith("~") ? PASS : GAP);
+  const heights = columns.map((column) => column.reduce((sum, id) => sum + tall(id), 0));
+  const most = Math.max(...heights, GAP);
+  const at = new Map();
+  columns.forEach((column, c) => {
+    const spare = Math.min(0.6, (most - heights[c]) / Math.max(1, heights[c]));
+    let y = 30 + (most - heights[c] * (1 + spare)) / 2;
+    column.filter((id) => !id.startsWith("~")).forEach((id, i) => at.set(id, { c, i }));
+    for (const id of column) {
+      const step = tall(id) * (1 + spare);
+      at.set(id, { ...at.get(id), c, y: y + step / 2 });
+      y += step;
+    }
+  });
+  return { at, height: most + 40 };
 }

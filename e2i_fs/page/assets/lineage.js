@@ -1,6 +1,5 @@
 // From source to service, as a graph where there is room and as a list where there is not.
 const TITLES = { source: "Sources", view: "Views", "on-demand": "On demand", service: "Services" };
-const GAP = 38;
 let graphWidth = 0;
 
 function shownNodes() {
@@ -14,31 +13,22 @@ function shownNodes() {
 }
 
 function graph(ids, width) {
-  const columns = layered(ids);
-  const most = Math.max(...columns.map((column) => column.length), 1);
-  const height = most * GAP + 44;
-  const step = width / columns.length;
-  const box = Math.min(250, step - 46);
-  const at = new Map();
-  columns.forEach((column, c) => {
-    const x = columns.length === 1 ? 0 : (c * (width - box)) / (columns.length - 1);
-    const gap = Math.min(GAP * 1.6, (height - 44) / Math.max(1, column.length));
-    const top = 40 + (height - 44 - gap * column.length) / 2;
-    column.forEach((id, i) => at.set(id, { x, y: top + gap * (i + 0.5), c, i }));
+  const laid = layered(ids);
+  const { at, height } = standing(laid);
+  const last = laid.columns.length - 1;
+  const box = Math.min(284, width / laid.columns.length - 40);
+  const left = (c) => (last ? (c * (width - box)) / last : 0);
+  const edges = laid.ways.map(({ from, to, way }) => {
+    const parts = way.slice(1).map((id, i) => {
+      const [a, b] = [at.get(way[i]), at.get(id)];
+      const [x1, x2] = [left(a.c) + box, left(b.c)];
+      const bend = (x2 - x1) / 2;
+      return `${i ? "L" : "M"}${x1} ${a.y}C${x1 + bend} ${a.y} ${x2 - bend} ${b.y} ${x2} ${b.y}`;
+    });
+    return s("path", { d: parts.join(""), class: "edge", "data-from": from, "data-to": to });
   });
-  const edges = state.doc.lineage.edges.filter(([from, to]) => at.has(from) && at.has(to)).map(([from, to]) => {
-    const [a, b] = [at.get(from), at.get(to)];
-    const back = a.c === b.c; // a pushed source and the stored one behind it do not occur: both lead to the view
-    const [x1, x2] = [a.x + box, b.x];
-    const bend = back ? 30 : Math.max(24, (x2 - x1) / 2);
-    return s("path", { d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${x2 - bend} ${b.y} ${x2} ${b.y}`, class: "edge", "data-from": from, "data-to": to });
-  });
-  const heads = columns.map((column, c) => {
-    const kind = column.length ? state.nodes.get(column[0]).kind : "view";
-    const x = columns.length === 1 ? 0 : (c * (width - box)) / (columns.length - 1);
-    return s("text", { x, y: 14, class: "column" }, `${TITLES[kind]} · ${column.length}`);
-  });
-  const nodes = [...at].map(([id, place]) => graphNode(state.nodes.get(id), place, box));
+  const heads = laid.kinds.map((kind, c) => s("text", { x: left(c), y: 14, class: "column" }, `${TITLES[kind]} · ${[...ids].filter((id) => id.startsWith(`${kind}/`)).length}`));
+  const nodes = [...at].filter(([id]) => !id.startsWith("~")).map(([id, place]) => graphNode(state.nodes.get(id), { x: left(place.c), y: place.y }, box));
   const drawn = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "graph", "data-nodes": nodes.length, "data-edges": edges.length, "aria-label": "Lineage; arrow keys follow it, Enter opens", role: "group" },
     heads, s("g", { "aria-hidden": "true" }, edges), nodes);
   drawn.addEventListener("pointerover", (event) => light(drawn, (event.target.closest("[data-node]") || { dataset: {} }).dataset.node));

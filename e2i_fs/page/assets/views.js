@@ -31,7 +31,10 @@ function tiles() {
   return h("div", { class: "tiles" }, made);
 }
 
-const daysShown = () => `last ${span((moment(state.doc.made_at) - moment(state.doc.since)) / 1000)}`;
+function daysShown() {
+  const days = (moment(state.doc.made_at) - moment(state.doc.since)) / 864e5;
+  return Number.isInteger(days) ? (days === 1 ? "last day" : `last ${days} days`) : `last ${span(days * 86400)}`;
+}
 
 function viewRow(view) {
   const fresh = view.freshness;
