@@ -77,6 +77,8 @@ def ui(
 
 
 def _exported(session: Session, folder: str, days: float, *, statistics: bool) -> Answer:
+    from rich.markup import escape
+
     from e2i_fs.page.collect import collect
     from e2i_fs.page.export import check_folder, write_page
     from e2i_fs.page.html import page
@@ -91,8 +93,8 @@ def _exported(session: Session, folder: str, days: float, *, statistics: bool) -
         )  # fmt: skip
     place = write_page(folder, page(made))
     missing = list(_problems(made))
-    shown = [f"Wrote {place}: {len(made['views'])} views, {place.stat().st_size / 1024:,.0f} KiB. Open it in a browser."]
-    shown += [f"Not on it: {what}: {why}" for what, why in missing]
+    shown = [f"Wrote {escape(str(place))}: {len(made['views'])} views, {place.stat().st_size / 1024:,.0f} KiB. Open it in a browser."]
+    shown += [f"Not on it: {escape(what)}: {escape(why)}" for what, why in missing]
     told = {"page": str(place), "views": len(made["views"]), "made_at": made["made_at"], "problems": dict(missing)}
     return Answer(told, shown)
 

@@ -114,16 +114,14 @@ def _journal(store: Shown) -> Mapping[str, Any]:
 
 
 def jobs(store: Shown, days: float, now: datetime) -> Mapping[str, Any]:
-    """Return the jobs of the last ``days``, the newest first, each with its runs; runs of no job stand for themselves."""
+    """Return the jobs of the last ``days``, the newest first; runs of no job, on each backend, stand for themselves."""
 
     def ask() -> Mapping[str, Any]:
         done = [_job(job) for job in store.jobs().history(days=days)]
         since = now - timedelta(days=days)
-        runs = [_run(run) for run in store.materialization_runs(limit=_ACTIVITIES) if run.started_at >= since]
-        alone = [run for run in runs if not any(_within(run, job) for job in done)]
-        for job in done:
-            job["runs"] = [run for run in runs if _within(run, job)]
-        found = sorted([*done, *alone], key=lambda each: each["started_at"], reverse=True)
+        runs = [run for run in store.materialization_runs(limit=_ACTIVITIES) if run.started_at >= since]
+        found = [*done, *(_run(run) for run in runs if run.job_id is None)]
+        found.sort(key=lambda each: each["started_at"], reverse=True)
         return {"items": found[:_ACTIVITIES], "left_out": max(0, len(found) - _ACTIVITIES)}
 
     return asked(ask)
@@ -145,11 +143,3 @@ def _run(run: MaterializationRun) -> dict[str, Any]:
         "rows_written": run.rows_written, "backend": run.backend,
         "error": None if run.error is None else without_secrets(run.error),
     }  # fmt: skip
-
-
-def _within(run: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Return whether a run was a part of a job; runs of one view cannot overlap (W-4), so the time tells it."""
-    if run["view"] != job["view"]:
-        return False
-    begun = job["started_at"]
-    return bool(begun <= run["started_at"] <= begun + job["duration"] or job["outcome"] == "running")

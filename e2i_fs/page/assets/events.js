@@ -31,6 +31,29 @@ function spells(name, moves, present) {
   return found.filter(([, a, b]) => moment(b) >= moment(state.doc.since) && moment(a) <= moment(state.doc.made_at));
 }
 
+/** What the same minute did to many views of a backend alike, as one: a replay moves each of its views. */
+function gathered(items) {
+  const found = new Map();
+  items.forEach((event, i) => {
+    const { view, ...rest } = event.about;
+    const alike = view && ["ParityMoved", "Replayed"].includes(event.kind);
+    const key = alike ? JSON.stringify([event.kind, event.at.slice(0, 16), rest]) : i;
+    found.set(key, [...(found.get(key) || []), event]);
+  });
+  return [...found.values()];
+}
+
+function happenedRow(events) {
+  const [event] = events;
+  const times = events.reduce((sum, each) => sum + each.count, 0);
+  const views = [...new Set(events.map((each) => each.about.view))];
+  const { backend, before, after } = event.about;
+  const text = views.length < 2 ? event.text
+    : [event.kind === "Replayed" ? `Backend ${backend} took ${many(times, "write")} that it had missed, of ` : `Backend ${backend}: parity went from ${before} to ${after} for `, `${views.length} views: `, views.map((name, i) => [i ? ", " : "", link("view", name)]), "."];
+  return h("li", { "data-event": event.kind, "data-count": times }, h("span", { class: "soft" }, when(event.at)),
+    mark(stateOf(event), `${NAMES[event.kind] || event.kind}${times > 1 ? ` × ${count(times)}` : ""}`), h("span", { class: "breaks" }, text));
+}
+
 function lane(title, told, bars) {
   return h("div", { class: "lane" }, h("div", { class: "lane-name" }, title), h("div", { class: "lane-track", role: "img", "aria-label": told }, bars));
 }
@@ -72,7 +95,6 @@ function drawEvents() {
     h("div", { class: "card pad" }, timeline(items),
       h("p", { class: "legend soft small" }, ["closed", "half-open", "open", "isolated"].map((what) => mark(what)), h("span", {}, "a tick is a move of parity")),
       h("p", { class: "soft small" }, kinds.map((kind) => many(items.filter((e) => e.kind === kind).reduce((sum, e) => sum + e.count, 0), COUNTED[kind] || kind, SEVERAL[kind])).join(" · "))),
-    h("div", { class: "card" }, firstOf("events", items, 8, (shown) => h("ol", { class: "happened" }, shown.map((event) =>
-      h("li", { "data-event": event.kind }, h("span", { class: "soft" }, when(event.at)), mark(stateOf(event), `${NAMES[event.kind] || event.kind}${event.count > 1 ? ` × ${count(event.count)}` : ""}`), h("span", { class: "breaks" }, event.text)))))),
+    h("div", { class: "card" }, firstOf("events", gathered(items), 8, (shown) => h("ol", { class: "happened" }, shown.map(happenedRow)))),
     told.all === false && h("p", { class: "soft small" }, "Older ones are left out; store.events() has them."));
 }

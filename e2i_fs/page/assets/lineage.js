@@ -16,7 +16,7 @@ function graph(ids, width) {
   const laid = layered(ids);
   const { at, height } = standing(laid);
   const last = laid.columns.length - 1;
-  const box = Math.min(284, width / laid.columns.length - 40);
+  const box = Math.min(284, width / laid.columns.length - 26);
   const left = (c) => (last ? (c * (width - box)) / last : 0);
   const edges = laid.ways.map(({ from, to, way }) => {
     const parts = way.slice(1).map((id, i) => {
@@ -45,7 +45,7 @@ function graph(ids, width) {
 
 function graphNode(node, { x, y }, box) {
   const view = node.kind === "view" ? state.views.get(node.name) : null;
-  const room = Math.floor((box - (view ? 40 : 22)) / 7.1);
+  const room = Math.floor((box - (view ? 38 : 20)) / 6.95);
   const text = node.label.length > room ? `${node.label.slice(0, Math.max(1, room - 1))}…` : node.label;
   const status = view ? statusOf(view) : null;
   const sign = view && shape(MEANS[status]);

@@ -56,7 +56,7 @@ function viewRow(view) {
         : fresh.absent ? h("span", { class: "soft small" }, "not online")
         : [h("span", {}, fresh.age === null ? "nothing online" : span(fresh.age), h("span", { class: "soft" }, fresh.max_staleness === null ? " · no limit" : ` of ${span(fresh.max_staleness)}`),
             fresh.degraded && h("span", { class: "soft" }, " · may lack a write")), ageBar(view)]),
-    h("span", { class: "c-rows" }, h("span", { class: "label" }, "Rows online"), h("span", {}, fresh.rows === undefined ? "–" : count(fresh.rows))),
+    h("span", { class: "c-rows" }, h("span", { class: "label" }, "rows"), h("span", {}, fresh.rows === undefined ? "–" : count(fresh.rows))),
     h("span", { class: "c-job" }, h("span", { class: "label" }, "Last job"),
       job ? [mark(job.outcome), h("span", { class: "soft small" }, time(job.started_at))] : h("span", { class: "soft small" }, state.doc.jobs.problem ? "not known" : "none")));
 }
