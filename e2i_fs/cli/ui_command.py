@@ -93,7 +93,9 @@ def _exported(session: Session, folder: str, days: float, *, statistics: bool) -
         )  # fmt: skip
     place = write_page(folder, page(made))
     missing = list(_problems(made))
-    shown = [f"Wrote {escape(str(place))}: {len(made['views'])} views, {place.stat().st_size / 1024:,.0f} KiB. Open it in a browser."]
+    shown = [
+        f"Wrote {escape(str(place))}: {len(made['views'])} views, {place.stat().st_size / 1024:,.0f} KiB. Open it in a browser."
+    ]
     shown += [f"Not on it: {escape(what)}: {escape(why)}" for what, why in missing]
     told = {"page": str(place), "views": len(made["views"]), "made_at": made["made_at"], "problems": dict(missing)}
     return Answer(told, shown)

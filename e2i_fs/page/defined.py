@@ -104,9 +104,7 @@ def _on_demand(catalog: Catalog, view: OnDemandFeatureView, services: Mapping[st
         **_about(view),
         "inputs": list(view.inputs),
         "views": _inputs(view),
-        "requests": [
-            {"name": r.name, "fields": [[f.name, repr(f.dtype)] for f in r.schema]} for r in view.request
-        ],
+        "requests": [{"name": r.name, "fields": [[f.name, repr(f.dtype)] for f in r.schema]} for r in view.request],
         "fields": _fields(view.name, view.schema, services),
         "code": view.code,
         "fingerprint": catalog.fingerprint(view.name),

@@ -10,7 +10,7 @@ from e2i_fs.errors import E2IError
 
 __all__ = ["asked", "problem_of", "without_secrets"]
 
-_USER = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*@")
+_USER = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 _WORD = re.compile(r"\b(password|passwd|pwd|secret|token)=[^\s,;'\"]+", re.IGNORECASE)
 
@@ -38,7 +38,7 @@ def problem_of(error: BaseException) -> str:
 def without_secrets(text: str) -> str:
     """Return ``text`` without what an address may hold beside the place: user and password, and what follows a ``?``.
 
-    >>> without_secrets("postgresql://ann:pw@db/e2i?sslkey=x, table business_metrics")
-    'postgresql://…@db/e2i?…, table business_metrics'
+    >>> without_secrets("postgresql://ann:pw@db/e2i?sslkey=x has no table")
+    'postgresql://…@db/e2i?… has no table'
     """
     return _WORD.sub(r"\1=…", _QUERY.sub(r"\1?…", _USER.sub("…@", text)))
