@@ -20,12 +20,14 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.do = driver.execute_script
+        driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})  # Tab may leave the page
 
     def look(self, width: int = 1440, height: int = 900, scheme: str = "light") -> None:
         """Set the size of the window and the colour scheme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        media = {"features": [{"name": name, "value": value} for name, value in wanted.items()]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     def open(self, url: str) -> None:

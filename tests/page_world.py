@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ def e2i_world(folder: Path) -> World:
     world.watch(8)
     world.away("primary")
     with world.open() as store:
-        world.write(store)
         assert world.ask(store, 8).served_by == "standby"
+        assert set(world.write(store).missed) == {"primary"}
     world.back("primary")
     with world.open() as store:
         assert world.ask(store, 2).served_by == "standby"

@@ -341,7 +341,7 @@ def test_tab_goes_through_the_whole_page_with_a_focus_that_is_seen_and_one_stop_
         tab.keys(Keys.TAB)
         where, outline = tab.do(
             "const a = document.activeElement; if (a === document.body) return ['BODY', '2px']; const s = getComputedStyle(a.closest('a.node') ? a.querySelector('rect') : a);"
-            "return [a.dataset.key || a.id || a.className || a.tagName, a.closest('a.node') ? s.strokeWidth : s.outlineWidth + s.outlineStyle]"
+            "return [a.dataset.key || a.id || a.getAttribute('class') || a.tagName, a.closest('a.node') ? s.strokeWidth : s.outlineWidth + s.outlineStyle]"
         )
         if where == "BODY" and seen:
             break

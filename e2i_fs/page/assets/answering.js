@@ -17,7 +17,7 @@ function cellOf(backend, cell) {
 
 function matrix(views) {
   const { backends, views: cells } = state.doc.answering;
-  const plain = (view) => Object.values(cells[view.name] || {}).every((cell) => cell.may === "answers");
+  const plain = (view) => Object.values(cells[view.name]).every((cell) => cell.may === "answers");
   const ordered = [...views].sort((a, b) => plain(a) - plain(b) || byName(a, b));
   return firstOf("matrix", ordered, 30, (shown) => h("table", { class: "matrix" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "View"), backends.map(backendHead))),

@@ -1,7 +1,7 @@
 // Freshness over time: how old the newest row was at each check, against what the view allows (F-1, F-2).
 
 function pointsOf(view) {
-  const kept = (state.doc.freshness_history.views || {})[view.name] || [];
+  const kept = own(state.doc.freshness_history.views, view.name) || [];
   const now = view.freshness.status ? [{ at: state.doc.made_at, age: view.freshness.age, status: view.freshness.status }] : [];
   return [...kept.filter((p) => p.at < state.doc.made_at), ...now];
 }

@@ -11,7 +11,7 @@ function fieldHead(f) {
 
 function fieldShares(view, f, figures) {
   if (!figures) return null;
-  const of = (side) => (figures[side].features || {})[f.name];
+  const of = (side) => own(figures[side].features, f.name);
   const both = [of("offline"), of("online")];
   const range = rangeOf(both);
   return h("div", { class: "shares" }, ["offline", "online"].map((side, i) => h("div", { class: "share", "data-side": side },

@@ -24,6 +24,9 @@ function take(doc) {
   state.figures = new Map(doc.views.filter((v) => v.statistics).map((v) => [v.name, v.statistics]));
 }
 
+/** What an object of the document has of its own under a name, which may be any: `constructor` is a good name for a field. */
+const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
+
 function textOf(view) {
   const fields = view.fields.flatMap((f) => [f.name, f.dtype, f.role === "label" ? "label" : "", f.description]);
   const tags = Object.entries(view.tags).flatMap(([name, value]) => [name, value, `${name}=${value}`]);
