@@ -27,7 +27,7 @@ def lineage(defined: Mapping[str, Any]) -> dict[str, list[Any]]:
         of = node("view", view["name"])
         for source in _sources(view["source"]):
             told = f"{source['kind']} {source['where'] or source['name']}".strip()
-            edges[node("source", _name(view, source), source["label"], told), of] = None
+            edges[node("source", _name(source), source["label"], told), of] = None
     for view in defined["on_demand"]:
         of = node("on-demand", view["name"])
         edges |= dict.fromkeys((node("view", name), of) for name in view["views"])
@@ -48,9 +48,9 @@ def _sources(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _sources(source["batch"])
 
 
-def _name(view: Mapping[str, Any], source: Mapping[str, Any]) -> str:
-    """Return a name that two sources share only when they are the same place."""
+def _name(source: Mapping[str, Any]) -> str:
+    """Return a name that two sources share only when they are the same place, or no place: rows that producers write."""
     if source["kind"] == "written":
-        return f"written:{view['name']}"
+        return "written"
     place = hashlib.sha256(source["where"].encode()).hexdigest()[:8]
     return f"{source['kind']}:{source['label']}:{place}"

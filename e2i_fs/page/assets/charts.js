@@ -11,7 +11,7 @@ function toldOf(view, points) {
   const late = points.filter((p) => ["STALE", "EXPIRED"].includes(p.status)).length;
   const limit = view.freshness.max_staleness;
   return `${many(points.length, "check")}` + (ages.length ? `, oldest ${span(Math.max(...ages))}` : "") +
-    (limit === null || limit === undefined ? ", no limit" : `, over its limit of ${span(limit)} at ${late}`);
+    (limit === null || limit === undefined ? ", no limit" : late ? `, over its limit of ${span(limit)} at ${late}` : `, never over its limit of ${span(limit)}`);
 }
 
 /** The line itself in a box that stretches: x is time, y age; above the limit it is drawn thick, a second sign beside colour. */

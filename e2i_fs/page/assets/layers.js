@@ -51,21 +51,38 @@ function order(columns, up, down) {
   }
 }
 
-/** Return where each id stands (`y` is its middle), and how high the whole is. */
-function standing({ columns }) {
+/** Return where each id stands (`y` is its middle), and how high the whole is. The longest column is even; the others follow it. */
+function standing({ columns, ways }) {
   const tall = (id) => (id.startsWith("~") ? PASS : GAP);
   const heights = columns.map((column) => column.reduce((sum, id) => sum + tall(id), 0));
   const most = Math.max(...heights, GAP);
+  const beside = new Map();
+  for (const { way } of ways) {
+    way.slice(1).forEach((id, i) => {
+      beside.set(id, [...(beside.get(id) || []), way[i]]);
+      beside.set(way[i], [...(beside.get(way[i]) || []), id]);
+    });
+  }
   const at = new Map();
-  columns.forEach((column, c) => {
-    const spare = Math.min(0.6, (most - heights[c]) / Math.max(1, heights[c]));
-    let y = 30 + (most - heights[c] * (1 + spare)) / 2;
-    column.filter((id) => !id.startsWith("~")).forEach((id, i) => at.set(id, { c, i }));
-    for (const id of column) {
-      const step = tall(id) * (1 + spare);
-      at.set(id, { ...at.get(id), c, y: y + step / 2 });
-      y += step;
+  const longest = heights.indexOf(most);
+  const outwards = columns.map((_, c) => c).sort((a, b) => Math.abs(a - longest) - Math.abs(b - longest));
+  for (const c of outwards) {
+    const column = columns[c];
+    let top = 30;
+    const middles = column.map((id) => {
+      const placed = (beside.get(id) || []).filter((other) => at.has(other)).map((other) => at.get(other).y);
+      const wanted = placed.length ? placed.reduce((sum, y) => sum + y, 0) / placed.length : 0;
+      const y = Math.max(top + tall(id) / 2, c === longest ? 0 : wanted);
+      top = y + tall(id) / 2;
+      return y;
+    });
+    let bottom = 30 + most;
+    for (let i = column.length - 1; i >= 0; i -= 1) {
+      middles[i] = Math.min(middles[i], bottom - tall(column[i]) / 2);
+      bottom = middles[i] - tall(column[i]) / 2;
     }
-  });
+    let number = 0;
+    column.forEach((id, i) => at.set(id, { c, y: middles[i], i: id.startsWith("~") ? -1 : number++ }));
+  }
   return { at, height: most + 40 };
 }

@@ -27,7 +27,7 @@ function tiles() {
   const jobs = doc.jobs.items || [];
   const outcomes = ["succeeded", "running", "overlapped", "timed out", "failed"].map((o) => [o, jobs.filter((job) => job.outcome === o).length]);
   const lost = jobs.filter((job) => ["failed", "timed out"].includes(job.outcome)).length;
-  made.push(tile("jobs", "Jobs", doc.jobs.problem ? "–" : count(jobs.length), doc.jobs.problem ? "not known" : lost ? `${count(lost)} did not do their work` : `${daysShown()}, all well`, stack(outcomes)));
+  made.push(tile("jobs", "Jobs", doc.jobs.problem ? "–" : count(jobs.length), doc.jobs.problem ? "not known" : lost ? `${count(lost)} did not do their work` : jobs.length ? `${daysShown()}, all well` : `none, ${daysShown()}`, stack(outcomes)));
   return h("div", { class: "tiles" }, made);
 }
 
