@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.jobs import Job, JobReport, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
-    from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.ops.statistics import FeatureStatistics, Where
 
 __all__ = ["AsyncJobs", "AsyncStore", "connect_async"]
 
@@ -294,9 +294,32 @@ class AsyncStore:
         """See `Store.events`."""
         return await self._run(self._store.events, days=days, kinds=kinds, limit=limit)
 
-    async def statistics(self, feature: str) -> FeatureStatistics:
+    async def statistics(
+        self,
+        feature: str,
+        *,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> FeatureStatistics:
         """See `Store.statistics`."""
-        return await self._run(self._store.statistics, feature)
+        return await self._run(self._store.statistics, feature, where=where, start=start, end=end, top=top)
+
+    async def view_statistics(
+        self,
+        view: str | FeatureView,
+        *,
+        features: Sequence[str] | None = None,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> dict[str, FeatureStatistics]:
+        """See `Store.view_statistics`."""
+        return await self._run(
+            self._store.view_statistics, view, features=features, where=where, start=start, end=end, top=top
+        )
 
     async def catch_up(  # the limit is on the work itself, which goes on in its thread whoever awaits it
         self,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
-    from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.ops.statistics import FeatureStatistics, Where
     from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
@@ -128,8 +128,16 @@ class FeatureStore(Protocol):
         """Return how old each view's newest row is (F-1 to F-3)."""
         ...
 
-    def statistics(self, feature: str) -> FeatureStatistics:
-        """Return statistics of one feature over its history."""
+    def statistics(
+        self,
+        feature: str,
+        *,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> FeatureStatistics:
+        """Return statistics of one feature over its history, or over what answers online now."""
         ...
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
@@ -248,8 +256,16 @@ class AsyncFeatureStore(Protocol):
         """Return how old each view's newest row is (F-1 to F-3)."""
         ...
 
-    async def statistics(self, feature: str) -> FeatureStatistics:
-        """Return statistics of one feature over its history."""
+    async def statistics(
+        self,
+        feature: str,
+        *,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> FeatureStatistics:
+        """Return statistics of one feature over its history, or over what answers online now."""
         ...
 
     async def verify(self, receipt: TrainingReceipt) -> Verification:

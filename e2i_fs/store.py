@@ -21,6 +21,7 @@ from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.operating import Operating
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
+from e2i_fs.profiled import Profiled
 from e2i_fs.question import Answered, Question
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
@@ -38,13 +39,12 @@ if TYPE_CHECKING:
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.runs import Runner
     from e2i_fs.ops.settings import MaterializationConfig
-    from e2i_fs.ops.statistics import FeatureStatistics
     from e2i_fs.receipts import TrainingReceipt, Verification
 
 __all__ = ["Store"]
 
 
-class Store(Operating, Watching):
+class Store(Operating, Profiled, Watching):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
@@ -458,12 +458,6 @@ class Store(Operating, Watching):
         if settings is not None:
             limit, warning = settings.max_staleness(view, limit), settings.warning(view, limit)
         return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
-
-    def statistics(self, feature: str) -> FeatureStatistics:
-        """Return statistics of ``"view:feature"`` over its whole history, as `FeatureStatistics`."""
-        from e2i_fs.ops.statistics import question_of
-
-        return self._router.ask(question_of(feature)).value
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
         """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""

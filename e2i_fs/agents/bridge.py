@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2i_fs.on_demand import OnDemandFeatureView
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.materialize import MaterializationReport
-    from e2i_fs.ops.statistics import FeatureStatistics
+    from e2i_fs.ops.statistics import FeatureStatistics, Where
     from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import HistoricalResult, OnlineResult
     from e2i_fs.routing import BackendHealth
@@ -210,8 +210,16 @@ class _OnLoop:
     def freshness(self, views: Sequence[str] | None = None) -> Mapping[str, FreshnessReport]:
         return on_loop(self._store.freshness, views)
 
-    def statistics(self, feature: str) -> FeatureStatistics:
-        return on_loop(self._store.statistics, feature)
+    def statistics(
+        self,
+        feature: str,
+        *,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> FeatureStatistics:
+        return on_loop(self._store.statistics, feature, where=where, start=start, end=end, top=top)
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
         return on_loop(self._store.verify, receipt)

@@ -27,6 +27,7 @@ from e2i_fs.cli import (
     retrieve,
     search,
     serve_command,
+    ui_command,
     verify,
     watch,
 )
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, looking_back, quality, failover, doctor, certify, demo_command,
-    new_backend, mcp_command, serve_command, exchange, migrate, dashboard,
+    new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

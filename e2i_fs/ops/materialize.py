@@ -35,7 +35,10 @@ CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class MaterializationRun:
-    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``."""
+    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``.
+
+    ``job_id`` is the job that it was a try of, if any.
+    """
 
     run_id: str
     backend: str
@@ -50,6 +53,7 @@ class MaterializationRun:
     started_at: datetime
     duration: timedelta
     error: str | None = None
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +273,7 @@ def run_of(record: dict[str, Any]) -> MaterializationRun:
         record["id"], record["backend"], record["view"], record["mode"], None if start is None else from_us(start),
         from_us(record["end_us"]), record["outcome"], record["rows_read"], record["rows_written"],
         None if newest is None else from_us(newest), from_us(record["started_us"]),
-        timedelta(seconds=record["duration"]), record["error"],
+        timedelta(seconds=record["duration"]), record["error"], record["job"],
     )  # fmt: skip
 
 

@@ -1,111 +1,223 @@
-"""Statistics of one feature over its whole history."""
+"""Statistics of the features of one view: over its history, or over what answers online now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
 
 import duckdb
 
-from e2i_fs.backend import Backend, ScanPart
+from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
-from e2i_fs.definitions import FeatureView
+from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, UnknownFeatureError, UnsupportedError
+from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.json_values import as_json
+from e2i_fs.ops.distribution import figures_of
+from e2i_fs.ops.gathering import gather_history, gather_online
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.history import history_sql
+from e2i_fs.pit.engine import _translated
+from e2i_fs.pit.times import moment_to_us
 from e2i_fs.question import Question
-from e2i_fs.request import Request, resolve, views_of
+from e2i_fs.request import resolve
 
-__all__ = ["FeatureStatistics", "feature_statistics", "question_of"]
+__all__ = ["FeatureStatistics", "Scope", "Where", "of_feature", "of_view"]
 
-_NUMERIC = ("int32", "int64", "float32", "float64", "decimal")
-_ORDERED = (*_NUMERIC, "string", "date", "timestamp", "bool")
+Where = Literal["offline", "online"]
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureStatistics:
-    """Statistics over all rows of history that have an event time.
+    """Statistics of one feature, exact: the same for the same rows, in whatever order and files they lie (T-4).
 
-    ``mean``, ``std`` (of the sample) and the quartiles are for numbers, and leave NaN out; None where there is nothing
-    to say. ``unique`` and ``most_common`` are exact.
+    Offline the rows are those of history that a request may see: all that have their join keys and an event time, a key with
+    several rows several times. Online there is one row for each key, the one that answers now (O-2); keys whose row is older
+    than the view's ``ttl`` answer with no value, so these are only counted, in ``expired`` (0 offline).
+
+    ``rows`` is how many rows there are, ``missing`` how many have no value, ``nan`` and ``infinite`` how many hold a NaN or an
+    infinity (floats only), ``distinct`` how many different values there are (NaN is one, a missing one is none).
+    ``min`` and ``max`` are of the dtype, NaN left out; None for Json, arrays, vectors and structs. ``mean``, ``std`` (of the
+    sample, None below two values), ``quantiles`` (by share: 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99; interpolated) and ``histogram`` are of the
+    finite numbers, ``histogram`` of dates and times as well: ``(low, high, count)`` in ascending order, at most 20, each with
+    ``low <= value < high``, the last with ``high`` too. ``top_values`` has the most frequent ``(value, count)``; of equally frequent ones the
+    lesser comes first. What there is nothing to say of is None or empty. ``newest_event_timestamp`` is the rows' newest, in UTC.
     """
 
     feature: str
     dtype: DType
+    where: Where
     rows: int
     missing: int
     nan: int
-    unique: int
+    infinite: int
+    distinct: int
+    expired: int
+    min: Any
+    max: Any
     mean: float | None
     std: float | None
-    min: Any
-    p25: float | None
-    p50: float | None
-    p75: float | None
-    max: Any
-    most_common: Any
-    most_common_count: int
+    quantiles: Mapping[float, float]
+    top_values: tuple[tuple[Any, int], ...]
+    histogram: tuple[tuple[Any, Any, int], ...]
+    newest_event_timestamp: datetime | None
+
+    @property
+    def count(self) -> int:
+        """The same as ``rows``."""
+        return self.rows
+
+    @property
+    def unique(self) -> int:
+        """The same as ``distinct``."""
+        return self.distinct
+
+    @property
+    def null_rate(self) -> float | None:
+        """The share of rows without a value, 0 to 1; None of no rows. A NaN is a value (P-8)."""
+        return self.missing / self.rows if self.rows else None
+
+    @property
+    def p25(self) -> float | None:
+        """The first quartile."""
+        return self.quantiles.get(0.25)
+
+    @property
+    def p50(self) -> float | None:
+        """The median."""
+        return self.quantiles.get(0.5)
+
+    @property
+    def p75(self) -> float | None:
+        """The third quartile."""
+        return self.quantiles.get(0.75)
+
+    @property
+    def most_common(self) -> Any:
+        """The most frequent value."""
+        return self.top_values[0][0] if self.top_values else None
+
+    @property
+    def most_common_count(self) -> int:
+        """How many rows hold it."""
+        return self.top_values[0][1] if self.top_values else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as a JSON value: times as ISO text, decimals, NaN and infinities as text, bytes as base64."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        own["dtype"] = repr(self.dtype)
+        own["null_rate"] = self.null_rate
+        plain: dict[str, Any] = as_json(own)
+        return plain
 
 
-def question_of(feature: str) -> Question[Request, FeatureStatistics]:
-    """Return what is asked of a backend for the statistics of ``"view:feature"``, labels included."""
-    view, _, name = feature.partition(":")
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What rows statistics are of, and how many of the most frequent values they tell; the times in microseconds."""
 
-    def prepare(catalog: Catalog) -> Request:
-        if view in catalog.on_demand:
-            raise UnsupportedError(f"{view!r} is computed on demand and has no history of its own.")
+    where: Where
+    within: tuple[int | None, int | None]
+    top: int
+
+    @classmethod
+    def checked(
+        cls, where: str, start: datetime | None, end: datetime | None, top: int, *, reject_naive: bool
+    ) -> Scope:
+        """Return the scope of a caller's arguments, or raise `RequestError` or `InvalidTimestampError`."""
+        if where not in get_args(Where):
+            known = " or ".join(map(repr, get_args(Where)))
+            raise RequestError(f"where={where!r}: give {known}.{did_you_mean(str(where), get_args(Where))}")
+        if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+            raise RequestError(f"top={top!r}: give how many of the most frequent values to tell, at least 1.")
+        start_us = None if start is None else moment_to_us(start, "start", reject_naive=reject_naive)
+        end_us = None if end is None else moment_to_us(end, "end", reject_naive=reject_naive)
+        if start_us is not None and end_us is not None and start_us > end_us:
+            raise RequestError(
+                f"The window is empty: start {from_us(start_us).isoformat()} is after end {from_us(end_us).isoformat()}."
+            )
+        return cls(where, (start_us, end_us), top)  # type: ignore[arg-type]
+
+
+class Wanted(NamedTuple):
+    """A view and those of its features that are asked about."""
+
+    view: str
+    features: tuple[str, ...]
+
+
+def of_feature(ref: str, scope: Scope, clock: Clock) -> Question[Wanted, dict[str, FeatureStatistics]]:
+    """Return what is asked of a backend for one ``view:feature``, a label too."""
+    view, _, name = ref.partition(":")
+
+    def prepare(catalog: Catalog) -> Wanted:
         if name == "*":
-            raise UnknownFeatureError("statistics takes one 'view:feature' at a time, not a wildcard.")
-        return resolve(catalog, [feature], labels=[feature])
+            raise UnknownFeatureError(
+                f"{ref!r}: statistics takes one 'view:feature'; view_statistics({view!r}) takes the whole view."
+            )
+        if view not in catalog.on_demand:
+            resolve(catalog, [ref], labels=[ref])
+        return _wanted(catalog, view, [name])
 
-    def answer(backend: Backend, catalog: Catalog, _: Request) -> FeatureStatistics:
-        definition = catalog.view(view)
-        parts = backend.scan(view, [f.name for f in definition.schema])
-        return feature_statistics(definition, catalog.join_keys(view), name, parts)
-
-    return Question("historical", prepare, views_of, answer)
+    return _question(prepare, scope, clock)
 
 
-def feature_statistics(
-    view: FeatureView, join_keys: Mapping[str, DType], feature: str, parts: Sequence[ScanPart]
-) -> FeatureStatistics:
-    """Return the statistics of one feature of ``view``."""
-    position = [f.name for f in view.schema].index(feature)
-    dtype = view.features[feature].dtype
+def of_view(
+    view: str, features: Sequence[str] | None, scope: Scope, clock: Clock
+) -> Question[Wanted, dict[str, FeatureStatistics]]:
+    """Return what is asked of a backend for the features of a view, all of them unless named, labels included."""
+    return _question(lambda catalog: _wanted(catalog, view, features), scope, clock)
+
+
+def _wanted(catalog: Catalog, view: str, features: Sequence[str] | None) -> Wanted:
+    if view in catalog.on_demand:
+        raise UnsupportedError(
+            f"{view!r} is computed on demand and has no rows of its own. Ask for the features that it takes: "
+            f"{', '.join(catalog.on_demand[view].inputs)}."
+        )
+    known = catalog.view(view).features
+    names = list(known) if features is None else [features] if isinstance(features, str) else list(features)
+    if not names:
+        raise RequestError(
+            "features is an empty list; name at least one, or leave it out for all of the view's (P-11)."
+        )
+    for name in names:
+        if name not in known:
+            raise UnknownFeatureError(f"Unknown feature '{view}:{name}'.{did_you_mean(name, known, prefix=f'{view}:')}")
+    return Wanted(view, tuple(name for name in known if name in names))
+
+
+def _question(
+    prepare: Callable[[Catalog], Wanted], scope: Scope, clock: Clock
+) -> Question[Wanted, dict[str, FeatureStatistics]]:
+    # Neither a training set (X-6) nor a lookup within its deadline: the limit is that of a historical retrieval.
+    kind = "historical" if scope.where == "offline" else "statistics"
+    return Question(kind, prepare, lambda wanted: [wanted.view], partial(_answer, scope, clock))
+
+
+def _answer(
+    scope: Scope, clock: Clock, backend: Backend, catalog: Catalog, wanted: Wanted
+) -> dict[str, FeatureStatistics]:
+    view, join_keys = catalog.view(wanted.view), catalog.join_keys(wanted.view)
+    positions = {f.name: i for i, f in enumerate(view.schema)}
     connection = connect()
     try:
-        history = history_sql(connection, view, join_keys, parts)
-        connection.execute(f"CREATE TEMP TABLE x AS SELECT v{position} AS v FROM ({history}) WHERE e IS NOT NULL")
-        nan = "count(*) FILTER (isnan(v))" if dtype.kind in ("float32", "float64") else "0"
-        whole = "FILTER (NOT isnan(v))" if dtype.kind in ("float32", "float64") else ""
-        numbers = ", ".join(
-            f"{f} {whole}" if dtype.kind in _NUMERIC else "NULL"
-            for f in ("avg(v)", "stddev_samp(v)", "quantile_cont(CAST(v AS DOUBLE), 0.25)",
-                      "quantile_cont(CAST(v AS DOUBLE), 0.5)", "quantile_cont(CAST(v AS DOUBLE), 0.75)")
-        )  # fmt: skip
-        ends = f"min(v) {whole}, max(v) {whole}" if dtype.kind in _ORDERED else "NULL, NULL"
-        ((rows, missing, nans, unique, mean, std, p25, p50, p75, low, high),) = connection.execute(
-            f"SELECT count(*), count(*) - count(v), {nan}, count(DISTINCT v), {numbers}, {ends} FROM x"
-        ).fetchall()
-        common = connection.execute(
-            "SELECT v, count(*) AS n FROM x WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT 1"
-        ).fetchall()
+        if scope.where == "offline":
+            rows = gather_history(connection, backend, view, join_keys, wanted.features, scope.within)
+        else:
+            now_us = to_us(clock.now())
+            rows = gather_online(connection, backend, view, join_keys, wanted.features, scope.within, now_us=now_us)
+        newest = None if rows.newest_us is None else from_us(rows.newest_us)
+        found: dict[str, FeatureStatistics] = {}
+        for name in wanted.features:
+            own = figures_of(connection, "gathered", f"v{positions[name]}", view, name, top=scope.top)
+            found[name] = FeatureStatistics(
+                feature=f"{view.name}:{name}", dtype=view.features[name].dtype, where=scope.where, rows=rows.rows,
+                expired=rows.expired, newest_event_timestamp=newest, **own._asdict(),
+            )  # fmt: skip
+        return found
     except duckdb.Error as error:
-        raise BackendDataError(f"The history of view {view.name!r} cannot be read: {error}") from error
+        raise _translated(error, view) from error
     finally:
         connection.close()
-    value, count = common[0] if common else (None, 0)
-
-    if dtype.kind == "timestamp":
-        low, high, value = (x if x is None else x.replace(tzinfo=UTC) for x in (low, high, value))
-
-    def number(x: Any) -> float | None:
-        return None if x is None else float(x)
-
-    return FeatureStatistics(
-        f"{view.name}:{feature}", dtype, rows, missing, nans, unique, number(mean), number(std), low, number(p25),
-        number(p50), number(p75), high, value, count,
-    )  # fmt: skip

@@ -19,7 +19,8 @@ import e2i_fs
 # What a module cannot be imported without, beside the base install.
 NEEDS = {
     "e2i_fs_feast": "feast", "e2i_fs.cli.demo": "sklearn", "e2i_fs.agents.mcp": "mcp", "e2i_fs.sklearn": "sklearn",
-    "e2i_fs.server": "fastapi", "e2i_fs.wire.listening": "uvicorn",
+    "e2i_fs.server": "fastapi", "e2i_fs.wire.listening": "uvicorn", "e2i_fs.page.app": "fastapi",
+    "e2i_fs.page.serve": "uvicorn",
 }  # fmt: skip
 
 

@@ -1,0 +1,76 @@
+"""What a store tells of the distribution of its features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from e2i_fs.clock import Clock
+from e2i_fs.config import Config
+from e2i_fs.definitions import FeatureView
+from e2i_fs.routing import Router
+
+if TYPE_CHECKING:
+    from e2i_fs.ops.statistics import FeatureStatistics, Scope, Where
+
+__all__ = ["Profiled"]
+
+
+class Profiled(ABC):
+    """The part of `e2i_fs.store.Store` that is about statistics."""
+
+    _clock: Clock
+    _config: Config
+
+    @property
+    @abstractmethod
+    def _router(self) -> Router:
+        """The way to the backends."""
+
+    def statistics(
+        self,
+        feature: str,
+        *,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> FeatureStatistics:
+        """Return statistics of ``"view:feature"``, a label too, as `FeatureStatistics`.
+
+        ``where`` is ``"offline"``, over the rows of history, or ``"online"``, over the row of each key that answers now
+        (O-2). Only rows with ``start <= event time <= end`` count; None is no limit. ``top`` is how many of the most frequent
+        values are told. Raises `UnknownFeatureError`, `RequestError`, or `UnsupportedError` where there is nothing to count: an
+        on-demand view, a view that is not online, a backend that cannot list what it has online.
+        """
+        from e2i_fs.ops.statistics import of_feature
+
+        scope = self._scope(where, start, end, top)
+        return next(iter(self._router.ask(of_feature(feature, scope, self._clock)).value.values()))
+
+    def view_statistics(
+        self,
+        view: str | FeatureView,
+        *,
+        features: Sequence[str] | None = None,
+        where: Where = "offline",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        top: int = 10,
+    ) -> dict[str, FeatureStatistics]:
+        """Return the statistics of every feature of a view (or of those named), labels too, by name in schema order.
+
+        The rows are read once for all of them. The other arguments, and the errors, are those of `statistics`.
+        """
+        from e2i_fs.ops.statistics import of_view
+
+        name = view.name if isinstance(view, FeatureView) else view
+        scope = self._scope(where, start, end, top)
+        return self._router.ask(of_view(name, features, scope, self._clock)).value
+
+    def _scope(self, where: str, start: datetime | None, end: datetime | None, top: int) -> Scope:
+        from e2i_fs.ops.statistics import Scope
+
+        return Scope.checked(where, start, end, top, reject_naive=self._config.reject_naive)
