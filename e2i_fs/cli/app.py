@@ -25,6 +25,7 @@ from e2i_fs.cli import (
     retrieve,
     search,
     serve_command,
+    stats,
     verify,
     watch,
 )
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command, exchange, migrate,
+    mcp_command, serve_command, exchange, migrate, stats,
 ):  # fmt: skip
     module.add_to(app)
 
