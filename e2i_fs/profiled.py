@@ -44,6 +44,17 @@ class Profiled(ABC):
         (O-2). Only rows with ``start <= event time <= end`` count; None is no limit. ``top`` is how many of the most frequent
         values are told. Raises `UnknownFeatureError`, `RequestError`, or `UnsupportedError` where there is nothing to count: an
         on-demand view, a view that is not online, a backend that cannot list what it has online.
+
+        >>> from datetime import UTC, datetime
+        >>> import e2i_fs as fs
+        >>> view = fs.FeatureView("hcp_stats", entities=[fs.Entity("hcp", join_keys=["hcp_id"])],
+        ...                       schema=[fs.Field("trx_count", fs.Int64)], source=fs.PushSource("hcp_rows"))
+        >>> store = fs.connect({"backend": "memory"})
+        >>> _ = store.apply([view])
+        >>> _ = store.write("hcp_stats", [{"hcp_id": "a", "event_timestamp": datetime(2024, 3, 1, tzinfo=UTC), "trx_count": 3}])
+        >>> told = store.statistics("hcp_stats:trx_count", where="online")
+        >>> told.rows, told.max, told.top_values
+        (1, 3, ((3, 1),))
         """
         from e2i_fs.ops.statistics import of_feature
 

@@ -27,6 +27,7 @@ from e2i_fs.cli import (
     retrieve,
     search,
     serve_command,
+    stats,
     ui_command,
     verify,
     watch,
@@ -47,8 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, fill, watch, looking_back, quality, failover, doctor, certify, demo_command,
-    new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
+    project, register, search, retrieve, verify, audit, fill, watch, looking_back, stats, quality, failover, doctor, certify,
+    demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -1,19 +1,17 @@
 """How the values of one column are distributed: exactly, whatever their dtype and order, in memory that does not grow with them.
 
 The different values are counted first, in a table that DuckDB spills to disk; everything is told from these counts.
-Sums of floats depend on their order, so theirs are made by ``math.fsum``, which rounds once (T-4).
 """
 
 from __future__ import annotations
 
 import decimal
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
@@ -25,6 +23,7 @@ __all__ = ["SHARES", "Figures", "figures_of"]
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS = 20
+_BITS = 90  # a sum of 2**35 numbers of at most 4, to so many bits after the point, is a HUGEINT
 
 _FLOATS = ("float32", "float64")
 _NUMBERS = ("int32", "int64", "decimal", *_FLOATS)
@@ -54,8 +53,7 @@ def figures_of(
     """Return the figures of ``column`` of the table ``rows``, which holds the values of one feature of ``view``."""
     dtype = view.features[feature].dtype
     real = dtype.kind in _FLOATS
-    # Zeros with and without a sign are one value: which of them were shown would depend on the order of the rows.
-    value = f"CASE WHEN {column} = 0 THEN CAST(0 AS {duckdb_type(dtype)}) ELSE {column} END" if real else column
+    value = _unsigned_zeros(column, dtype)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE counted AS SELECT {value} AS v, count(*) AS n FROM {rows} GROUP BY 1"
     )
@@ -87,6 +85,26 @@ def figures_of(
     )  # fmt: skip
 
 
+def _unsigned_zeros(value: str, dtype: DType, depth: int = 0) -> str:
+    """Return SQL for a value whose zeros have no sign: the two are equal, and which is met first depends on the order of the rows."""
+    match dtype.kind:
+        case "float32" | "float64":
+            return f"CASE WHEN {value} = 0 THEN CAST(0 AS {duckdb_type(dtype)}) ELSE {value} END"
+        case "array" | "vector":
+            name = f"x{depth}"
+            inner = _unsigned_zeros(name, dtype.element or DType("float32"), depth + 1)
+            return value if inner == name else f"list_transform({value}, lambda {name}: {inner})"
+        case "struct":
+            own = {name: f"struct_extract({value}, '{name.replace(chr(39), chr(39) * 2)}')" for name, _ in dtype.fields}
+            inner_of = {name: _unsigned_zeros(own[name], inner, depth) for name, inner in dtype.fields}
+            if inner_of == own:
+                return value
+            packed = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}': {inner}" for name, inner in inner_of.items())
+            return f"CASE WHEN {value} IS NULL THEN NULL ELSE {{{packed}}} END"
+        case _:
+            return value
+
+
 class _Finite:
     """The finite numbers, or the dates or times, among the values counted."""
 
@@ -96,8 +114,15 @@ class _Finite:
         self._rows = f"(SELECT {_number_sql(dtype)} AS x, n FROM counted WHERE {which})"
         self._number = dtype.kind in _NUMBERS
         self.count = rows if self._number or dtype.kind in _TIMES else 0
-        ends: list[Any] = self._at([0, rows - 1]) if self.count else [None, None]
-        self._low, self._high = ends
+        if self.count:
+            ends = connection.sql(f"SELECT min(x), max(x) FROM {self._rows}").to_arrow_table()
+            self._low: Any = ends.column(0)[0].as_py()
+            self._high: Any = ends.column(1)[0].as_py()
+        if self.count and self._number:
+            places = {share: Fraction(str(share)) * (rows - 1) for share in SHARES}
+            ranks = sorted({r for place in places.values() for r in (math.floor(place), math.ceil(place))})
+            at = dict(zip(ranks, self._at(ranks), strict=True))
+            self._neighbours = {s: (p % 1, at[math.floor(p)], at[math.ceil(p)]) for s, p in places.items()}
 
     def _at(self, ranks: Sequence[int]) -> list[Any]:
         """Return the numbers at these ranks, from 0, in ascending order."""
@@ -114,46 +139,44 @@ class _Finite:
         """Return the number below which each share of the rows lies, interpolated between its neighbours and rounded once."""
         if not self._number or not self.count:
             return {}
-        places = [Fraction(str(share)) * (self.count - 1) for share in SHARES]
-        ranks = [math.floor(place) for place in places]
-        beside = [min(rank + 1, self.count - 1) for rank in ranks]
-        found = [Fraction(x) for x in self._at([*ranks, *beside])]
-        between = zip(SHARES, places, ranks, found[: len(SHARES)], found[len(SHARES) :], strict=True)
-        return {share: _float(a + (b - a) * (place - rank)) for share, place, rank, a, b in between}
+        return {
+            share: _float(Fraction(low) + (Fraction(high) - Fraction(low)) * part)
+            for share, (part, low, high) in self._neighbours.items()
+        }
 
     def moments(self) -> tuple[float | None, float | None]:
         """Return mean and deviation; they keep their digits far from zero and on any scale."""
         if not self._number or not self.count:
             return None, None
         pivot, power, distance = self._from_pivot()
-        first = math.fsum(d * n for d, n in self._stream(distance)) / self.count
-        rest = math.fsum((d - first) * n for d, n in self._stream(distance))
-        mean = _float(Fraction(pivot) + (Fraction(first) + Fraction(rest) / self.count) * Fraction(2) ** power)
+        unit = Fraction(2) ** power
+        first = self._total(distance) / self.count
+        mean = _float(Fraction(pivot) + first * unit)
         if self.count == 1:
             return mean, None
-        squares = math.fsum((d - first) ** 2 * n for d, n in self._stream(distance)) - rest**2 / self.count
-        return mean, _float(Fraction(math.sqrt(max(squares, 0.0) / (self.count - 1))) * Fraction(2) ** power)
+        squares = self._total(f"(({distance}) - CAST('{float(first)!r}' AS DOUBLE)) ** 2")
+        return mean, _float(Fraction(math.sqrt(squares / (self.count - 1))) * unit)
+
+    def _total(self, number: str) -> Fraction:
+        """Return the sum of doubles of at most about 1, in whole numbers: sums of floats depend on the order (T-4)."""
+        whole = f"CAST(({number}) * CAST('{2.0**_BITS!r}' AS DOUBLE) AS HUGEINT)"
+        ((total,),) = self._connection.execute(f"SELECT sum({whole} * n) FROM {self._rows}").fetchall()
+        return Fraction(int(total), 2**_BITS)
 
     def _from_pivot(self) -> tuple[Any, int, str]:
-        """Return a pivot, a power, and SQL for ``(x - pivot) / 2**power`` as a DOUBLE that is exact or rounded once."""
+        """Return a pivot near the middle, a power, and SQL for ``(x - pivot) / 2**power`` as a DOUBLE of at most 1, rounded once."""
+        _, pivot, _ = self._neighbours[0.5]
+        widest = max(Fraction(self._high) - Fraction(pivot), Fraction(pivot) - Fraction(self._low))
+        power = max(_exponent(widest), -1000)
+        unit = f"CAST('{2.0**-power!r}' AS DOUBLE)"
         if self._dtype.kind in _FLOATS:
-            power = max(math.frexp(max(abs(self._low), abs(self._high)))[1], -1000)
-            return 0, power, f"CAST(x AS DOUBLE) * CAST('{2.0**-power!r}' AS DOUBLE)"
-        pivot = self._at([self.count // 2])[0]
+            return pivot, power, f"CAST(x AS DOUBLE) * {unit} - CAST('{math.ldexp(pivot, -power)!r}' AS DOUBLE)"
         if self._dtype.kind != "decimal":
-            return pivot, 0, f"CAST(CAST(x AS HUGEINT) - ({pivot}) AS DOUBLE)"
+            return pivot, power, f"CAST(CAST(x AS HUGEINT) - ({pivot}) AS DOUBLE) * {unit}"
         digits, scale = self._dtype.numbers
-        if Fraction(self._high) - Fraction(self._low) < 10 ** (
-            digits - scale
-        ):  # else the difference may have a digit too many
-            return pivot, 0, f"CAST(x - CAST('{pivot}' AS DECIMAL({digits}, {scale})) AS DOUBLE)"
-        return 0, 0, "CAST(x AS DOUBLE)"
-
-    def _stream(self, number: str) -> Iterator[tuple[float, int]]:
-        """Yield each different value as ``number`` makes it, and its count, in pieces that DuckDB hands over one by one."""
-        asked = self._connection.sql(f"SELECT {number} AS d, n FROM {self._rows}")
-        for batch in pa.RecordBatchReader.from_stream(asked):
-            yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
+        if widest < 10 ** (digits - scale):  # else the difference may have a digit too many
+            return pivot, power, f"CAST(x - CAST('{pivot:f}' AS DECIMAL({digits}, {scale})) AS DOUBLE) * {unit}"
+        return 0, power, f"CAST(x AS DOUBLE) * {unit}"
 
     def histogram(self) -> tuple[tuple[Any, Any, int], ...]:
         """Return at most `BINS` pieces of equal width from the least to the greatest number, with their counts."""
@@ -187,6 +210,11 @@ def _edges(low: Any, high: Any, dtype: DType) -> tuple[list[Any], Callable[[Any]
         edges = [decimal.Decimal(n).scaleb(-scale, exact) for n in _steps(*units)]
         return edges, lambda edge: edge, lambda edge: f"CAST('{edge:f}' AS DECIMAL({digits}, {scale}))"
     return _steps(low, high), lambda edge: python_value(edge, dtype), str
+
+
+def _exponent(number: Fraction) -> int:
+    """Return a power of 2 that a number, which is not negative, lies below and near."""
+    return number.numerator.bit_length() - number.denominator.bit_length() + 1
 
 
 def _steps(low: int, high: int) -> list[int]:
