@@ -127,6 +127,7 @@ class Store(Operating):
             changed, plan = current.planned(definitions, base, allow_breaking=allow_breaking)
             return changed
 
+        self._ledger.forget(n for n in before.views if before.fingerprint(n) != after.fingerprint(n))
         self._router.change(change)
         self.emit(lambda at: Applied(at, plan))
         return plan
@@ -145,7 +146,9 @@ class Store(Operating):
             changed, plan = current.without(name, kind)
             return changed
 
-        self._router.change(change, removed=(self._router.catalog().kind_of(name, kind), name))
+        removed = (self._router.catalog().kind_of(name, kind), name)
+        self._ledger.forget([name] if removed[0] == "view" else [])
+        self._router.change(change, removed=removed)
         self.emit(lambda at: Applied(at, plan))
         return plan
 

@@ -22,7 +22,7 @@ from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Live
 from e2i_fs.errors import RunTimeoutError
-from e2i_fs.online import row_order
+from e2i_fs.online import GRACE_US, row_order
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.ops.seen import Seen, Standing, Witness, file_states, witnesses_of
 from e2i_fs.ops.steps import Step, Work, arrivals, windows
@@ -92,10 +92,9 @@ def materialize_view(
     run of the view goes on, `RunTimeoutError` when the time for it is over.
     """
     with ledger.run_lock(backend_name, view_name, lock_timeout):
-        ledger.bury_runs(backend_name, view_name)
         run = _Run(backend, backend_name, catalog, view_name, ledger, clock, live or Live())
         run.record |= {"mode": mode, "start_us": start_us, "end_us": end_us}
-        ledger.save_run(run.record)
+        ledger.begin_run(run.record, run.record["started_us"], GRACE_US)
         try:
             run.carry_out(batch_us, everything=live is None)
             run.record["outcome"] = "succeeded"
@@ -231,7 +230,7 @@ class _Run:
                 keys, rows = _not_there(self._backend, self._view, keys, rows, to_us(self._clock.now()))
             if keys:
                 self._check_time()
-                self._backend.online_write(self._view.name, keys, rows, at_us=to_us(self._clock.now()))
+                self._backend.online_write(self._view.name, keys, rows, at_us=self._present_us())
                 self._witnesses += witnesses_of(keys, rows)
             self.record["rows_written"] += len(keys)
             self.record["chunks"] += 1
@@ -239,6 +238,10 @@ class _Run:
                 self._ledger.save_work(self._timed(), number + 1)
             if self._live.progress is not None:
                 self._live.progress(self._view.name, min((number + 1) * CHUNK, found.rows), found.rows)
+
+    def _present_us(self) -> int:
+        """Return the moment of a write: never later than when the run began, which is how far it is noted to have reached."""
+        return min(to_us(self._clock.now()), int(self.record["started_us"]))
 
     def end(self) -> None:
         """Keep the record as it is, and what the run covered if it succeeded."""
