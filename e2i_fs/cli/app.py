@@ -16,6 +16,8 @@ from e2i_fs.cli import (
     exchange,
     failover,
     fill,
+    jobs,
+    materialize,
     mcp_command,
     migrate,
     new_backend,
@@ -44,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
+    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, quality, failover, doctor, certify, demo_command, new_backend,
     mcp_command, serve_command, exchange, migrate,
 ):  # fmt: skip
     module.add_to(app)

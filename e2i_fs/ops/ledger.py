@@ -165,9 +165,11 @@ class Ledger:
         found = self.records.query("SELECT seen FROM seen WHERE backend = ? AND view = ?", (backend, view))
         return found[0][0] if found else None
 
-    def runs(self, view: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the newest runs first, of one view or of all."""
-        where, values = ("WHERE view = ?", (view,)) if view else ("", ())
+    def runs(self, view: str | None = None, limit: int = 100, *, job: str | None = None) -> list[dict[str, Any]]:
+        """Return the newest runs first, of one view or of all, of one job or whatever they belong to."""
+        given = [(n, v) for n, v in (("view", view), ("job", job)) if v]
+        where = "WHERE " + " AND ".join(f"{n} = ?" for n, _ in given) if given else ""
+        values = [v for _, v in given]
         found = self.records.query(
             f"SELECT {', '.join(_RUN)} FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
             values,

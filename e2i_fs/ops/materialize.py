@@ -24,6 +24,7 @@ from e2i_fs.entries import Live
 from e2i_fs.errors import RunTimeoutError
 from e2i_fs.online import GRACE_US, row_order
 from e2i_fs.ops.ledger import Ledger
+from e2i_fs.ops.pace import Pace
 from e2i_fs.ops.seen import Seen, Standing, Witness, file_states, witnesses_of
 from e2i_fs.ops.steps import Step, Work, arrivals, windows
 from e2i_fs.pit.engine import LatestRows, latest_rows
@@ -35,7 +36,10 @@ CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class MaterializationRun:
-    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``."""
+    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``.
+
+    ``job_id`` is the job that it was a try of, if any.
+    """
 
     run_id: str
     backend: str
@@ -50,6 +54,7 @@ class MaterializationRun:
     started_at: datetime
     duration: timedelta
     error: str | None = None
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ class _Run:
         self._witnesses: list[Witness] = []
         self._covered: Seen | None = None
         self._standing = Standing(self._fingerprint)
+        self._pace = Pace(view, live.progress)
         self.record: dict[str, Any] = {
             "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
             "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
@@ -163,9 +169,10 @@ class _Run:
                 yield self._begin(step, work, left)
                 self._covered = Seen(self._standing, step.end_us, {**fresh, **old})
             return
-        for step in windows(parts, files, self._fingerprint, (start_us, end_us), batch_us, left):
-            if step.state is not None and (step.start_us, step.end_us, step.state) in work.done:
-                continue
+        every = windows(parts, files, self._fingerprint, (start_us, end_us), batch_us, left)
+        to_do = [s for s in every if s.state is None or (s.start_us, s.end_us, s.state) not in work.done]
+        self._pace.steps_left = len(to_do)
+        for step in to_do:
             yield self._begin(step, work, left)
             if step.state is not None:
                 work.done = [*work.done, (step.start_us, step.end_us, step.state)]
@@ -202,7 +209,8 @@ class _Run:
             self._ledger.save_work(self._timed(), done, work.packed(), self._packed())
             with closing(self.winners(step)) as found:
                 self._check_time()
-                self._put_online(found, work, done)
+                self._pace.begin(found.rows)
+                self._put_online(found, done)
                 self.count(found)
             sequence, _, rows = self._backend.position(self._view.name)
             self._standing = self._standing.joined(Standing(self._fingerprint, sequence, rows, tuple(self._witnesses)))
@@ -222,7 +230,7 @@ class _Run:
         if found.newest_us is not None:
             record["newest_event_us"] = max(found.newest_us, record["newest_event_us"] or found.newest_us)
 
-    def _put_online(self, found: LatestRows, work: Work, done: int) -> None:
+    def _put_online(self, found: LatestRows, done: int) -> None:
         for number in range(-(-found.rows // CHUNK)):
             batch = _as_batch(found.piece(number * CHUNK, CHUNK), self._view, list(self._join_keys))
             keys, rows = online_rows(batch, self._view, self._join_keys)
@@ -236,8 +244,7 @@ class _Run:
             self.record["chunks"] += 1
             if number >= done:
                 self._ledger.save_work(self._timed(), number + 1)
-            if self._live.progress is not None:
-                self._live.progress(self._view.name, min((number + 1) * CHUNK, found.rows), found.rows)
+            self._pace.tell(min((number + 1) * CHUNK, found.rows))
 
     def _present_us(self) -> int:
         """Return the moment of a write: never later than when the run began, which is how far it is noted to have reached."""
@@ -272,7 +279,7 @@ def run_of(record: dict[str, Any]) -> MaterializationRun:
         record["id"], record["backend"], record["view"], record["mode"], None if start is None else from_us(start),
         from_us(record["end_us"]), record["outcome"], record["rows_read"], record["rows_written"],
         None if newest is None else from_us(newest), from_us(record["started_us"]),
-        timedelta(seconds=record["duration"]), record["error"],
+        timedelta(seconds=record["duration"]), record["error"], record["job"],
     )  # fmt: skip
 
 

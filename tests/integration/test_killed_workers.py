@@ -33,6 +33,9 @@ pytestmark = [
 HOUR = timedelta(hours=1)
 KEYS = [f"k{i:03}" for i in range(90)]
 Row = tuple[str, datetime, datetime, int]
+FEAST = (
+    "prometheus_client", "feast", "feast.repo_operations", "feast.infra.offline_stores.dask", "feast.infra.online_stores.sqlite",
+)  # fmt: skip
 PLACES = {
     "before the first record": lambda r: Point("call", "Jobs._done", 1, r.randrange(60)),
     "before a record": lambda r: Point("call", "Ledger.begin_run", 1, r.randrange(20)),
@@ -60,18 +63,21 @@ class World:
         self.arrive(KEYS)
         source = fs.ParquetSource(str(folder / "in"), created_timestamp_field="created")
         with self.store() as store:
-            store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)], source=source)])
+            store.apply(
+                [fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)], source=source)]
+            )
 
     @contextmanager
     def store(self) -> Iterator[fs.FeatureStore]:
-        with mock.patch.object(materialize, "CHUNK", CHUNK), fs.connect(self.config, clock=FakeClock(self.now)) as store:
+        with (
+            mock.patch.object(materialize, "CHUNK", CHUNK),
+            fs.connect(self.config, clock=FakeClock(self.now)) as store,
+        ):
             yield store
 
     def arrive(self, keys: list[str]) -> None:
         """A file comes with a row of each of these keys: late ones, corrections, values that tie."""
-        made = [
-            (key, self.now - HOUR * self.random.randrange(100), self.now, self.random.randrange(3)) for key in keys
-        ]
+        made = [(key, self.now - HOUR * self.random.randrange(100), self.now, self.random.randrange(3)) for key in keys]
         columns = list(zip(*made, strict=True))
         stamp = pa.timestamp("us", "UTC")
         types = {"k": pa.string(), "event_timestamp": stamp, "created": stamp, "x": pa.int64()}
@@ -205,5 +211,5 @@ def test_workers_killed_from_outside_are_taken_up_too(tmp_path: Path, workers: N
 @pytest.mark.skipif(importlib.util.find_spec("feast") is None, reason='needs Feast: pip install "e2i-fs[feast]"')
 def test_killed_workers_on_a_feast_store_are_taken_up_too(tmp_path: Path) -> None:
     config = {"backend": "feast", "path": str(tmp_path / "store"), "online_store": {"type": "sqlite"}}
-    with nursery("prometheus_client", "feast", "feast.infra.online_stores.sqlite", "e2i_fs_feast.backend") as feast_workers:
+    with nursery("e2i_fs_feast.backend", *FEAST) as feast_workers:
         World(tmp_path, config, feast_workers, 3).play(8)
