@@ -16,6 +16,7 @@ from e2i_fs.errors import RequestError
 __all__ = ["add_to"]
 
 _ACTIONS = ("list", "recover")
+_LONGEST = 36_500
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,6 +40,8 @@ def jobs(
     """
     if action not in _ACTIONS:
         raise RequestError(f"jobs {action}: use one of {', '.join(_ACTIONS)}.")
+    if not 0 < days <= _LONGEST:
+        raise RequestError(f"--days {days:g}: give a number of days above 0, and at most {_LONGEST}.")
     names = chosen_views(view, views)
     if action == "recover":
         return done(session, lambda jobs, progress: jobs.recover(names, progress=progress), mode="full")

@@ -7,7 +7,9 @@ from typing import Any
 
 from e2i_fs.ops.records import Records
 
-__all__ = ["JobRecords"]
+__all__ = ["PROCESS_ENDED", "JobRecords"]
+
+PROCESS_ENDED = "The process ended while it ran."  # the error of a job whose process ended
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -83,4 +85,4 @@ class JobRecords:
             return job
         if self._records.query("SELECT 1 FROM runs WHERE job = ? AND outcome = 'succeeded' LIMIT 1", (job["id"],)):
             return job | {"outcome": "succeeded"}  # it had done its work, and could not say so any more
-        return job | {"outcome": "failed", "error": "The process ended while it ran."}
+        return job | {"outcome": "failed", "error": PROCESS_ENDED}

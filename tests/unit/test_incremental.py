@@ -261,6 +261,15 @@ def test_a_run_out_of_time_keeps_what_it_wrote_and_the_next_goes_on(breakable, c
     assert online(store, *(f"k{i}" for i in range(7))) == list(range(7))
 
 
+def test_progress_counts_up_over_all_batches_to_what_was_written(breakable, files) -> None:
+    store, _ = breakable
+    put(files, "1.parquet", *((f"k{i}", at(10) - timedelta(days=i // 3), i) for i in range(6)))
+    told = []
+    store.materialize(at(0) - timedelta(days=3), NOW, batch=timedelta(days=1), progress=lambda *said: told.append(said))
+    # Four days, of which the first two have no rows: nothing is known of the others then, and in the end everything.
+    assert told == [("v", 0, 0), ("v", 0, 0), ("v", 2, 4), ("v", 3, 4), ("v", 5, 6), ("v", 6, 6)]
+
+
 def test_a_batch_must_be_some_time(store) -> None:
     with pytest.raises(fs.RequestError, match="batch is .* positive timedelta"):
         store.materialize(None, batch=timedelta(0))
