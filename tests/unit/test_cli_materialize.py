@@ -15,7 +15,8 @@ import pytest
 
 import e2i_fs as fs
 from e2i_fs.clock import SystemClock
-from tests.unit.test_cli import Command, cli  # noqa: F401 - a fixture
+from tests.unit.test_cli import Command
+from tests.unit.test_cli import cli as cli  # noqa: PLC0414 - a fixture
 
 pytestmark = pytest.mark.rule("W-4")
 DAY = timedelta(days=1)
