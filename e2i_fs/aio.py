@@ -94,6 +94,11 @@ class AsyncJobs:
         done: list[JobSummary] = await self._run(self._jobs.summary, days=days)
         return done
 
+    async def runs(self, job_id: str) -> list[MaterializationRun]:
+        """See `Jobs.runs`."""
+        done: list[MaterializationRun] = await self._run(self._jobs.runs, job_id)
+        return done
+
 
 class AsyncStore:
     """An `AsyncFeatureStore`: the methods of `Store`, with the same arguments and results, awaited.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Live", "Perform", "Progress", "decode_rows", "encode_rows", "performer", "widened"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with the view, the rows written so far and the rows to write."""
+"""Called with the view, the rows written so far and the rows to write: windows not yet read count as the average of those that were."""
 
 
 @dataclass(frozen=True, slots=True)

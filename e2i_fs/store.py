@@ -129,6 +129,7 @@ class Store(Operating, Profiled, Watching):
             changed, plan = current.planned(definitions, base, allow_breaking=allow_breaking)
             return changed
 
+        self._ledger.forget(n for n in before.views if before.fingerprint(n) != after.fingerprint(n))
         self._router.change(change)
         self.emit(lambda at: Applied(at, plan))
         return plan
@@ -147,7 +148,9 @@ class Store(Operating, Profiled, Watching):
             changed, plan = current.without(name, kind)
             return changed
 
-        self._router.change(change, removed=(self._router.catalog().kind_of(name, kind), name))
+        removed = (self._router.catalog().kind_of(name, kind), name)
+        self._ledger.forget([name] if removed[0] == "view" else [])
+        self._router.change(change, removed=removed)
         self.emit(lambda at: Applied(at, plan))
         return plan
 

@@ -17,7 +17,9 @@ from e2i_fs.cli import (
     exchange,
     failover,
     fill,
+    jobs,
     looking_back,
+    materialize,
     mcp_command,
     migrate,
     new_backend,
@@ -48,8 +50,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, fill, watch, looking_back, stats, quality, failover, doctor, certify,
-    demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
+    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, looking_back, stats, quality, failover,
+    doctor, certify, demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

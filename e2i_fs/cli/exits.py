@@ -20,7 +20,17 @@ from typing import Any
 
 from e2i_fs import errors
 
-__all__ = ["DEFECT", "INTERRUPTED", "MISTAKE", "NO", "OK", "UNAVAILABLE", "error_document", "exit_code"]
+__all__ = [
+    "DEFECT",
+    "INTERRUPTED",
+    "MISTAKE",
+    "NO",
+    "OK",
+    "UNAVAILABLE",
+    "error_document",
+    "exit_code",
+    "named_exit_code",
+]
 
 OK = 0
 NO = 1
@@ -46,6 +56,16 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, _REFUSED):
         return NO
     return MISTAKE if isinstance(error, errors.E2IError | OSError) else DEFECT
+
+
+def named_exit_code(error: str) -> int:
+    """Return the exit code of the error of ours whose class has this name, as a record tells it; that of a defect for another.
+
+    >>> named_exit_code("UnsupportedError")
+    2
+    """
+    kinds = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+    return exit_code(kinds[error]("")) if error in kinds else DEFECT
 
 
 def error_document(error: BaseException) -> dict[str, Any]:

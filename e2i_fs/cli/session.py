@@ -69,7 +69,7 @@ class Session:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Show progress bars on stderr while the block runs, when stderr is a terminal."""
+        """Show progress bars on stderr while the block runs, when stderr is a terminal and no document is asked for."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         console = self.stderr
@@ -80,5 +80,5 @@ class Session:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        with Progress(*columns, console=console, transient=True, disable=self.json or not console.is_terminal) as bars:
             yield bars

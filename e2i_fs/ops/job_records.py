@@ -7,7 +7,9 @@ from typing import Any
 
 from e2i_fs.ops.records import Records
 
-__all__ = ["JobRecords"]
+__all__ = ["PROCESS_ENDED", "JobRecords"]
+
+PROCESS_ENDED = "The process ended while it ran."  # the error of a job whose process ended
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -15,6 +17,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     outcome TEXT NOT NULL, attempts INTEGER NOT NULL, recoveries INTEGER NOT NULL, rows_read INTEGER NOT NULL,
     rows_written INTEGER NOT NULL, started_us INTEGER NOT NULL, duration REAL NOT NULL, error TEXT, writer TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS jobs_by_view ON jobs (view, started_us);
+CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job);
 """
 _JOB = (
     "id", "view", "mode", "start_us", "end_us", "outcome", "attempts", "recoveries", "rows_read", "rows_written", "started_us",
@@ -80,7 +83,14 @@ class JobRecords:
             dict(zip(_JOB, row, strict=True))
             for row in self._records.query(f"SELECT {', '.join(_JOB)} FROM jobs {rest}", values)
         ]
-        for job in jobs:
-            if job["outcome"] == "running" and not self._records.busy(job["writer"]):
-                job |= {"outcome": "failed", "error": "The process ended while it ran."}
-        return jobs
+        return [self._as_it_is(job) if job["outcome"] == "running" else job for job in jobs]
+
+    def _as_it_is(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Return a job that was not ended with the rows of its runs so far, and with what became of it if its process ended."""
+        read, written = self.rows_of(job["id"])
+        job |= {"rows_read": read, "rows_written": written}
+        if self._records.busy(job["writer"]):
+            return job
+        if self._records.query("SELECT 1 FROM runs WHERE job = ? AND outcome = 'succeeded' LIMIT 1", (job["id"],)):
+            return job | {"outcome": "succeeded"}  # it had done its work, and could not say so any more
+        return job | {"outcome": "failed", "error": PROCESS_ENDED}

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from e2i_fs.entries import Progress
     from e2i_fs.ops.checks import Checks
     from e2i_fs.ops.freshness import FreshnessReport
-    from e2i_fs.ops.materialize import MaterializationReport
+    from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
 
 __all__ = ["Job", "JobReport", "Jobs"]
 
 _AGAIN = (BackendError, FailoverError)  # what may be otherwise the next time
 _LEEWAY = 5.0
+_MOST_TRIES = 10_000
 
 
 class _HungError(RunTimeoutError):
@@ -126,7 +127,7 @@ class Jobs:
         start, end = self._runs.moment(start, "start"), self._runs.moment(end, "end")
         last = self._clock.now() if end is None else min(end, self._clock.now())
         days = self._settings.full.lookback_days if days_back is None else days_back
-        first = self._batch_start(last - timedelta(days=days)) if start is None else start
+        first = self._batch_start(_before(last, days)) if start is None else start
         wanted = [
             self._wanted(name, "full", lo, hi)
             for name in self._views(views)
@@ -161,6 +162,10 @@ class Jobs:
         since = since_us(self._clock.now(), days)
         newest = {job: from_us(us) for job, us in self._records.newest_events(since).items()}
         return summarised(map(_job, self._records.since(since)), newest)
+
+    def runs(self, job_id: str) -> list[MaterializationRun]:
+        """Return the records of a job's tries, on each backend, the newest first; none for a job that is not known."""
+        return self._runs.records(None, _MOST_TRIES, job=job_id)
 
     # ---- one job ------------------------------------------------------------------------------------------
 
@@ -260,6 +265,15 @@ class Jobs:
         """Return the beginning of the batch in which ``moment`` lies: so that two runs cut alike, and one resumes the other."""
         batch = timedelta(days=self._settings.full.batch_days) // timedelta(microseconds=1)
         return from_us(to_us(moment) // batch * batch)
+
+
+def _before(moment: datetime, days: float) -> datetime:
+    try:
+        return moment - timedelta(days=days)
+    except OverflowError as error:
+        raise RequestError(
+            f"{days:g} days before {moment:%Y-%m-%d} is before the year 1; give fewer days back."
+        ) from error
 
 
 def _jobs(first: datetime, last: datetime, longest: timedelta) -> Iterator[tuple[datetime, datetime]]:

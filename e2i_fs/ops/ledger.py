@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS work (
     PRIMARY KEY (backend, view, mode)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (
     backend TEXT NOT NULL, view TEXT NOT NULL, seen BLOB NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reach (
+    backend TEXT NOT NULL, view TEXT NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -88,10 +90,43 @@ class Ledger:
         finally:
             file_lock.release()
 
+    def begin_run(self, run: Mapping[str, Any], now_us: int, leeway_us: int) -> bool:
+        """Write the record of a run that begins now, for whoever holds the view's `run_lock`; return whether the clock went back.
+
+        Runs that seem to go on have ended with their process, and their records say so. When an earlier run reached
+        further than now, by more than ``leeway_us``, the clock was set back since: that run may have replaced rows that
+        answer now by ones whose time is yet to come, so nothing that was read is remembered, and all is read again.
+        """
+        of = (run["backend"], run["view"])
+        reach_us = max(now_us, run["end_us"])
+        with self.records.transaction() as db:
+            db.execute(
+                "UPDATE runs SET outcome = 'failed', error = ? WHERE backend = ? AND view = ? AND outcome = 'running'",
+                ("The process ended while it ran; the next run takes it up.", *of),
+            )
+            before = db.execute("SELECT until_us FROM reach WHERE backend = ? AND view = ?", of).fetchone()
+            went_back = before is not None and before[0] > now_us + leeway_us
+            if went_back:
+                for table in ("seen", "work"):
+                    db.execute(f"DELETE FROM {table} WHERE backend = ? AND view = ?", of)
+            elif before is not None:
+                reach_us = max(reach_us, before[0])
+            db.execute("INSERT OR REPLACE INTO reach VALUES (?, ?, ?)", (*of, reach_us))
+            _save(db, run)
+        return went_back
+
     def save_run(self, run: Mapping[str, Any]) -> None:
         """Write or rewrite one run's record."""
         with self.records.transaction() as db:
             _save(db, run)
+
+    def forget(self, views: Iterable[str]) -> None:
+        """Remember nothing of what was read for ``views``: their online rows go, and the next runs read everything."""
+        names = [(view,) for view in views]
+        if names:
+            with self.records.transaction() as db:
+                for table in ("seen", "work"):
+                    db.executemany(f"DELETE FROM {table} WHERE view = ?", names)
 
     def end_run(self, run: Mapping[str, Any], seen: bytes | None) -> None:
         """Write the record of a run that succeeded: nothing is left of its work. ``seen`` is what it covered, if that is all."""
@@ -130,18 +165,11 @@ class Ledger:
         found = self.records.query("SELECT seen FROM seen WHERE backend = ? AND view = ?", (backend, view))
         return found[0][0] if found else None
 
-    def bury_runs(self, backend: str, view: str) -> None:
-        """Say of runs that seem to go on that they failed: for whoever holds the view's `run_lock`, so that none can."""
-        error = "The process ended while it ran; the next run takes it up."
-        with self.records.transaction() as db:
-            db.execute(
-                "UPDATE runs SET outcome = 'failed', error = ? WHERE backend = ? AND view = ? AND outcome = 'running'",
-                (error, backend, view),
-            )
-
-    def runs(self, view: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the newest runs first, of one view or of all."""
-        where, values = ("WHERE view = ?", (view,)) if view else ("", ())
+    def runs(self, view: str | None = None, limit: int = 100, *, job: str | None = None) -> list[dict[str, Any]]:
+        """Return the newest runs first, of one view or of all, of one job or whatever they belong to."""
+        given = [(n, v) for n, v in (("view", view), ("job", job)) if v]
+        where = "WHERE " + " AND ".join(f"{n} = ?" for n, _ in given) if given else ""
+        values = [v for _, v in given]
         found = self.records.query(
             f"SELECT {', '.join(_RUN)} FROM runs {where} ORDER BY started_us DESC, rowid DESC LIMIT {int(limit)}",
             values,

@@ -22,8 +22,9 @@ from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Live
 from e2i_fs.errors import RunTimeoutError
-from e2i_fs.online import row_order
+from e2i_fs.online import GRACE_US, row_order
 from e2i_fs.ops.ledger import Ledger
+from e2i_fs.ops.pace import Pace
 from e2i_fs.ops.seen import Seen, Standing, Witness, file_states, witnesses_of
 from e2i_fs.ops.steps import Step, Work, arrivals, windows
 from e2i_fs.pit.engine import LatestRows, latest_rows
@@ -96,10 +97,9 @@ def materialize_view(
     run of the view goes on, `RunTimeoutError` when the time for it is over.
     """
     with ledger.run_lock(backend_name, view_name, lock_timeout):
-        ledger.bury_runs(backend_name, view_name)
         run = _Run(backend, backend_name, catalog, view_name, ledger, clock, live or Live())
         run.record |= {"mode": mode, "start_us": start_us, "end_us": end_us}
-        ledger.save_run(run.record)
+        ledger.begin_run(run.record, run.record["started_us"], GRACE_US)
         try:
             run.carry_out(batch_us, everything=live is None)
             run.record["outcome"] = "succeeded"
@@ -142,6 +142,7 @@ class _Run:
         self._witnesses: list[Witness] = []
         self._covered: Seen | None = None
         self._standing = Standing(self._fingerprint)
+        self._pace = Pace(view, live.progress)
         self.record: dict[str, Any] = {
             "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
             "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
@@ -168,9 +169,10 @@ class _Run:
                 yield self._begin(step, work, left)
                 self._covered = Seen(self._standing, step.end_us, {**fresh, **old})
             return
-        for step in windows(parts, files, self._fingerprint, (start_us, end_us), batch_us, left):
-            if step.state is not None and (step.start_us, step.end_us, step.state) in work.done:
-                continue
+        every = windows(parts, files, self._fingerprint, (start_us, end_us), batch_us, left)
+        to_do = [s for s in every if s.state is None or (s.start_us, s.end_us, s.state) not in work.done]
+        self._pace.steps_left = len(to_do)
+        for step in to_do:
             yield self._begin(step, work, left)
             if step.state is not None:
                 work.done = [*work.done, (step.start_us, step.end_us, step.state)]
@@ -207,7 +209,8 @@ class _Run:
             self._ledger.save_work(self._timed(), done, work.packed(), self._packed())
             with closing(self.winners(step)) as found:
                 self._check_time()
-                self._put_online(found, work, done)
+                self._pace.begin(found.rows)
+                self._put_online(found, done)
                 self.count(found)
             sequence, _, rows = self._backend.position(self._view.name)
             self._standing = self._standing.joined(Standing(self._fingerprint, sequence, rows, tuple(self._witnesses)))
@@ -227,7 +230,7 @@ class _Run:
         if found.newest_us is not None:
             record["newest_event_us"] = max(found.newest_us, record["newest_event_us"] or found.newest_us)
 
-    def _put_online(self, found: LatestRows, work: Work, done: int) -> None:
+    def _put_online(self, found: LatestRows, done: int) -> None:
         for number in range(-(-found.rows // CHUNK)):
             batch = _as_batch(found.piece(number * CHUNK, CHUNK), self._view, list(self._join_keys))
             keys, rows = online_rows(batch, self._view, self._join_keys)
@@ -235,14 +238,17 @@ class _Run:
                 keys, rows = _not_there(self._backend, self._view, keys, rows, to_us(self._clock.now()))
             if keys:
                 self._check_time()
-                self._backend.online_write(self._view.name, keys, rows, at_us=to_us(self._clock.now()))
+                self._backend.online_write(self._view.name, keys, rows, at_us=self._present_us())
                 self._witnesses += witnesses_of(keys, rows)
             self.record["rows_written"] += len(keys)
             self.record["chunks"] += 1
             if number >= done:
                 self._ledger.save_work(self._timed(), number + 1)
-            if self._live.progress is not None:
-                self._live.progress(self._view.name, min((number + 1) * CHUNK, found.rows), found.rows)
+            self._pace.tell(min((number + 1) * CHUNK, found.rows))
+
+    def _present_us(self) -> int:
+        """Return the moment of a write: never later than when the run began, which is how far it is noted to have reached."""
+        return min(to_us(self._clock.now()), int(self.record["started_us"]))
 
     def end(self) -> None:
         """Keep the record as it is, and what the run covered if it succeeded."""

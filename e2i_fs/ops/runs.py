@@ -103,10 +103,10 @@ class Runner:
 
         return MaterializationReport(tuple(previews()))
 
-    def records(self, view: str | None, limit: int) -> list[MaterializationRun]:
-        """Return the records of past runs, newest first."""
+    def records(self, view: str | None, limit: int, *, job: str | None = None) -> list[MaterializationRun]:
+        """Return the records of past runs, newest first, of one job if it is named."""
         self._router()  # a closed store says so
-        return [run_of(record) for record in self._ledger.runs(view, limit)]
+        return [run_of(record) for record in self._ledger.runs(view, limit, job=job)]
 
     def moment(self, given: datetime | None, what: str) -> datetime | None:
         """Return a time as an aware one in UTC, by the store's rule for naive ones (T-1)."""

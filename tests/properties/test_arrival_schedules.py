@@ -60,7 +60,7 @@ def killed_after(calls: int | None) -> Iterator[None]:
 
         return call
 
-    names = [(Ledger, n) for n in ("save_run", "save_work", "end_run", "bury_runs")] + [(OnlineRows, "write")]
+    names = [(Ledger, n) for n in ("begin_run", "save_run", "save_work", "end_run")] + [(OnlineRows, "write")]
     patches = [mock.patch.object(owner, name, dying(getattr(owner, name))) for owner, name in names]
     for patch in patches:
         patch.start()

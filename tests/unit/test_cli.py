@@ -22,7 +22,7 @@ COMMANDS = {
     "init", "apply", "plan", "list", "describe", "historical", "online", "verify", "materialize", "materialize-incremental",
     "push", "freshness", "events", "job-summary", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
     "qc", "baseline", "drift", "audit",
-    "search", "serve", "ui", "mcp", "import-feast", "export-feast", "migrate", "dashboard", "stats",
+    "search", "serve", "ui", "mcp", "jobs", "import-feast", "export-feast", "migrate", "dashboard", "stats",
 }  # fmt: skip
 ONE = "hcp_id=hcp_1,brand_id=alvexa"
 
@@ -401,7 +401,7 @@ def test_materialize_takes_a_window(project: Path, cli: Command) -> None:
     runs = cli("materialize", "2001-01-01", "2001-02-01T12:00:00+02:00", "--view", "hcp_engagement", "--json").json[
         "runs"
     ]
-    assert runs[0]["end"] == "2001-02-01T10:00:00+00:00"
+    assert runs[-1]["end"] == "2001-02-01T10:00:00+00:00"
     assert runs[0]["rows_written"] == 0
     empty = cli("materialize", "2001-02-01", "2001-01-01", "--json")
     assert (empty.code, empty.json["error"]["type"]) == (2, "RequestError")

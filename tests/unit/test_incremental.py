@@ -261,6 +261,15 @@ def test_a_run_out_of_time_keeps_what_it_wrote_and_the_next_goes_on(breakable, c
     assert online(store, *(f"k{i}" for i in range(7))) == list(range(7))
 
 
+def test_progress_counts_up_over_all_batches_to_what_was_written(breakable, files) -> None:
+    store, _ = breakable
+    put(files, "1.parquet", *((f"k{i}", at(10) - timedelta(days=i // 3), i) for i in range(6)))
+    told = []
+    store.materialize(at(0) - timedelta(days=3), NOW, batch=timedelta(days=1), progress=lambda *said: told.append(said))
+    # Four days, of which the first two have no rows: nothing is known of the others then, and in the end everything.
+    assert told == [("v", 0, 0), ("v", 0, 0), ("v", 2, 4), ("v", 3, 4), ("v", 5, 6), ("v", 6, 6)]
+
+
 def test_a_batch_must_be_some_time(store) -> None:
     with pytest.raises(fs.RequestError, match="batch is .* positive timedelta"):
         store.materialize(None, batch=timedelta(0))
@@ -302,3 +311,83 @@ def test_what_was_left_of_a_file_that_changed_is_not_read_twice(breakable, files
     put(files, "1.parquet", *((f"k{i}", at(10), i + 1) for i in range(7)))
     assert read(store) == 7
     assert online(store, "k0", "k6") == [1, 7]
+
+
+# ---- a clock that jumps back ----------------------------------------------------------------------------------
+
+AHEAD = timedelta(hours=3)
+MANY = [f"k{i:02}" for i in range(40)]
+
+
+@pytest.fixture
+def many(store, files):
+    """A store of forty keys, of which a run notes eight; the row of one that it does not note has a later one ahead."""
+    put(files, "1.parquet", *((k, at(10), 1) for k in MANY))
+    put(files, "2.parquet", ("k03", NOW + timedelta(hours=1), 8))
+    return store
+
+
+def test_rows_that_a_clock_running_ahead_replaced_answer_again_once_it_is_right(many, clock) -> None:
+    clock.set(NOW + AHEAD)
+    read(many)
+    assert online(many, "k03", "k04") == [8, 1]
+    clock.set(NOW)
+    assert read(many) == 40  # all but the row whose time is yet to come
+    assert online(many, "k03", "k04") == [1, 1]
+    assert read(many) == 0
+    clock.set(NOW + AHEAD)
+    read(many)
+    assert online(many, "k03", "k04") == [8, 1]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("done", [False, True], ids=["killed", "done"])
+def test_what_a_run_did_under_a_clock_running_ahead_is_not_believed(many, clock, monkeypatch, mode, done) -> None:
+    """Whether it was killed after its writes or not; a full run of a window leaves no other trace than this."""
+    clock.set(NOW - timedelta(minutes=1))
+    read(many)
+    clock.set(NOW + AHEAD)
+    with monkeypatch.context() as patched:
+        if not done:
+            patched.setattr(type(many._ledger), "end_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        try:
+            many.materialize(NOW) if mode == "full" else many.materialize_incremental()
+        except KeyboardInterrupt:
+            assert not done
+    assert online(many, "k03", "k04") == [8, 1]
+    clock.set(NOW)
+    assert online(many, "k03") == [None]
+    read(many)
+    assert online(many, "k03", "k04") == [1, 1]
+
+
+def test_a_clock_that_jumps_back_in_the_middle_of_a_run_loses_no_row(many, files, clock, monkeypatch) -> None:
+    monkeypatch.setattr("e2i_fs.ops.materialize.CHUNK", 20)
+    put(files, "2.parquet", *((k, NOW + timedelta(hours=1), 8) for k in ("k03", "k23")))
+    clock.set(NOW + AHEAD)
+    many.materialize_incremental(progress=lambda *_: clock.set(NOW))
+    read(many)
+    assert online(many, "k03", "k04", "k23", "k24") == [1, 1, 1, 1]
+    clock.set(NOW + AHEAD)
+    read(many)
+    assert online(many, "k03", "k04", "k23", "k24") == [8, 1, 8, 1]
+
+
+def test_clocks_of_two_machines_a_second_apart_read_nothing_twice(store, files, clock) -> None:
+    read(store)
+    clock.set(NOW - timedelta(seconds=1))
+    assert read(store) == 0
+
+
+def test_a_view_made_anew_whose_every_noted_row_was_pushed_again_is_read_whole(store, files) -> None:
+    """What was read is forgotten as the view is deleted: what online rows look like afterwards proves nothing."""
+    put(files, "1.parquet", *((f"k{i}", at(10), i) for i in range(40)))
+    read(store)
+    store.delete("v")
+    store.apply([view(files)])
+    pushed = [*(f"k{i}" for i in range(39)), "other", "another"]
+    times = pa.array([at(11)] * len(pushed), pa.timestamp("us", "UTC"))
+    for _ in range(3):
+        store.write("v", pa.table({"k": pushed, "event_timestamp": times, "x": [5] * len(pushed)}), to="online")
+    read(store)
+    assert online(store, "k0", "k39") == [5, 39]
