@@ -23,6 +23,7 @@ from e2i_fs.cli import (
     quality,
     register,
     retrieve,
+    schedule_command,
     search,
     serve_command,
     verify,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for module in (
     project, register, search, retrieve, verify, audit, fill, watch, quality, failover, doctor, certify, demo_command, new_backend,
-    mcp_command, serve_command, exchange, migrate,
+    mcp_command, serve_command, schedule_command, exchange, migrate,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from e2i_fs.ops.records import Records
 
-__all__ = ["JobRecords"]
+__all__ = ["PROCESS_ENDED", "JobRecords"]
+
+PROCESS_ENDED = "The process ended while it ran."  # the error of a job whose process ended
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -61,6 +63,12 @@ class JobRecords:
                 left.append(job)
         return left
 
+    def last_started(self, view: str, mode: str) -> int | None:
+        """Return when the newest job of ``view`` began, in microseconds, whatever became of it; None when there was none."""
+        found = self._records.query("SELECT max(started_us) FROM jobs WHERE view = ? AND mode = ?", (view, mode))
+        latest: int | None = found[0][0]
+        return latest
+
     def rows_of(self, job: str) -> tuple[int, int]:
         """Return how many rows the runs of a job have read and written, on the backend that took most of them."""
         sql = "SELECT sum(rows_read), sum(rows_written) FROM runs WHERE job = ? GROUP BY backend ORDER BY 2 DESC, 1 DESC LIMIT 1"
@@ -74,5 +82,5 @@ class JobRecords:
         ]
         for job in jobs:
             if job["outcome"] == "running" and not self._records.busy(job["writer"]):
-                job |= {"outcome": "failed", "error": "The process ended while it ran."}
+                job |= {"outcome": "failed", "error": PROCESS_ENDED}
         return jobs

@@ -139,6 +139,11 @@ class Jobs:
         since = to_us(self._clock.now() - timedelta(days=days))
         return [_job(record) for record in self._records.since(since, view)]
 
+    def last_started(self, view: str, mode: str) -> datetime | None:
+        """Return when the newest job of ``view`` in a mode (``incremental``, ``full``) began; None when there was none."""
+        found = self._records.last_started(view, mode)
+        return None if found is None else from_us(found)
+
     # ---- one job ------------------------------------------------------------------------------------------
 
     def _wanted(self, view: str, mode: str, start: datetime | None, end: datetime | None) -> Job:

@@ -22,7 +22,7 @@ COMMANDS = {
     "init", "apply", "plan", "list", "describe", "historical", "online", "verify", "materialize", "materialize-incremental",
     "push", "freshness", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
     "qc", "baseline", "drift", "audit",
-    "search", "serve", "mcp", "import-feast", "export-feast", "migrate",
+    "search", "serve", "schedule", "mcp", "import-feast", "export-feast", "migrate",
 }  # fmt: skip
 ONE = "hcp_id=hcp_1,brand_id=alvexa"
 
