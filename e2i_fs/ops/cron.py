@@ -14,8 +14,8 @@ __all__ = ["Cron", "parse_cron"]
 
 _EXAMPLE = "such as '30 2 * * *', every day at 2:30"
 _NAMES = {
-    "month": "jan feb mar apr may jun jul aug sep oct nov dec".split(),
-    "day of week": "sun mon tue wed thu fri sat".split(),
+    "month": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    "day of week": ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
 }
 _FIELDS = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 7)}
 _PART = re.compile(r"(\*|\w+(?:-\w+)?)(?:/(\w+))?")

@@ -90,7 +90,7 @@ class Scheduler:
             result = self._run(entry)
         except E2IError as error:
             told = f"{type(error).__name__}: {error}"  # it says what to do, which a traceback does not
-            _log.error("%s: failed after %.1f s: %s", entry.name, self._clock.monotonic() - begun, told)  # noqa: TRY400
+            _log.error("%s: failed after %.1f s: %s", entry.name, self._clock.monotonic() - begun, told)
         except Exception:  # a defect: told whole, and one task's defect is no reason that the others are not run
             _log.exception("%s: failed after %.1f s by a defect", entry.name, self._clock.monotonic() - begun)
         else:

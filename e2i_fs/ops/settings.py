@@ -123,6 +123,13 @@ class RecoveryConfig(Strict):
     max_attempts: int = Field(2, ge=0, description="times")
 
 
+class CeleryConfig(Strict):
+    """What `e2i_fs.ops.celery.make_app` connects to."""
+
+    broker: str | None = Field(None, min_length=1, description="the URL of the broker")
+    result_backend: str | None = Field(None, min_length=1, description="the URL of where results are kept")
+
+
 class MaterializationConfig(Strict):
     """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
 
@@ -135,6 +142,7 @@ class MaterializationConfig(Strict):
     jobs: JobsConfig = JobsConfig()  # type: ignore[call-arg]
     full: FullConfig = FullConfig()  # type: ignore[call-arg]
     recovery: RecoveryConfig = RecoveryConfig()  # type: ignore[call-arg]
+    celery: CeleryConfig = CeleryConfig()  # type: ignore[call-arg]
 
     def max_staleness(self, view: str, own: timedelta | None = None) -> timedelta | None:
         """Return how old the newest row of ``view`` may be (F-2): as said for it here, or by itself (``own``), or for all.

@@ -84,7 +84,7 @@ def _common(place: Place) -> str:
 def _when(entry: Entry) -> str:
     """Return the lines of a timer. What the calendar cannot say is counted from the run before."""
     if isinstance(entry.trigger, At):
-        calendar = [line for line in _calendar(entry.trigger.cron, entry.trigger.zone)]
+        calendar = _calendar(entry.trigger.cron, entry.trigger.zone)
     else:
         calendar = [line for cron in weekly(entry.trigger) for line in _calendar(cron, "UTC")]
     if calendar:
