@@ -117,6 +117,8 @@ def _span(period: timedelta) -> str:
 def _words(words: Iterable[str]) -> str:
     """Return an ExecStart: each word as systemd reads it back, its quotes, %-specifiers and variables escaped."""
     first, *rest = words
+    if set(first) & set("\"'\\"):
+        raise RequestError(f"systemd runs no program whose path has quotes or backslashes in it, as {first!r} has.")
     return " ".join([_quoted(first), *(_quoted(word).replace("$", "$$") for word in rest)])
 
 
