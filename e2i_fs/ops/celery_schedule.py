@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.schedules import BaseSchedule, schedstate  # type: ignore[import-untyped]
 
-from e2i_fs.ops.triggers import Trigger, next_due
+from e2i_fs.ops.triggers import Trigger, counted_from
 
 __all__ = ["TriggerSchedule"]
 
@@ -21,11 +21,15 @@ class TriggerSchedule(BaseSchedule):  # type: ignore[misc]
     def __init__(self, trigger: Trigger, nowfun: Any = None, app: Any = None) -> None:
         super().__init__(nowfun=nowfun, app=app)
         self.trigger = trigger
+        self._counted: tuple[datetime, datetime] | None = None
 
     def is_due(self, last_run_at: datetime) -> Any:
         """Return whether it is due, and in how many seconds to look again; Celery's ``schedstate``."""
         now = _aware(self.now())
-        due = next_due(self.trigger, _aware(last_run_at), now)
+        last = _aware(last_run_at)
+        if self._counted is None or self._counted[0] != last or self._counted[1] > now:
+            self._counted = last, counted_from(last, now)
+        due = self.trigger.next_after(self._counted[1])
         if due <= now:
             return schedstate(True, (self.trigger.next_after(now) - now).total_seconds())
         return schedstate(False, (due - now).total_seconds())

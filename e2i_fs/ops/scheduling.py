@@ -18,7 +18,7 @@ from e2i_fs.errors import E2IError
 from e2i_fs.ops import tasks
 from e2i_fs.ops.schedule import FRESHNESS_CHECK, Entry, entries
 from e2i_fs.ops.tasks import Result, Settings
-from e2i_fs.ops.triggers import ANCHOR, next_due
+from e2i_fs.ops.triggers import ANCHOR, counted_from
 
 __all__ = ["Scheduler", "last_runs"]
 
@@ -65,7 +65,8 @@ class Scheduler:
         of the schedule, which has freshness checks last.
         """
         now = self._clock.now()
-        times = [(next_due(entry.trigger, self._last[entry.name], now), entry) for entry in self._entries]
+        self._last = {name: counted_from(last, now) for name, last in self._last.items()}
+        times = [(entry.trigger.next_after(self._last[entry.name]), entry) for entry in self._entries]
         return sorted(times, key=lambda pair: (pair[0] > now, pair[0] if pair[0] > now else max(pair[0], self._begun)))
 
     def serve(self) -> None:

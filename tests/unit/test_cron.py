@@ -55,8 +55,17 @@ def test_a_misspelt_line_is_refused_with_what_is_wrong(line: str, said: str) -> 
 
 
 def test_a_day_of_the_month_or_of_the_week_will_do_when_both_are_given() -> None:
-    assert times("0 0 13 * fri", "2024-09-01", 4) == ["06 00:00+0200", "13 00:00+0200", "20 00:00+0200", "27 00:00+0200"]
-    assert times("0 0 */2 * mon", "2024-09-01T01:00", 3) == ["09 00:00+0200", "23 00:00+0200", "07 00:00+0200"]  # crontab(5): both
+    assert times("0 0 13 * fri", "2024-09-01", 4) == [
+        "06 00:00+0200",
+        "13 00:00+0200",
+        "20 00:00+0200",
+        "27 00:00+0200",
+    ]
+    assert times("0 0 */2 * mon", "2024-09-01T01:00", 3) == [
+        "09 00:00+0200",
+        "23 00:00+0200",
+        "07 00:00+0200",
+    ]  # crontab(5): both
 
 
 def test_sunday_is_0_and_7_and_names_are_read_in_any_case() -> None:
@@ -66,13 +75,18 @@ def test_sunday_is_0_and_7_and_names_are_read_in_any_case() -> None:
 
 
 def test_29_february_comes_once_in_four_years() -> None:
-    assert parse_cron("0 0 29 2 *").next_after(datetime(2096, 3, 1, tzinfo=UTC), UTC) == datetime(2104, 2, 29, tzinfo=UTC)
+    assert parse_cron("0 0 29 2 *").next_after(datetime(2096, 3, 1, tzinfo=UTC), UTC) == datetime(
+        2104, 2, 29, tzinfo=UTC
+    )
 
 
 def test_a_time_that_is_skipped_comes_when_the_clocks_are_put_forward_and_only_once() -> None:
     assert times("30 2 * * *", "2024-03-30T00:00", 3) == ["30 02:30+0100", "31 03:00+0200", "01 02:30+0200"]
     assert times("*/20 2 * * *", "2024-03-30T03:00", 2) == ["31 03:00+0200", "01 02:00+0200"]
-    assert times("0 0 * * *", "2018-11-03T12:00", 2, ZoneInfo("America/Sao_Paulo")) == ["04 01:00-0200", "05 00:00-0200"]
+    assert times("0 0 * * *", "2018-11-03T12:00", 2, ZoneInfo("America/Sao_Paulo")) == [
+        "04 01:00-0200",
+        "05 00:00-0200",
+    ]
 
 
 def test_a_time_that_comes_twice_when_the_clocks_are_put_back_is_taken_once() -> None:

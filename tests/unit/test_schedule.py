@@ -17,7 +17,7 @@ from e2i_fs.ops.crontab import crontab, weekly
 from e2i_fs.ops.schedule import Entry, entries, entry_named
 from e2i_fs.ops.settings import load_settings
 from e2i_fs.ops.systemd import Place, service, timers
-from e2i_fs.ops.triggers import At, Every, longest_gap, next_due
+from e2i_fs.ops.triggers import At, Every, counted_from, longest_gap
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 SUNDAY = datetime(2024, 3, 10, tzinfo=UTC)
@@ -108,17 +108,10 @@ def test_hours_are_counted_from_sunday_midnight_in_utc_whenever_a_process_began(
     assert Every(6 * HOUR).next_after(before_1970) == datetime(1969, 7, 21, tzinfo=UTC)
 
 
-def test_what_was_missed_is_due_once() -> None:
-    now = SUNDAY + 3 * DAY + HOUR
-    assert next_due(Every(6 * HOUR), SUNDAY, now) <= now
-    assert next_due(Every(6 * HOUR), now, now) == SUNDAY + 3 * DAY + 6 * HOUR
-
-
-def test_a_clock_that_is_set_back_makes_nothing_wait_until_it_has_caught_up() -> None:
-    every = Every(6 * HOUR)
-    assert next_due(every, SUNDAY + 300 * DAY, SUNDAY + HOUR) == SUNDAY + 6 * HOUR
-    just_before = SUNDAY - timedelta(seconds=2)  # set right by a little: what ran at 0:00 does not run again
-    assert next_due(every, SUNDAY, just_before) == SUNDAY + 6 * HOUR
+def test_a_clock_that_is_set_back_counts_from_where_it_is_then_and_one_set_right_does_not() -> None:
+    assert counted_from(SUNDAY + 300 * DAY, SUNDAY + HOUR) == SUNDAY + HOUR
+    assert counted_from(SUNDAY, SUNDAY - timedelta(seconds=2)) == SUNDAY  # what ran at 0:00 does not run again
+    assert counted_from(SUNDAY, SUNDAY + 300 * DAY) == SUNDAY  # what was missed is due
 
 
 def test_the_longest_gap_of_a_line_is_told() -> None:
@@ -135,6 +128,8 @@ def test_beat_is_told_the_same_times() -> None:
     assert schedule.is_due(SUNDAY) == (True, 4 * 3600)  # three times were missed, it is sent once
     assert schedule.is_due(SUNDAY.replace(tzinfo=None) + 18 * HOUR) == (False, 4 * 3600)
     assert schedule.is_due(SUNDAY + 100 * DAY) == (False, 4 * 3600)  # the clock was set back
+    now[0] += 4 * HOUR
+    assert schedule.is_due(SUNDAY + 100 * DAY) == (True, 6 * 3600)
     kept = pickle.loads(pickle.dumps(celery.TriggerSchedule(Every(6 * HOUR))))
     assert kept == celery.TriggerSchedule(Every(6 * HOUR)) != celery.TriggerSchedule(Every(5 * HOUR))
 
@@ -176,12 +171,14 @@ def test_the_lines_of_every_period_that_divides_a_week_name_just_its_times() -> 
 
 
 def test_what_cron_cannot_say_is_refused_and_not_nearly_said() -> None:
-    with pytest.raises(fs.RequestError, match="incremental runs every 5 h, which cron lines cannot say.*--print timers"):
+    with pytest.raises(
+        fs.RequestError, match="incremental runs every 5 h, which cron lines cannot say.*--print timers"
+    ):
         crontab(entries(load_settings({"schedule": {"incremental_every_hours": 5}})), ["e2i-fs"])
 
 
 def test_a_crontab_has_its_zones_and_its_words_are_safe(tmp_path: Path) -> None:
-    path = tmp_path / "it's 100% \"$HOME\".yaml"
+    path = tmp_path / 'it\'s 100% "$HOME".yaml'
     settings = load_settings({"schedule": {"full_cron": "0 3 * * sun", "timezone": "Europe/Zurich"}})
     lines = crontab(entries(settings), ["e2i-fs", "--config", str(path), "schedule"]).splitlines()
     assert [line for line in lines if line.startswith("CRON_TZ")] == ["CRON_TZ=Europe/Zurich", "CRON_TZ=UTC"]
@@ -189,7 +186,9 @@ def test_a_crontab_has_its_zones_and_its_words_are_safe(tmp_path: Path) -> None:
     assert full.startswith("0 3 * * sun ")
     words = full.removeprefix("0 3 * * sun ")
     assert not re.search(r"(?<!\\)%", words)  # cron takes a bare one for the end of the line
-    shown = subprocess.run(["sh", "-c", "printf '%s\\n' " + words.replace(r"\%", "%")], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["sh", "-c", "printf '%s\\n' " + words.replace(r"\%", "%")], capture_output=True, text=True, check=True
+    )
     assert shown.stdout.splitlines() == ["e2i-fs", "--config", str(path), "schedule", "--run", "full"]
     with pytest.raises(fs.RequestError, match="line break"):
         crontab(entries(settings), ["e2i-fs", "--config", "a\n* * * * * rm -rf ~"])

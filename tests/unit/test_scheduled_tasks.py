@@ -46,7 +46,9 @@ def config(tmp_path: Path, clock: FakeClock) -> Path:
         "jobs": {"retries": 0},
         "freshness": {"max_staleness_hours": 10, "views": {"w": {"incremental_every_hours": 2}}},
     }
-    path.write_text(yaml.safe_dump({"backend": "duckdb", "path": "store", "materialisation": settings}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({"backend": "duckdb", "path": "store", "materialisation": settings}), encoding="utf-8"
+    )
     with fs.connect(path, clock=clock) as store:
         views = [
             fs.FeatureView(
@@ -83,7 +85,9 @@ def test_each_entry_does_its_own_views_and_says_what_it_did_in_json(config, cloc
 @pytest.mark.rule("W-4")
 def test_a_task_raises_when_a_view_is_given_up_after_it_has_done_the_others(config, clock, tmp_path) -> None:
     (tmp_path / "v.parquet").unlink()
-    with pytest.raises(fs.JobsFailedError, match=r"^1 of 2 jobs did not do their work: v: BackendDataError: .*v\.parquet") as caught:
+    with pytest.raises(
+        fs.JobsFailedError, match=r"^1 of 2 jobs did not do their work: v: BackendDataError: .*v\.parquet"
+    ) as caught:
         tasks.incremental(config, clock=clock)
     assert list(caught.value.failed) == ["v"]
     assert [job["outcome"] for job in caught.value.result["jobs"]] == ["failed", "succeeded"]
@@ -103,7 +107,9 @@ def test_a_freshness_check_that_finds_a_view_stale_has_failed_unless_told_otherw
         tasks.freshness_check(config, ["v"], clock=clock)
     assert caught.value.stale == {"v": "STALE"} and caught.value.result["views"]["v"]["age"] == 12 * 3600
     assert tasks.freshness_check(config, ["v"], fail_when_stale=False, clock=clock)["stale"] == {"v": "STALE"}
-    config.write_text(config.read_text().replace("materialisation:", "materialisation:\n  schedule: {fail_when_stale: false}"))
+    config.write_text(
+        config.read_text().replace("materialisation:", "materialisation:\n  schedule: {fail_when_stale: false}")
+    )
     assert tasks.freshness_check(config, ["v"], clock=clock)["stale"] == {"v": "STALE"}
 
 
@@ -218,7 +224,7 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(midnight, caplog) -> Non
     played = Played(midnight, [every(6), every(3, "check"), Entry("odd", "full", Every(6 * HOUR, -HOUR))])
     played.fails = {"check": fs.StaleViewsError("v is STALE."), "odd": ZeroDivisionError("a defect")}
     with caplog.at_level(logging.INFO, "e2i_fs.schedule"):
-        assert [name for name, _ in played.play(HOUR * 6.5)] == ["check", "odd", "incremental"]
+        assert [name for name, _ in played.play(HOUR * 6.5)] == ["check", "odd", "incremental", "check"]
     assert "check: failed after 0.0 s: StaleViewsError: v is STALE." in caplog.text
     assert "odd: failed after 0.0 s by a defect" in caplog.text and "ZeroDivisionError: a defect" in caplog.text
     assert "incremental: done in 0.0 s" in caplog.text
@@ -251,7 +257,16 @@ def test_when_each_entry_last_ran_is_read_from_the_stores_records(config, clock)
 @pytest.mark.parametrize("grace", ["60", "0"])
 def test_the_command_makes_up_for_what_was_missed_and_ends_when_told(config, tmp_path, grace) -> None:
     log = tmp_path / "log"
-    command = [sys.executable, "-c", "from e2i_fs.cli import main; main()", "-c", str(config), "schedule", "--grace", grace]
+    command = [
+        sys.executable,
+        "-c",
+        "from e2i_fs.cli import main; main()",
+        "-c",
+        str(config),
+        "schedule",
+        "--grace",
+        grace,
+    ]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stderr=stream)
     try:
