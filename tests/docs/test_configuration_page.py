@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from e2i_fs.config import BreakerConfig, FailoverConfig, HedgeConfig, JournalConfig, RetriesConfig, _Common
 from e2i_fs.ops.settings import (
+    CeleryConfig,
     FreshnessConfig,
     FullConfig,
     JobsConfig,
@@ -51,6 +52,7 @@ def _told(default: object) -> str:
         ("materialisation: jobs", JobsConfig, set()),
         ("materialisation: full", FullConfig, set()),
         ("materialisation: recovery", RecoveryConfig, set()),
+        ("materialisation: celery", CeleryConfig, set()),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, model, more) -> None:
