@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import e2i_fs as fs
+from e2i_fs.cli.app import run
 from e2i_fs.ops import tasks
 from e2i_fs.ops.schedule import Entry, entries
 from e2i_fs.ops.scheduling import Scheduler, last_runs
@@ -284,3 +285,24 @@ def test_the_command_makes_up_for_what_was_missed_and_ends_when_told(config, tmp
     assert "incremental: done in" in said and "3 rows read, 3 written" in said
     assert "StaleViewsError: 2 of 2 views are not fresh: v is EXPIRED" in said  # the rows are of 2024
     assert said.rstrip().endswith("Stopped.")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--list", "--run", "full"], 2, "give one of them"),
+        (["--out", "units"], 2, "--out is for --print"),
+        (["--print", "crn"], 2, "--print crn: use one of cron, systemd, timers, all. Did you mean 'cron'"),
+        (["--run", "ful"], 2, "'ful'. Did you mean 'full'"),
+        (["--json"], 2, "schedule has --json with --list, --run and --print only"),
+        (["--run", "freshness_check"], 1, "2 of 2 views are not fresh"),
+        (["--run", "incremental"], 3, "1 of 1 jobs did not do their work: v: "),
+        (["--list", "--json"], 0, "incremental:w"),
+        (["--print", "all", "--json"], 0, "e2i-fs-incremental-w.timer"),
+    ],
+)
+def test_the_command_refuses_and_ends_as_a_script_can_rely_on(config, tmp_path, capfd, words, code, said) -> None:
+    (tmp_path / "v.parquet").unlink()
+    assert run(["--config", str(config), "schedule", *words]) == code
+    out, err = capfd.readouterr()
+    assert said in " ".join((out + err).split())
