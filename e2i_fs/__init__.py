@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         InvalidBatchError,
         InvalidEntityFrameError,
         InvalidTimestampError,
+        JobsFailedError,
         KeyTypeWarning,
         LabelRequestedError,
         LeakageError,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         SchemaMismatchError,
         SplitError,
         StalePlanError,
+        StaleViewsError,
         StateKeyError,
         ThrottledError,
         UnknownBackendError,
@@ -110,9 +112,9 @@ _HOMES = {
     "errors": (
         "BackendDataError BackendError BackendUnavailableError BreakingChangeError ConfigError DeadlineExceededError "
         "DefinitionError DegradedAnswerError DuplicateBackendError E2IError FailoverError FeatureNameCollisionError "
-        "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError KeyTypeWarning LabelRequestedError "
+        "HoldoutLockedError InvalidBatchError InvalidEntityFrameError InvalidTimestampError JobsFailedError KeyTypeWarning LabelRequestedError "
         "LeakageError NoEligibleBackendError PluginLoadError QualityGateBlockedError ReceiptError RequestError "
-        "RunOverlapError RunTimeoutError SchemaMismatchError SplitError StalePlanError StateKeyError ThrottledError UnknownBackendError "
+        "RunOverlapError RunTimeoutError SchemaMismatchError SplitError StalePlanError StaleViewsError StateKeyError ThrottledError UnknownBackendError "
         "UnknownFeatureError UnsupportedError"
     ),
     "failover.differences": "Diff",
@@ -198,6 +200,7 @@ __all__ = [
     "JobReport",
     "JobSummary",
     "Jobs",
+    "JobsFailedError",
     "JournalState",
     "Json",
     "KeyTypeWarning",
@@ -229,6 +232,7 @@ __all__ = [
     "SchemaMismatchError",
     "SplitError",
     "StalePlanError",
+    "StaleViewsError",
     "StateKeyError",
     "String",
     "Struct",

@@ -99,6 +99,11 @@ class AsyncJobs:
         done: list[MaterializationRun] = await self._run(self._jobs.runs, job_id)
         return done
 
+    async def last_started(self, view: str, mode: str) -> datetime | None:
+        """See `Jobs.last_started`."""
+        found: datetime | None = await self._run(self._jobs.last_started, view, mode)
+        return found
+
 
 class AsyncStore:
     """An `AsyncFeatureStore`: the methods of `Store`, with the same arguments and results, awaited.

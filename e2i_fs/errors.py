@@ -10,6 +10,7 @@
     ├ ConfigError     ── UnknownBackendError, PluginLoadError, DuplicateBackendError
     ├ UnsupportedError
     ├ RunOverlapError, RunTimeoutError
+    ├ JobsFailedError, StaleViewsError
     ├ LeakageError
     ├ QualityGateBlockedError
     ├ BackendError    ── BackendUnavailableError, DeadlineExceededError, ThrottledError, BackendDataError
@@ -24,8 +25,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from e2i_fs.quality.gate import GateDecision
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidBatchError",
     "InvalidEntityFrameError",
     "InvalidTimestampError",
+    "JobsFailedError",
     "KeyTypeWarning",
     "LabelRequestedError",
     "LeakageError",
@@ -61,6 +63,7 @@ __all__ = [
     "SchemaMismatchError",
     "SplitError",
     "StalePlanError",
+    "StaleViewsError",
     "StateKeyError",
     "ThrottledError",
     "UnknownBackendError",
@@ -174,6 +177,34 @@ class RunOverlapError(E2IError):
 
 class RunTimeoutError(E2IError, TimeoutError):
     """A materialisation took longer than it was given. What it had finished stays, and is not done again (W-4)."""
+
+
+class JobsFailedError(E2IError):
+    """Jobs of a scheduled task did not do their work (W-4). ``failed`` says for which views, and why.
+
+    ``result`` is what the task would have returned: all of its jobs, those that did their work too.
+    """
+
+    def __init__(
+        self, message: str, failed: Mapping[str, str] | None = None, result: Mapping[str, Any] | None = None
+    ) -> None:
+        self.failed = dict(failed or {})
+        self.result = dict(result or {})
+        super().__init__(message)
+
+
+class StaleViewsError(E2IError):
+    """A scheduled freshness check found views stale, expired or unknown (F-2). ``stale`` says which, and how.
+
+    ``result`` is what the task would have returned: the freshness of every view.
+    """
+
+    def __init__(
+        self, message: str, stale: Mapping[str, str] | None = None, result: Mapping[str, Any] | None = None
+    ) -> None:
+        self.stale = dict(stale or {})
+        self.result = dict(result or {})
+        super().__init__(message)
 
 
 class LeakageError(E2IError):

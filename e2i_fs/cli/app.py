@@ -27,6 +27,7 @@ from e2i_fs.cli import (
     quality,
     register,
     retrieve,
+    schedule_command,
     search,
     serve_command,
     stats,
@@ -50,8 +51,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, looking_back, stats, quality, failover,
-    doctor, certify, demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate, dashboard,
+    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, schedule_command, looking_back, stats,
+    quality, failover, doctor, certify, demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate,
+    dashboard,
 ):  # fmt: skip
     module.add_to(app)
 

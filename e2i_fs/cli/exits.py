@@ -39,8 +39,8 @@ UNAVAILABLE = 3
 DEFECT = 70
 INTERRUPTED = 130
 
-_LATER = (errors.BackendError, errors.FailoverError, errors.RunOverlapError)
-_REFUSED = (errors.LeakageError, errors.QualityGateBlockedError)
+_LATER = (errors.BackendError, errors.FailoverError, errors.RunOverlapError, errors.JobsFailedError)
+_REFUSED = (errors.LeakageError, errors.QualityGateBlockedError, errors.StaleViewsError)
 
 
 def exit_code(error: BaseException) -> int:

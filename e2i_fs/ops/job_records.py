@@ -64,6 +64,12 @@ class JobRecords:
                 left.append(job)
         return left
 
+    def last_started(self, view: str, mode: str) -> int | None:
+        """Return when the newest job of ``view`` began, in microseconds, whatever became of it; None when there was none."""
+        found = self._records.query("SELECT max(started_us) FROM jobs WHERE view = ? AND mode = ?", (view, mode))
+        latest: int | None = found[0][0]
+        return latest
+
     def rows_of(self, job: str) -> tuple[int, int]:
         """Return how many rows the runs of a job have read and written, on the backend that took most of them."""
         sql = "SELECT sum(rows_read), sum(rows_written) FROM runs WHERE job = ? GROUP BY backend ORDER BY 2 DESC, 1 DESC LIMIT 1"

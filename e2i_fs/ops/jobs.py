@@ -167,6 +167,11 @@ class Jobs:
         """Return the records of a job's tries, on each backend, the newest first; none for a job that is not known."""
         return self._runs.records(None, _MOST_TRIES, job=job_id)
 
+    def last_started(self, view: str, mode: str) -> datetime | None:
+        """Return when the newest job of ``view`` in a mode (``incremental``, ``full``) began; None when there was none."""
+        found = self._records.last_started(view, mode)
+        return None if found is None else from_us(found)
+
     # ---- one job ------------------------------------------------------------------------------------------
 
     def _wanted(self, view: str, mode: str, start: datetime | None, end: datetime | None) -> Job:

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from e2i_fs.config import Strict, checked_model, expanded, read_yaml
 from e2i_fs.errors import ConfigError, did_you_mean
+from e2i_fs.ops.cron import parse_cron
+from e2i_fs.ops.triggers import Trigger, longest_gap, trigger_of, zone_named
 
 if TYPE_CHECKING:
     from e2i_fs.definitions import FeatureView
@@ -19,12 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MaterializationConfig", "load_settings"]
 
 
-class ScheduleConfig(Strict):
-    """How often each kind of job runs."""
-
-    incremental_every_hours: float = Field(6, gt=0, description="hours between incremental runs")
-    freshness_check_every_hours: float = Field(4, gt=0, description="hours between freshness checks")
-    full_every_days: float = Field(7, gt=0, description="days between full runs")
+_DECADE = 3_660  # days
 
 
 def _check_warning(warning: float | None, limit: float | None) -> None:
@@ -36,12 +33,68 @@ def _check_warning(warning: float | None, limit: float | None) -> None:
         )
 
 
-class ViewConfig(Strict):
+class _Timed(Strict):
+    """What holds cron lines and periods: each is checked, and at most one of the two is given for one thing."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_cron_line(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        if name.endswith("_cron") and value is not None:
+            parse_cron(value)
+        if name.endswith(("_every_hours", "_every_days")) and value is not None:
+            seconds = value * (3_600 if name.endswith("_hours") else 86_400)
+            if seconds < 1:
+                raise ValueError(f"{value:g} is less than a second; give more")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_schedule_for_each(self) -> Self:
+        for cron in sorted(
+            key for key in self.model_fields_set if key.endswith("_cron") and getattr(self, key) is not None
+        ):
+            begins = cron.removesuffix("cron") + "every_"
+            for every in self.model_fields_set:
+                if every.startswith(begins) and getattr(self, every) is not None:
+                    raise ValueError(f"{every} and {cron} are both given; keep one of them")
+        return self
+
+
+class ScheduleConfig(_Timed):
+    """When each kind of job runs: so often, counted from Sunday 0:00 UTC, or as a cron line says."""
+
+    incremental_every_hours: float = Field(6, gt=0, le=24 * _DECADE, description="hours between incremental runs")
+    incremental_cron: str | None = Field(None, description="a cron line instead")
+    freshness_check_every_hours: float = Field(4, gt=0, le=24 * _DECADE, description="hours between freshness checks")
+    freshness_check_cron: str | None = Field(None, description="a cron line instead")
+    full_every_days: float = Field(7, gt=0, le=_DECADE, description="days between full runs")
+    full_cron: str | None = Field(None, description="a cron line instead")
+    timezone: str = Field("UTC", description="the time zone of cron lines, by its IANA name")
+    fail_when_stale: bool = Field(
+        True, description="whether a freshness check that finds a view stale is a failed task"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_time_zone(cls, value: str) -> str:
+        zone_named(value)
+        return value
+
+
+class ViewConfig(_Timed):
     """What differs for one view."""
 
     max_staleness_hours: float | None = Field(None, gt=0, description="how old its newest row may be, in hours")
     warning_hours: float | None = Field(None, gt=0, description="the age in hours from which it is WARNING")
-    incremental_every_hours: float | None = Field(None, gt=0, description="hours between its incremental runs")
+    incremental_every_hours: float | None = Field(
+        None, gt=0, le=24 * _DECADE, description="hours between its incremental runs"
+    )
+    incremental_cron: str | None = Field(None, description="a cron line instead")
+
+    @property
+    def has_own_schedule(self) -> bool:
+        """Whether its incremental runs are apart from those of other views."""
+        return self.incremental_every_hours is not None or self.incremental_cron is not None
 
     @model_validator(mode="after")
     def _warns_before_it_is_stale(self) -> Self:
@@ -100,6 +153,13 @@ class RecoveryConfig(Strict):
     max_attempts: int = Field(2, ge=0, description="times")
 
 
+class CeleryConfig(Strict):
+    """What `e2i_fs.ops.celery.make_app` connects to."""
+
+    broker: str | None = Field(None, min_length=1, description="the URL of the broker")
+    result_backend: str | None = Field(None, min_length=1, description="the URL of where results are kept")
+
+
 class MaterializationConfig(Strict):
     """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
 
@@ -112,6 +172,7 @@ class MaterializationConfig(Strict):
     jobs: JobsConfig = JobsConfig()  # type: ignore[call-arg]
     full: FullConfig = FullConfig()  # type: ignore[call-arg]
     recovery: RecoveryConfig = RecoveryConfig()  # type: ignore[call-arg]
+    celery: CeleryConfig = CeleryConfig()  # type: ignore[call-arg]
 
     def max_staleness(self, view: str, own: timedelta | None = None) -> timedelta | None:
         """Return how old the newest row of ``view`` may be (F-2): as said for it here, or by itself (``own``), or for all.
@@ -149,14 +210,21 @@ class MaterializationConfig(Strict):
             )
         return warning
 
+    def incremental_trigger(self, view: str | None = None) -> Trigger:
+        """Return when ``view`` is materialised incrementally; of None, the views that have no schedule of their own."""
+        of_all, zone = self.schedule, self.schedule.timezone
+        own = None if view is None else self.freshness.views.get(view)
+        if own is not None and own.has_own_schedule:
+            return trigger_of(timedelta(hours=own.incremental_every_hours or 0), own.incremental_cron, zone)
+        return trigger_of(timedelta(hours=of_all.incremental_every_hours), of_all.incremental_cron, zone)
+
     def incremental_every(self, view: str) -> timedelta:
-        """Return how often ``view`` is materialised incrementally.
+        """Return how often ``view`` is materialised incrementally; by a cron line, the longest time between two runs.
 
         >>> MaterializationConfig().incremental_every("any")
         datetime.timedelta(seconds=21600)
         """
-        own = self.freshness.views.get(view, ViewConfig()).incremental_every_hours  # type: ignore[call-arg]
-        return timedelta(hours=own if own is not None else self.schedule.incremental_every_hours)
+        return longest_gap(self.incremental_trigger(view))
 
     def check_views(self, known: Mapping[str, FeatureView], where: str) -> None:
         """Raise `ConfigError` for a view named here that is not registered, with the nearest names, or warns too late."""

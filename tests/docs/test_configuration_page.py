@@ -20,6 +20,7 @@ from e2i_fs.config import (
     _Common,
 )
 from e2i_fs.ops.settings import (
+    CeleryConfig,
     FreshnessConfig,
     FullConfig,
     JobsConfig,
@@ -65,6 +66,7 @@ def _told(default: object) -> str:
         ("materialisation: recovery", RecoveryConfig, set()),
         ("alerts", AlertsConfig, set()),
         ("alerts: webhook", WebhookConfig, set()),
+        ("materialisation: celery", CeleryConfig, set()),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, model, more) -> None:

@@ -20,7 +20,7 @@ import e2i_fs
 NEEDS = {
     "e2i_fs_feast": "feast", "e2i_fs.cli.demo": "sklearn", "e2i_fs.agents.mcp": "mcp", "e2i_fs.sklearn": "sklearn",
     "e2i_fs.server": "fastapi", "e2i_fs.wire.listening": "uvicorn", "e2i_fs.page.app": "fastapi",
-    "e2i_fs.page.serve": "uvicorn",
+    "e2i_fs.page.serve": "uvicorn", "e2i_fs.ops.celery_schedule": "celery",
 }  # fmt: skip
 
 
