@@ -142,7 +142,7 @@ class PostgresServer:
     def kill(self) -> None:
         """Take it away without warning, its processes for each connection too."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)  # "immediate": as after a crash, it recovers when it starts
+            self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
