@@ -130,9 +130,9 @@ def _table_rows(source: DuckDBSource | SQLSource, base: str, wanted: Wanted) -> 
         from e2i_fs.sql.duckdb_file import duckdb_rows
 
         return duckdb_rows(source, base, wanted)
-    from e2i_fs.sql.reading import sql_rows
+    from e2i_fs.sql.reading import table_of, table_rows
 
-    return sql_rows(source, wanted)
+    return table_rows(table_of(source), wanted)
 
 
 def _columns(view: FeatureView, join_keys: Mapping[str, DType]) -> list[str]:
@@ -235,13 +235,14 @@ def _table_schema(
                 raise
             _log.warning("%s is applied and its source is not checked (R-3): %s", where, error)
             return None
-    from e2i_fs.sql.reading import sql_schema
+    from e2i_fs.sql.reading import sql_schema, table_of
     from e2i_fs.sql.session import Session
 
+    table = table_of(source)
     try:
-        session = Session(source)
+        session = Session(table.address)
     except BackendDataError as error:
         _log.warning("%s is applied and its source is not checked (R-3): %s", where, error)
         return None
     with closing(session):
-        return sql_schema(session, source, types)
+        return sql_schema(session, table, types)

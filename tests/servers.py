@@ -100,6 +100,14 @@ class PostgresServer:
         self._run("initdb", "-D", self._data, "-U", self.user, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What Feast is told as its offline store."""
+        return {
+            "type": "postgres", "host": "127.0.0.1", "port": self.port, "database": self.database, "user": self.user,
+            "password": "", "sslmode": "disable",
+        }  # fmt: skip
+
+    @property
     def _data(self) -> str:
         return os.path.join(self._folder, "data")
 

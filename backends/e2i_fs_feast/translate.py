@@ -21,7 +21,7 @@ from e2i_fs.definitions import Entity, FeatureService
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import DefinitionError, UnsupportedError
 from e2i_fs.reading import expand_paths, stored_source
-from e2i_fs.sources import ParquetSource, PushSource
+from e2i_fs.sources import ParquetSource, PushSource, SQLSource
 from e2i_fs_feast.keys import declared_key
 from e2i_fs_feast.protos import declared_type
 
@@ -111,6 +111,8 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
     elif isinstance(source, ParquetSource):
         path = _one_path(source.paths, catalog.bases.get(name, ""), own / "sources" / catalog.fingerprint(name))
         timestamp, created, mapping = source.timestamp_field, source.created_timestamp_field, dict(source.field_mapping)
+    elif isinstance(source, SQLSource):
+        return _postgres_source(name, source)
     else:
         raise UnsupportedError(
             f"FeatureView {name!r}: Feast has no counterpart of {type(source).__name__}; write its rows to Parquet, "
@@ -123,6 +125,21 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
         created_timestamp_column=created or "",
         field_mapping=mapping,
         file_format=ParquetFormat(),
+        tags={TAG: "source"},
+    )
+
+
+def _postgres_source(name: str, source: SQLSource) -> Any:
+    """Return Feast's source of a table or query; where the database is, Feast knows from its offline store."""
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+    return PostgreSQLSource(
+        name=f"{name}__source",
+        table=source.table,
+        query=source.query,
+        timestamp_field=source.timestamp_field,
+        created_timestamp_column=source.created_timestamp_field or "",
+        field_mapping=dict(source.field_mapping),
         tags={TAG: "source"},
     )
 

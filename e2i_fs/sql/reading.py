@@ -11,12 +11,37 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
 from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import SQLSource
+from e2i_fs.sql.address import Address, read_address
 from e2i_fs.sql.hints import key_condition, until_condition
 from e2i_fs.sql.names import from_clause, identifier
 from e2i_fs.sql.postgres import converted, expression, typed
 from e2i_fs.sql.session import Session
 
-__all__ = ["Wanted", "sql_rows", "sql_schema"]
+__all__ = ["Table", "Wanted", "sql_schema", "table_of", "table_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, or a query, of the database at an address."""
+
+    address: Address
+    table: str | None = None
+    query: str | None = None
+
+    @property
+    def what(self) -> str:
+        """The words for it in messages."""
+        return f"table {self.table!r}" if self.table else "query"
+
+    @property
+    def sql(self) -> str:
+        """What comes after FROM."""
+        return from_clause(self.table, self.query)
+
+
+def table_of(source: SQLSource) -> Table:
+    """Return what a source names, the variables in its connection expanded."""
+    return Table(read_address(source.connection), source.table, source.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +59,27 @@ class Wanted:
     until_us: int | None = None
 
 
-def sql_schema(session: Session, source: SQLSource, types: Mapping[str, DType]) -> pa.Schema:
-    """Return the schema of the source's columns in the Arrow types that `sql_rows` gives; ``types`` are those declared for them."""
-    described = _described(session, source)
+def sql_schema(session: Session, table: Table, types: Mapping[str, DType]) -> pa.Schema:
+    """Return the schema of a table in the Arrow types that `table_rows` gives; ``types`` are those declared for its columns."""
+    described = _described(session, table)
     if not session.is_postgres:
         return described
     return pa.schema([pa.field(f.name, typed(f, types.get(f.name))) for f in described])
 
 
-def _described(session: Session, source: SQLSource) -> pa.Schema:
-    return session.schema(f"SELECT * FROM {from_clause(source.table, source.query)} LIMIT 0")
+def _described(session: Session, table: Table) -> pa.Schema:
+    return session.schema(f"SELECT * FROM {table.sql} LIMIT 0")
 
 
-def sql_rows(source: SQLSource, wanted: Wanted) -> pa.RecordBatchReader:
+def table_rows(table: Table, wanted: Wanted) -> pa.RecordBatchReader:
     """Return the rows under the view's names, as a stream; the connection is let go of at its end, or with the stream.
 
     Raises `BackendDataError` naming the database and the column when the table is not what it was when the view was applied.
     """
-    session = Session(source)
+    session = Session(table.address)
     try:
-        described = _described(session, source)
-        fields = _found(session, described, source, wanted)
-        _, batches = session.rows(_query(session, source, wanted, fields))
+        fields = _found(session, _described(session, table), table, wanted)
+        _, batches = session.rows(_query(session, table, wanted, fields))
     except BaseException:
         session.close()
         raise
@@ -89,10 +113,9 @@ def _stream(
         session.close()
 
 
-def _found(session: Session, described: pa.Schema, source: SQLSource, wanted: Wanted) -> dict[str, pa.Field]:
+def _found(session: Session, described: pa.Schema, table: Table, wanted: Wanted) -> dict[str, pa.Field]:
     """Return the table's column for each of the view's, or raise."""
-    where = session.where
-    what = f"table {source.table!r}" if source.table else "query"
+    where, what = session.where, table.what
     found = {}
     for name, column in wanted.columns.items():
         index = described.get_all_field_indices(column)
@@ -114,8 +137,8 @@ def _found(session: Session, described: pa.Schema, source: SQLSource, wanted: Wa
     return found
 
 
-def _query(session: Session, source: SQLSource, wanted: Wanted, fields: Mapping[str, pa.Field]) -> str:
-    origin = from_clause(source.table, source.query)
+def _query(session: Session, table: Table, wanted: Wanted, fields: Mapping[str, pa.Field]) -> str:
+    origin = table.sql
     if not session.is_postgres:
         return f"SELECT {', '.join(f'source.{identifier(f.name)}' for f in fields.values())} FROM {origin}"
     chosen = ", ".join(f"{expression(field)} AS c{i}" for i, field in enumerate(fields.values()))

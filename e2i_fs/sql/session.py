@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from e2i_fs.errors import BackendDataError, UnsupportedError
-from e2i_fs.sources import SQLSource
-from e2i_fs.sql.address import Address, read_address
+from e2i_fs.sql.address import Address
 
 __all__ = ["Session"]
 
@@ -29,14 +28,13 @@ _POSTGRES = (
 
 
 class Session:
-    """An open connection to the database of a source. ``where`` names it in messages, without user or password.
+    """An open connection to the database at an address. ``where`` names it in messages, without user or password.
 
     Raises `UnsupportedError` for a database without an installed driver, `BackendDataError` when it cannot be reached: it is the
     source of a view and no backend, and every backend asks the same one (X-2).
     """
 
-    def __init__(self, source: SQLSource) -> None:
-        address = read_address(source.connection)
+    def __init__(self, address: Address) -> None:
         self.is_postgres = address.scheme in ("postgresql", "postgres")
         if address.scheme not in _DRIVERS:
             raise UnsupportedError(f"No driver for {address.scheme!r} databases; known are {', '.join(sorted(_DRIVERS))}.")
