@@ -170,7 +170,12 @@ class PostgresServer:
 
     def _run(self, program: str, *words: str) -> None:
         done = subprocess.run(
-            [str(self._programs / program), *words], cwd=self._folder, capture_output=True, text=True, check=False, **self._as
+            [str(self._programs / program), *words],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._as,
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
 

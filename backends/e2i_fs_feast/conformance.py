@@ -73,7 +73,7 @@ class FeastHarness(FolderHarness):
             given = (self.options["project"], folder.name, uuid.uuid4().hex, sink.getvalue().to_pybytes())
             with self._postgres() as connection:
                 connection.execute(
-                    f"INSERT INTO {TABLE} (project, name, batch, content, rows) VALUES (%s, %s, %s, 'raw', %s)", given  # noqa: S608
+                    f"INSERT INTO {TABLE} (project, name, batch, content, rows) VALUES (%s, %s, %s, 'raw', %s)", given
                 )
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class FeastHarness(FolderHarness):
             asked = (self.options["project"], self._segments(view).name)
             with self._postgres() as connection:
                 found = connection.execute(
-                    f"SELECT rows FROM {TABLE} WHERE project = %s AND name = %s ORDER BY batch", asked  # noqa: S608 - our word
+                    f"SELECT rows FROM {TABLE} WHERE project = %s AND name = %s ORDER BY batch", asked
                 ).fetchall()
             kept = [pq.ParquetFile(pa.BufferReader(rows)).read() for (rows,) in found]
             return pa.concat_tables(kept, promote_options="default") if kept else pa.table({})

@@ -25,7 +25,13 @@ def check_postgres(offline_store: Mapping[str, Any]) -> None:
     for key in _NEEDED:
         given = offline_store.get(key)
         if not isinstance(given, str) or (not given and key != "password"):
-            what = "is not given" if given is None else "is empty" if given == "" else f"is of type {type(given).__name__}, not text"
+            what = (
+                "is not given"
+                if given is None
+                else "is empty"
+                if given == ""
+                else f"is of type {type(given).__name__}, not text"
+            )
             raise ConfigError(
                 f"feast backend: {key} of offline_store postgres {what}. Give host, database, user and password, the last as "
                 '"${PGPASSWORD}"; "" where none is asked for.'

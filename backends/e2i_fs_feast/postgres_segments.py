@@ -72,16 +72,18 @@ class PostgresSegments:
         row = (self._project, name, batch, content, sink.getvalue().to_pybytes())
         with self._connected() as connection:
             self._make_table(connection)
-            connection.execute("SET LOCAL synchronous_commit = on")  # whatever the server's own way: what is told stays (X-5)
+            connection.execute(
+                "SET LOCAL synchronous_commit = on"
+            )  # whatever the server's own way: what is told stays (X-5)
             found = connection.execute(
-                f"INSERT INTO {TABLE} (project, name, batch, content, rows) VALUES (%s, %s, %s, %s, %s) "  # noqa: S608 - our word
+                f"INSERT INTO {TABLE} (project, name, batch, content, rows) VALUES (%s, %s, %s, %s, %s) "
                 "ON CONFLICT DO NOTHING RETURNING 1",
                 row,
             ).fetchone()
             if found is not None:
                 return True
             kept = connection.execute(
-                f"SELECT content FROM {TABLE} WHERE project = %s AND name = %s AND batch = %s", row[:3]  # noqa: S608 - our word
+                f"SELECT content FROM {TABLE} WHERE project = %s AND name = %s AND batch = %s", row[:3]
             ).fetchone()
         if kept is not None and kept[0] != content:
             raise InvalidBatchError(
@@ -97,7 +99,7 @@ class PostgresSegments:
             if not self._is_made(connection):
                 return ()
             listed = connection.execute(
-                f"SELECT batch FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name)  # noqa: S608 - our word
+                f"SELECT batch FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name)
             ).fetchall()
             wanted = {batch: folder / f"{batch}.parquet" for (batch,) in listed}
             missing = [batch for batch, path in wanted.items() if not path.is_file()]
@@ -106,7 +108,7 @@ class PostgresSegments:
                 with connection.cursor(name="copies") as cursor:
                     cursor.itersize = 10
                     cursor.execute(
-                        f"SELECT batch, rows FROM {TABLE} WHERE project = %s AND name = %s AND batch = ANY (%s)",  # noqa: S608
+                        f"SELECT batch, rows FROM {TABLE} WHERE project = %s AND name = %s AND batch = ANY (%s)",
                         (self._project, name, missing),
                     )
                     for batch, rows in cursor:
@@ -117,9 +119,7 @@ class PostgresSegments:
         """Remove all batches of ``name``, and their copies."""
         with self._connected() as connection:
             if self._is_made(connection):
-                connection.execute(
-                    f"DELETE FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name)  # noqa: S608 - our word
-                )
+                connection.execute(f"DELETE FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name))
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def ping(self, deadline: float) -> None:
@@ -152,7 +152,9 @@ class PostgresSegments:
             if isinstance(error, errors.TooManyConnections | errors.SerializationFailure | errors.DeadlockDetected):
                 raise ThrottledError(f"{where} is busy: {said}. Try again later.") from cause
             if isinstance(error, self._psycopg.OperationalError | errors.ReadOnlySqlTransaction):
-                raise BackendUnavailableError(f"{where} cannot be used: {said}. Is it running, and may we write there?") from cause
+                raise BackendUnavailableError(
+                    f"{where} cannot be used: {said}. Is it running, and may we write there?"
+                ) from cause
             raise
 
 

@@ -14,7 +14,9 @@ _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
 _SECRET = frozenset({"password", "sslpassword", "oauth_client_secret"})
 _STANDS_FOR_VARIABLE = "\ue000"
 _HIDDEN = "***"
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\[\]]*@)?([^\s/?#@\[\]]|\[[0-9A-Fa-f:.%]+\])*(/[^\s?#@]*)?(\?[^\s#]*)?")
+_URI = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\[\]]*@)?([^\s/?#@\[\]]|\[[0-9A-Fa-f:.%]+\])*(/[^\s?#@]*)?(\?[^\s#]*)?"
+)
 _CONNECT_SECONDS = "10"
 
 
@@ -91,7 +93,9 @@ def check_connection(connection: object) -> None:
     >>> check_connection("postgresql://me:${PGPASSWORD}@db.example/e2i")
     """
     if not isinstance(connection, str) or not connection:
-        raise DefinitionError(f"SQLSource: connection is {connection!r}; give a URI, e.g. 'postgresql://${{PGUSER}}@host/db'.")
+        raise DefinitionError(
+            f"SQLSource: connection is {connection!r}; give a URI, e.g. 'postgresql://${{PGUSER}}@host/db'."
+        )
     defaults = [m.group(1) or "" for m in _VARIABLE.finditer(connection)]
     plain = _VARIABLE.sub(_STANDS_FOR_VARIABLE, connection)
     head, _, rest = plain.partition("://")

@@ -22,7 +22,8 @@ _MOST_DIGITS = 38
 
 def type_name(field: pa.Field) -> str:
     """Return PostgreSQL's name of a column's type: ``timestamptz``, ``_text`` for an array of text."""
-    return (field.metadata or {}).get(b"POSTGRESQL:type", b"").decode()
+    said: bytes = (field.metadata or {}).get(b"POSTGRESQL:type", b"")
+    return said.decode()
 
 
 def typed(field: pa.Field, declared: DType | None) -> pa.DataType:

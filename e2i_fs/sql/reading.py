@@ -97,7 +97,11 @@ def _type(session: Session, field: pa.Field, dtype: DType) -> pa.DataType:
 
 
 def _stream(
-    session: Session, batches: Iterator[pa.RecordBatch], schema: pa.Schema, fields: Mapping[str, pa.Field], wanted: Wanted
+    session: Session,
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    fields: Mapping[str, pa.Field],
+    wanted: Wanted,
 ) -> Iterator[pa.RecordBatch]:
     try:
         yield pa.RecordBatch.from_pylist([], schema)
@@ -108,7 +112,9 @@ def _stream(
                     converted(column, fields[name], wanted.types[name], session.where)
                     for column, name in zip(columns, wanted.columns, strict=True)
                 ]
-            yield pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+            yield pa.RecordBatch.from_arrays(
+                [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+            )
     finally:
         session.close()
 

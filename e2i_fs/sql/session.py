@@ -37,7 +37,9 @@ class Session:
     def __init__(self, address: Address) -> None:
         self.is_postgres = address.scheme in ("postgresql", "postgres")
         if address.scheme not in _DRIVERS:
-            raise UnsupportedError(f"No driver for {address.scheme!r} databases; known are {', '.join(sorted(_DRIVERS))}.")
+            raise UnsupportedError(
+                f"No driver for {address.scheme!r} databases; known are {', '.join(sorted(_DRIVERS))}."
+            )
         try:
             self._driver = importlib.import_module(f"{_DRIVERS[address.scheme]}.dbapi")
         except ImportError as error:

@@ -54,7 +54,11 @@ def configuration(folder: Path, postgres: PostgresServer, redis: RedisServer, pr
         "offline_store": postgres.settings, "online_store": {"type": "redis", "connection_string": redis.address},
     }  # fmt: skip
     standby = {"name": "duckdb", "backend": "duckdb", "path": str(folder / "duckdb")}
-    return {"backends": [feast, standby], "state": str(folder / "state"), "failover": {"shadow_rate": 0, "background": False}}
+    return {
+        "backends": [feast, standby],
+        "state": str(folder / "state"),
+        "failover": {"shadow_rate": 0, "background": False},
+    }
 
 
 def asked(data: Generated, rows: int = 40) -> pa.Table:
@@ -136,9 +140,7 @@ def test_without_its_database_historical_requests_say_so_and_online_ones_go_on(
 ) -> None:
     with running_postgres() as server:
         monkeypatch.setenv("E2I_POSTGRES", server.address)
-        server.execute(
-            "CREATE TABLE t AS SELECT 'a' AS k, '2024-01-01'::timestamptz AS event_timestamp, 7::int8 AS x"
-        )
+        server.execute("CREATE TABLE t AS SELECT 'a' AS k, '2024-01-01'::timestamptz AS event_timestamp, 7::int8 AS x")
         entity, fields = fs.Entity("e", join_keys={"k": fs.String}), [fs.Field("x", fs.Int64)]
         views = [
             fs.FeatureView("v", entities=[entity], schema=fields, source=fs.SQLSource("${E2I_POSTGRES}", table="t")),
@@ -173,7 +175,12 @@ def test_no_password_is_on_disk_or_in_an_error(tmp_path: Path, redis: RedisServe
     settings = {
         "type": "postgres", "host": "127.0.0.1", "port": 1, "database": "e2i", "user": "me", "password": secret, "sslmode": "disable",
     }  # fmt: skip
-    config = {"backend": "feast", "path": str(tmp_path / "feast"), "offline_store": settings, "online_store": {"type": "sqlite"}}
+    config = {
+        "backend": "feast",
+        "path": str(tmp_path / "feast"),
+        "offline_store": settings,
+        "online_store": {"type": "sqlite"},
+    }
     view = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])
     with caplog.at_level(logging.DEBUG), fs.connect(config) as store:
         store.apply([view])
@@ -182,7 +189,9 @@ def test_no_password_is_on_disk_or_in_an_error(tmp_path: Path, redis: RedisServe
             store.get_historical_features(frame, ["v:x"])
     assert secret not in f"{told.value!r} {told.value.__cause__!r} {caplog.text}"
     for file in (tmp_path / "feast").rglob("*"):
-        assert not file.is_file() or (secret.encode() not in file.read_bytes() and b"hunter2" not in file.read_bytes()), file
+        assert not file.is_file() or (
+            secret.encode() not in file.read_bytes() and b"hunter2" not in file.read_bytes()
+        ), file
     assert "${FEAST_POSTGRES_PASSWORD}" in (tmp_path / "feast" / "feature_store.yaml").read_text()
 
 
@@ -196,7 +205,9 @@ def test_no_password_is_on_disk_or_in_an_error(tmp_path: Path, redis: RedisServe
         ({"host": "h", "database": "d", "user": "u", "password": "hunter2", "port": "x"}, "port .* 'x'"),
     ],
 )
-def test_settings_that_feast_could_not_use_are_told_before_it_sees_them(tmp_path: Path, settings: Any, says: str) -> None:
+def test_settings_that_feast_could_not_use_are_told_before_it_sees_them(
+    tmp_path: Path, settings: Any, says: str
+) -> None:
     with pytest.raises(ConfigError, match=says) as told:
         fs.connect({"backend": "feast", "path": str(tmp_path), "offline_store": {"type": "postgres", **settings}})
     assert "hunter2" not in str(told.value)
@@ -235,7 +246,9 @@ def test_a_repository_on_postgresql_is_adopted_and_answers_exactly(
     ]  # fmt: skip
     FeatureStore(repo_path=str(repo)).apply([driver, *views])
 
-    with fs.connect({"backend": "feast", "repo": str(repo)}, clock=FakeClock(datetime(2024, 1, 5, tzinfo=UTC))) as store:
+    with fs.connect(
+        {"backend": "feast", "repo": str(repo)}, clock=FakeClock(datetime(2024, 1, 5, tzinfo=UTC))
+    ) as store:
         frame = table({"driver": [1, 1, 2], "event_timestamp": [datetime(2024, 1, d, tzinfo=UTC) for d in (2, 4, 4)]})
         got = store.get_historical_features(frame, ["trips:trips", "asked:score"])
         assert got.to_arrow()["trips"].to_pylist() == [2**53 + 1, None, None]

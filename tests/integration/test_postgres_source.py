@@ -19,7 +19,7 @@ import e2i_fs as fs
 from e2i_fs.errors import ConfigError
 from e2i_fs.reading import source_parts
 from e2i_fs.testing.clock import FakeClock
-from tests.kit import NOW, STAMP, at, table
+from tests.kit import NOW, at, table
 from tests.servers import PostgresServer, running_postgres
 
 Run = Callable[..., None]
@@ -106,7 +106,8 @@ def fs_json(text: Any) -> Any:
 def test_neither_the_servers_time_zone_nor_its_clock_settings_move_a_naive_time(store, postgres: str, run: Run) -> None:
     """The server stands in Tokyo. The query makes a naive time of an instant, by the zone of its session."""
     run(
-        "CREATE TABLE t (k text, event_timestamp timestamptz, x int8)", "INSERT INTO t VALUES ('a', '2024-03-10 00:00+00', 1)"
+        "CREATE TABLE t (k text, event_timestamp timestamptz, x int8)",
+        "INSERT INTO t VALUES ('a', '2024-03-10 00:00+00', 1)",
     )
     query = "SELECT k, event_timestamp::timestamp AS event_timestamp, x FROM t -- a comment at the end"
     store.apply([view(fs.SQLSource(postgres, query=query), x=fs.Int64)])
@@ -115,7 +116,9 @@ def test_neither_the_servers_time_zone_nor_its_clock_settings_move_a_naive_time(
 
 
 @pytest.mark.rule("T-3", "P-1")
-def test_a_row_without_a_time_or_that_never_comes_is_never_visible(store: fs.FeatureStore, postgres: str, run: Run) -> None:
+def test_a_row_without_a_time_or_that_never_comes_is_never_visible(
+    store: fs.FeatureStore, postgres: str, run: Run
+) -> None:
     """ADBC turns infinity into a time long ago; such a row would answer everywhere."""
     run(
         "CREATE TABLE t (k text, event_timestamp timestamptz, x int8)",
@@ -138,8 +141,17 @@ def test_a_row_without_a_time_or_that_never_comes_is_never_visible(store: fs.Fea
         ("day", "-infinity"),
     ],
 )
-def test_an_infinite_time_is_an_error_that_names_its_column(store, postgres: str, run: Run, column: str, value: str) -> None:
-    values = {"k": "a", "event_timestamp": "2024-01-01", "created_at": "2024-01-01", "seen": None, "day": None, column: value}
+def test_an_infinite_time_is_an_error_that_names_its_column(
+    store, postgres: str, run: Run, column: str, value: str
+) -> None:
+    values = {
+        "k": "a",
+        "event_timestamp": "2024-01-01",
+        "created_at": "2024-01-01",
+        "seen": None,
+        "day": None,
+        column: value,
+    }
     run(
         "CREATE TABLE t (k text, event_timestamp timestamptz, created_at timestamptz, seen timestamp, day date)",
         f"INSERT INTO t VALUES ({', '.join('NULL' if v is None else repr(v) for v in values.values())})",
@@ -160,7 +172,9 @@ def test_an_infinite_time_is_an_error_that_names_its_column(store, postgres: str
         ("int8[]", "ARRAY[[1, 2], [3, 4]]", fs.Array(fs.Int64), "x has an array of more than one dimension"),
     ],
 )
-def test_a_value_that_would_be_altered_is_an_error(store, postgres: str, run: Run, kind, value, dtype, says: str) -> None:
+def test_a_value_that_would_be_altered_is_an_error(
+    store, postgres: str, run: Run, kind, value, dtype, says: str
+) -> None:
     run(f"CREATE TABLE t AS SELECT 'a' AS k, now() - interval '9 years' AS event_timestamp, {value}::{kind} AS x")
     store.apply([view(fs.SQLSource(postgres, table="t"), x=dtype)])
     with pytest.raises(fs.BackendDataError, match=says):
@@ -168,7 +182,9 @@ def test_a_value_that_would_be_altered_is_an_error(store, postgres: str, run: Ru
 
 
 @pytest.mark.rule("R-3")
-def test_apply_names_every_column_that_is_missing_or_does_not_fit(store: fs.FeatureStore, postgres: str, run: Run) -> None:
+def test_apply_names_every_column_that_is_missing_or_does_not_fit(
+    store: fs.FeatureStore, postgres: str, run: Run
+) -> None:
     run("CREATE TABLE t (k int8, event_time timestamptz, price numeric(12,4), share numeric, cost money, trx int8)")
     source = fs.SQLSource(postgres, table="t")
     wanted = view(source, price=fs.Decimal(12, 2), share=fs.Float32, cost=fs.Int64, trx_count=fs.Int64)
@@ -191,7 +207,9 @@ def test_a_table_that_is_not_there_is_refused_at_apply(store: fs.FeatureStore, p
 
 
 @pytest.mark.rule("R-3")
-def test_a_table_changed_since_is_an_error_that_names_what_changed(store: fs.FeatureStore, postgres: str, run: Run) -> None:
+def test_a_table_changed_since_is_an_error_that_names_what_changed(
+    store: fs.FeatureStore, postgres: str, run: Run
+) -> None:
     run(
         "CREATE TABLE t (k text, event_timestamp timestamptz, x int8, y int8)",
         "INSERT INTO t VALUES ('a', '2024-01-01', 1, 2)",

@@ -21,13 +21,35 @@ from e2i_fs.sql.hints import MOST_KEYS
 from e2i_fs.values import arrow_type
 from tests.servers import PostgresServer
 
-WORDS = ["ab", "AB", "ab ", "ab   ", "Ab", "", " ", "ä", "Ä", "a\u0308", "ß", "ss", "1", "01", "1.0", "a'b", "a\\b", "😀", "_%"]
+WORDS = [
+    "ab",
+    "AB",
+    "ab ",
+    "ab   ",
+    "Ab",
+    "",
+    " ",
+    "ä",
+    "Ä",
+    "a\u0308",
+    "ß",
+    "ss",
+    "1",
+    "01",
+    "1.0",
+    "a'b",
+    "a\\b",
+    "😀",
+    "_%",
+]
 UUIDS = ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99"]
 NUMBERS = [0, 1, -1, 7, 2**15 - 1, -(2**15)]
 T0 = datetime(2024, 3, 10, tzinfo=UTC)
 
 
-def made(view: fs.FeatureView, keys: dict[str, fs.DType], asked: list[tuple[Any, ...]], times: list[datetime]) -> pa.Table:
+def made(
+    view: fs.FeatureView, keys: dict[str, fs.DType], asked: list[tuple[Any, ...]], times: list[datetime]
+) -> pa.Table:
     columns = {"t": pa.array([to_us(t) for t in times], pa.int64())}
     for i, dtype in enumerate(keys.values()):
         columns[f"k{i}"] = pa.array([row[i] for row in asked], arrow_type(dtype))
@@ -71,7 +93,9 @@ def test_of_postgresql_a_pushed_filter_changes_no_answer(
     rows = []
     for number in range(80):
         key = draw.choice([*stored, None])
-        when = draw.choice([None, "infinity", *(T0 + timedelta(microseconds=draw.choice([0, 1, 999_999, 10**9])) for _ in range(6))])
+        when = draw.choice(
+            [None, "infinity", *(T0 + timedelta(microseconds=draw.choice([0, 1, 999_999, 10**9])) for _ in range(6))]
+        )
         rows.append(f"({literal(key)}, {literal(draw.choice(['x', 'y', None]))}, {literal(when)}, {number})")
     postgres_server.execute(
         "CREATE TYPE mood AS ENUM ('ab', 'AB', '1')",
@@ -124,7 +148,9 @@ def test_of_a_duckdb_file_a_pushed_filter_changes_no_answer(tmp_path: Path, kind
         "v",
         entities=[fs.Entity("e", join_keys=keys)],
         schema=[fs.Field("x", fs.Int64)],
-        source=fs.DuckDBSource(tmp_path / "w.duckdb", query="SELECT * REPLACE (k::VARCHAR AS k) FROM t" if kind == "DOUBLE" else "FROM t"),
+        source=fs.DuckDBSource(
+            tmp_path / "w.duckdb", query="SELECT * REPLACE (k::VARCHAR AS k) FROM t" if kind == "DOUBLE" else "FROM t"
+        ),
     )
     for _ in range(8):
         asked = [(draw.choice([*map(str, pool)] if kind == "DOUBLE" else [*pool, None]),) for _ in range(3)]
@@ -134,7 +160,9 @@ def test_of_a_duckdb_file_a_pushed_filter_changes_no_answer(tmp_path: Path, kind
         assert some <= every
 
 
-def test_a_question_about_a_few_keys_brings_their_rows_and_no_others(postgres_server: PostgresServer, postgres: str) -> None:
+def test_a_question_about_a_few_keys_brings_their_rows_and_no_others(
+    postgres_server: PostgresServer, postgres: str
+) -> None:
     """Counted: the table has 200,000 rows of 2,000 keys; for 12 keys and the first 30 of 100 hours 360 come."""
     postgres_server.execute(
         "CREATE TABLE t AS SELECT 'k' || i % 2000 AS k, '2024-03-10'::timestamptz + (i / 2000) * interval '1 hour' "
@@ -145,7 +173,10 @@ def test_a_question_about_a_few_keys_brings_their_rows_and_no_others(postgres_se
     )
     keys = {"k": fs.String}
     view = fs.FeatureView(
-        "v", entities=[fs.Entity("e", join_keys=keys)], schema=[fs.Field("x", fs.Int64)], source=fs.SQLSource(postgres, table="t")
+        "v",
+        entities=[fs.Entity("e", join_keys=keys)],
+        schema=[fs.Field("x", fs.Int64)],
+        source=fs.SQLSource(postgres, table="t"),
     )
     start = datetime(2024, 3, 9, 15, tzinfo=UTC)  # midnight in Tokyo, where the server stands
     keyed = made(view, keys, [(f"k{i}",) for i in range(12)], [start + timedelta(hours=29)] * 12)
