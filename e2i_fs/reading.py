@@ -24,6 +24,7 @@ from e2i_fs.errors import (
     did_you_mean,
 )
 from e2i_fs.frozen import FrozenMap
+from e2i_fs.objects import expand_objects, is_object, object_parts, object_schema
 from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source, SQLSource
 
@@ -44,10 +45,17 @@ def stored_source(view: FeatureView) -> Source | None:
 def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...]:
     """Return the files that ``paths`` (files, folders, globs; relative to ``base``) stand for, sorted.
 
+    A path with a scheme, ``s3://bucket/folder``, names objects, and is no part of ``base``.
     Raises `FileNotFoundError` naming the first path that stands for no file.
     """
     files: set[str] = set()
     for path in paths:
+        if is_object(path):
+            objects = expand_objects(path, suffix)
+            if not objects:
+                raise FileNotFoundError(path)
+            files.update(objects)
+            continue
         full = os.path.join(base, os.path.expanduser(path))
         if os.path.isdir(full):
             # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
@@ -73,6 +81,8 @@ def parquet_schema(path: str) -> pa.Schema:
 
     Raises `BackendDataError` when it is not readable Parquet.
     """
+    if is_object(path):
+        return object_schema(path)
     try:
         state = os.stat(path)
         return _parquet_schema(path, state.st_mtime_ns, state.st_size)
@@ -111,7 +121,11 @@ def source_parts(
         return []
     columns = FrozenMap({name: source.source_column(name) for name in _columns(view, join_keys)})
     if isinstance(source, ParquetSource):
-        return [ParquetRows(_files(source, view, base, ".parquet"), columns)]
+        files = _files(source, view, base, ".parquet")
+        objects = [path for path in files if is_object(path)]
+        parts = object_parts(objects, columns, view.event_column, tuple(join_keys), keys, until_us)
+        local = tuple(path for path in files if not is_object(path))
+        return [*parts, *([ParquetRows(local, columns)] if local else [])]
     types = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
     if isinstance(source, CSVSource):
         from e2i_fs.csv_files import read_csv

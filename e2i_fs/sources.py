@@ -107,6 +107,10 @@ class _FileSource(Source):
                 f"{type(self).__name__}({self.path!r}): give a path (a file, a folder or a glob), or a list of paths."
             )
         object.__setattr__(self, "path", tuple(str(os.fspath(p)) for p in given))
+        if self.kind != "parquet" and any("://" in p for p in self.paths):
+            raise DefinitionError(
+                f"{type(self).__name__}({self.path!r}): of object stores only Parquet is read in place."
+            )
         Source.__post_init__(self)
 
     @property
@@ -120,7 +124,7 @@ class _FileSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource(_FileSource):
-    """Parquet files, read in place: one file, a folder, a glob, or a list of these.
+    """Parquet files, read in place: one file, a folder, a glob, or a list of these; also in an object store, ``s3://…``.
 
     A relative path is taken from the folder of the configuration file, or from the working directory when
     the store was opened with a mapping, and is fixed when the definition is applied (T-4).

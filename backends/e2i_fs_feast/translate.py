@@ -20,6 +20,7 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import Entity, FeatureService
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import DefinitionError, UnsupportedError
+from e2i_fs.objects import is_object
 from e2i_fs.reading import expand_paths, stored_source
 from e2i_fs.sources import ParquetSource, PushSource, SQLSource
 from e2i_fs_feast.keys import declared_key
@@ -146,6 +147,12 @@ def _postgres_source(name: str, source: SQLSource) -> Any:
 
 def _one_path(paths: tuple[str, ...], base: str, links: Path) -> str:
     """Return one path for Feast: the source's own, or of several a folder with a link to each file."""
+    if len(paths) == 1 and is_object(paths[0]):
+        return paths[0]
+    if any(map(is_object, paths)):
+        raise UnsupportedError(
+            f"Feast holds one path of an object store for a view, not {len(paths)}; give their folder."
+        )
     if len(paths) == 1:
         return os.path.abspath(os.path.join(base, os.path.expanduser(paths[0])))
     try:
