@@ -6,6 +6,7 @@ Where a store is and who may read it is no part of a definition: fsspec takes it
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def _among(schema: pa.Schema, column: str, asked: pa.ChunkedArray, kept: Any) ->
 def _filesystem(path: str) -> Any:
     scheme = path.partition("://")[0]
     try:
-        import fsspec
+        fsspec = importlib.import_module("fsspec")
 
         # Listings are not kept: an object that arrives must be found (W-3).
         return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)

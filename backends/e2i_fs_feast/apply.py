@@ -122,10 +122,10 @@ def _check_supported(catalog: Catalog, sources: frozenset[str]) -> None:
         source = view.source
         for kind in [s.kind for s in (source, stored_source(view)) if s is not None]:
             if kind not in sources:
-                hint = "Give it offline_store: {type: postgres, ...}" if kind == "sql" else "Write its rows to Parquet"
+                hint = "Give it offline_store: {type: postgres, ...}, or write" if kind == "sql" else "Write"
                 raise UnsupportedError(
                     f"FeatureView {view.name!r}: this feast backend reads sources of kind {', '.join(sorted(sources))}, not "
-                    f"{kind!r}. {hint}, or serve the view from the duckdb backend."
+                    f"{kind!r}. {hint} its rows to Parquet, or serve the view from the duckdb backend."
                 )
         if view.ttl is not None and view.ttl > timedelta(days=3_650_000):
             raise UnsupportedError(f"FeatureView {view.name!r}: Feast holds no ttl of {view.ttl}; None is no limit.")

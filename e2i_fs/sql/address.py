@@ -6,17 +6,15 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 
-from e2i_fs.errors import ConfigError, DefinitionError
+from e2i_fs.errors import DefinitionError
 
-__all__ = ["Address", "check_connection", "read_address"]
+__all__ = ["SECRET", "Address", "check_connection", "pairs"]
 
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
-_SECRET = frozenset({"password", "sslpassword", "oauth_client_secret"})
+SECRET = frozenset({"password", "sslpassword", "oauth_client_secret"})
+"""The parameters of a URI that nobody may see."""
 _STANDS_FOR_VARIABLE = "\ue000"
 _HIDDEN = "***"
-_URI = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\[\]]*@)?([^\s/?#@\[\]]|\[[0-9A-Fa-f:.%]+\])*(/[^\s?#@]*)?(\?[^\s#]*)?"
-)
 _CONNECT_SECONDS = "10"
 
 
@@ -67,26 +65,6 @@ class Address:
         return Address(made, (*self.secrets, self.uri))
 
 
-def read_address(connection: str) -> Address:
-    """Return the address that ``connection`` stands for now, ``${VAR}`` expanded.
-
-    Raises `ConfigError` when a variable is not set, or when what comes of it is no URI: a password's special characters
-    must be percent-encoded. The message does not show it.
-    """
-    from e2i_fs.config import expand_variables
-
-    uri = expand_variables(connection, "SQLSource connection")
-    if not _URI.fullmatch(uri):
-        raise ConfigError(
-            f"The connection {connection!r} of a SQLSource is no URI once its variables are put in. Write "
-            "postgresql://user:password@host:port/database, and in user and password %40 for @, %2F for /, and so on."
-        )
-    parts = urllib.parse.urlsplit(uri)
-    passwords = [parts.netloc.rpartition("@")[0].partition(":")[2]]
-    passwords += [value for key, _, value in _pairs(parts.query) if key in _SECRET]
-    return Address(uri, tuple({word for p in passwords if p for word in (p, urllib.parse.unquote(p))}))
-
-
 def check_connection(connection: object) -> None:
     """Raise `DefinitionError` unless ``connection`` is text that a definition may hold: one without a password in it.
 
@@ -107,7 +85,7 @@ def check_connection(connection: object) -> None:
                 "SQLSource: the connection is no URI; write postgresql://user@host/database, with ${VAR} for a password."
             )
     body, _, query = rest.partition("?")
-    passwords = [body.rpartition("@")[0].partition(":")[2], *(v for k, _, v in _pairs(query) if k in _SECRET)]
+    passwords = [body.rpartition("@")[0].partition(":")[2], *(v for k, _, v in pairs(query) if k in SECRET)]
     literal = any(p.replace(_STANDS_FOR_VARIABLE, "") for p in passwords)
     given = any(p for p in passwords) and any(len(d) > len(":-") for d in defaults)
     if literal or given or any("@" in d or "password" in d for d in defaults):
@@ -117,5 +95,6 @@ def check_connection(connection: object) -> None:
         )
 
 
-def _pairs(query: str) -> list[tuple[str, str, str]]:
+def pairs(query: str) -> list[tuple[str, str, str]]:
+    """Return the parameters of a URI: name, ``=`` and value."""
     return [pair.partition("=") for pair in query.split("&") if pair]

@@ -11,7 +11,8 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
 from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import SQLSource
-from e2i_fs.sql.address import Address, read_address
+from e2i_fs.sql.address import Address
+from e2i_fs.sql.expanding import read_address
 from e2i_fs.sql.hints import key_condition, until_condition
 from e2i_fs.sql.names import from_clause, identifier
 from e2i_fs.sql.postgres import converted, expression, typed
