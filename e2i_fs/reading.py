@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import glob
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,17 @@ from e2i_fs.errors import (
     did_you_mean,
 )
 from e2i_fs.frozen import FrozenMap
+from e2i_fs.objects import expand_objects, is_object, object_parts, object_schema
 from e2i_fs.pit.fit import misfit
 from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, Source, SQLSource
 
 if TYPE_CHECKING:
     from e2i_fs.definitions import FeatureView
+    from e2i_fs.sql.reading import Wanted
 
 __all__ = ["check_source", "exact_path", "expand_paths", "parquet_schema", "source_parts", "stored_source"]
+
+_log = logging.getLogger("e2i_fs.sources")
 
 
 def stored_source(view: FeatureView) -> Source | None:
@@ -39,10 +45,17 @@ def stored_source(view: FeatureView) -> Source | None:
 def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...]:
     """Return the files that ``paths`` (files, folders, globs; relative to ``base``) stand for, sorted.
 
+    A path with a scheme, ``s3://bucket/folder``, names objects, and is no part of ``base``.
     Raises `FileNotFoundError` naming the first path that stands for no file.
     """
     files: set[str] = set()
     for path in paths:
+        if is_object(path):
+            objects = expand_objects(path, suffix)
+            if not objects:
+                raise FileNotFoundError(path)
+            files.update(objects)
+            continue
         full = os.path.join(base, os.path.expanduser(path))
         if os.path.isdir(full):
             # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
@@ -68,6 +81,8 @@ def parquet_schema(path: str) -> pa.Schema:
 
     Raises `BackendDataError` when it is not readable Parquet.
     """
+    if is_object(path):
+        return object_schema(path)
     try:
         state = os.stat(path)
         return _parquet_schema(path, state.st_mtime_ns, state.st_size)
@@ -86,29 +101,52 @@ def _parquet_schema(path: str, _mtime: int, _size: int) -> pa.Schema:
     return pq.read_schema(path)
 
 
-def source_parts(view: FeatureView, join_keys: Mapping[str, DType], base: str) -> list[ScanPart]:
+def source_parts(
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    base: str,
+    *,
+    keys: pa.Table | None = None,
+    until_us: int | None = None,
+) -> list[ScanPart]:
     """Return the history that lies in the view's own source, as parts for the engine; [] if it has none.
 
-    Every column of the view comes: join keys, time columns, all fields. A source that cannot be read, or reached, is a
-    `BackendDataError`: it is the view's own and every backend reads the same one, so it is no sign of a backend being down,
-    and asking the next would not help (X-1, X-2).
+    Every column of the view comes: join keys, time columns, all fields. ``keys`` and ``until_us`` are the hints of
+    `Backend.scan`: a database leaves out rows by them, where it compares as the engine does. A source that cannot be read, or
+    reached, is a `BackendDataError`: it is the view's own and every backend reads the same one, so it is no sign of a backend
+    being down, and asking the next would not help (X-1, X-2).
     """
     source = stored_source(view)
     if source is None:
         return []
     columns = FrozenMap({name: source.source_column(name) for name in _columns(view, join_keys)})
     if isinstance(source, ParquetSource):
-        return [ParquetRows(_files(source, view, base, ".parquet"), columns)]
+        files = _files(source, view, base, ".parquet")
+        objects = [path for path in files if is_object(path)]
+        parts = object_parts(objects, columns, view.event_column, tuple(join_keys), keys, until_us)
+        local = tuple(path for path in files if not is_object(path))
+        return [*parts, *([ParquetRows(local, columns)] if local else [])]
     types = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
     if isinstance(source, CSVSource):
         from e2i_fs.csv_files import read_csv
 
         return [ArrowRows(read_csv(source, _files(source, view, base, ".csv"), columns, types))]
-    if isinstance(source, DuckDBSource):
-        return [ArrowRows(_renamed(_query_duckdb(source, base), columns))]
-    if isinstance(source, SQLSource):
-        return [ArrowRows(_renamed(_query_adbc(source), columns))]
+    if isinstance(source, DuckDBSource | SQLSource):
+        from e2i_fs.sql.reading import Wanted
+
+        wanted = Wanted(columns, types, tuple(_time_types(view)), tuple(join_keys), keys, until_us)
+        return [ArrowRows(_table_rows(source, base, wanted))]
     raise UnsupportedError(f"View {view.name!r}: sources of type {type(source).__name__} cannot be read in place.")
+
+
+def _table_rows(source: DuckDBSource | SQLSource, base: str, wanted: Wanted) -> pa.RecordBatchReader:
+    if isinstance(source, DuckDBSource):
+        from e2i_fs.sql.duckdb_file import duckdb_rows
+
+        return duckdb_rows(source, base, wanted)
+    from e2i_fs.sql.reading import table_of, table_rows
+
+    return table_rows(table_of(source), wanted)
 
 
 def _columns(view: FeatureView, join_keys: Mapping[str, DType]) -> list[str]:
@@ -152,16 +190,11 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
         for file in files:
             schemas[file] = parquet_schema(file) if isinstance(source, ParquetSource) else _csv_schema(file, source)
     elif isinstance(source, DuckDBSource | SQLSource):
-        try:
-            reader = (
-                _query_duckdb(source, base, rows=0) if isinstance(source, DuckDBSource) else _query_adbc(source, rows=0)
-            )
-        except BackendDataError as error:
-            if isinstance(source, DuckDBSource) and not _is_unreachable(error):
-                raise
+        declared = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
+        schema = _table_schema(source, base, {source.source_column(n): t for n, t in declared.items()}, where)
+        if schema is None:
             return  # R-3 asks for the sources that can be reached
-        schemas[source.where()] = reader.schema
-        reader.close()
+        schemas[source.where()] = schema
     wanted = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
     times = set(_time_types(view))
     problems = []
@@ -202,51 +235,28 @@ def _csv_schema(file: str, source: CSVSource) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in csv_names(file, source)])
 
 
-def _query(source: DuckDBSource | SQLSource, rows: int | None) -> str:
-    query = (source.query or f"SELECT * FROM {source.table}").strip().removesuffix(";")
-    return query if rows is None else f"SELECT * FROM ({query}) AS source LIMIT {rows}"
+def _table_schema(
+    source: DuckDBSource | SQLSource, base: str, types: Mapping[str, DType], where: str
+) -> pa.Schema | None:
+    """Return the schema of a table or query; None, with a warning in the log, when its database cannot be reached."""
+    if isinstance(source, DuckDBSource):
+        from e2i_fs.sql.duckdb_file import duckdb_schema
 
+        try:
+            return duckdb_schema(source, base)
+        except BackendDataError as error:
+            if type(error.__cause__).__name__ != "IOException":
+                raise
+            _log.warning("%s is applied and its source is not checked (R-3): %s", where, error)
+            return None
+    from e2i_fs.sql.reading import sql_schema, table_of
+    from e2i_fs.sql.session import Session
 
-def _query_duckdb(source: DuckDBSource, base: str, rows: int | None = None) -> pa.RecordBatchReader:
-    import duckdb
-
-    from e2i_fs.pit.connection import database
-
-    path = os.path.join(base, os.path.expanduser(source.path))
-    connection = database()
+    table = table_of(source)
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH '{path.replace(chr(39), chr(39) * 2)}' AS source_db (READ_ONLY)")
-        connection.execute("USE source_db")
-        return connection.sql(_query(source, rows)).to_arrow_table().to_reader()
-    except duckdb.IOException as error:
-        raise BackendDataError(
-            f"The DuckDB file {path}, a view's source, cannot be opened: {error}. Put it back, or make it readable."
-        ) from error
-    except duckdb.Error as error:
-        raise BackendDataError(f"The DuckDB source {source.where()!r} in {path} cannot be read: {error}") from error
-    finally:
-        connection.close()
-
-
-def _is_unreachable(error: BackendDataError) -> bool:
-    import duckdb
-
-    return isinstance(error.__cause__, duckdb.IOException)
-
-
-def _query_adbc(source: SQLSource, rows: int | None = None) -> pa.RecordBatchReader:
-    from e2i_fs.sql import read_sql
-
-    return read_sql(source.connection, _query(source, rows))
-
-
-def _renamed(reader: pa.RecordBatchReader, columns: Mapping[str, str]) -> pa.RecordBatchReader:
-    """Return the reader with just the view's columns under the view's names; a missing one is an error."""
-    table = reader.read_all()
-    missing = [c for c in columns.values() if c not in table.column_names]
-    if missing:
-        raise BackendDataError(
-            f"The source has no column {missing[0]!r}.{did_you_mean(missing[0], table.column_names)}"
-        )
-    return table.select(list(columns.values())).rename_columns(list(columns)).to_reader()
+        session = Session(table.address)
+    except BackendDataError as error:
+        _log.warning("%s is applied and its source is not checked (R-3): %s", where, error)
+        return None
+    with closing(session):
+        return sql_schema(session, table, types)

@@ -107,6 +107,10 @@ class _FileSource(Source):
                 f"{type(self).__name__}({self.path!r}): give a path (a file, a folder or a glob), or a list of paths."
             )
         object.__setattr__(self, "path", tuple(str(os.fspath(p)) for p in given))
+        if self.kind != "parquet" and any("://" in p for p in self.paths):
+            raise DefinitionError(
+                f"{type(self).__name__}({self.path!r}): of object stores only Parquet is read in place."
+            )
         Source.__post_init__(self)
 
     @property
@@ -120,7 +124,7 @@ class _FileSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource(_FileSource):
-    """Parquet files, read in place: one file, a folder, a glob, or a list of these.
+    """Parquet files, read in place: one file, a folder, a glob, or a list of these; also in an object store, ``s3://…``.
 
     A relative path is taken from the folder of the configuration file, or from the working directory when
     the store was opened with a mapping, and is fixed when the definition is applied (T-4).
@@ -157,6 +161,10 @@ class _TableSource(Source):
     def __post_init__(self) -> None:
         if bool(self.table) == bool(self.query):
             raise DefinitionError(f"{type(self).__name__}: give either table= or query=, and not both.")
+        if self.table is not None:
+            from e2i_fs.sql.names import table_name
+
+            table_name(self.table)
         Source.__post_init__(self)
 
     def where(self) -> str:
@@ -184,7 +192,8 @@ class SQLSource(_TableSource):
     """A table or a query in a database reached through ADBC (``pip install "e2i-fs[postgres]"`` for PostgreSQL).
 
     ``connection`` is a URI such as ``postgresql://user@host/db``; ``${VAR}`` in it is expanded when it is
-    opened, so that a password stays out of the definition.
+    opened. A password that is written out is a `DefinitionError`: definitions are kept and shown. Nothing can be written
+    through the source, and of a PostgreSQL table only the columns and rows that an answer may need are asked for.
 
     >>> SQLSource("postgresql://${PGUSER}@localhost/e2i", table="business_metrics").table
     'business_metrics'
@@ -192,6 +201,12 @@ class SQLSource(_TableSource):
 
     kind: ClassVar[str] = "sql"
     connection: str
+
+    def __post_init__(self) -> None:
+        from e2i_fs.sql.address import check_connection
+
+        check_connection(self.connection)
+        _TableSource.__post_init__(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from typing import Any
 __all__ = ["definitions"]
 
 
-def definitions(data_dir: str | os.PathLike[str] = "data") -> list[Any]:
+def definitions(data_dir: str | os.PathLike[str] = "data", *, postgres: str | None = None) -> list[Any]:
     """Return everything to apply: five entities, nine views, one on-demand view, four services.
 
     ``data_dir`` is the folder of the Parquet files that `feature_repo.generate.generate` writes; a relative one
-    is taken from the folder of the configuration.
+    is taken from the folder of the configuration. With ``postgres``, a connection such as ``"${E2I_POSTGRES}"``, the rows
+    come from tables instead, which `feature_repo.postgres.load` fills.
 
     >>> len(definitions())
     19
@@ -23,4 +24,4 @@ def definitions(data_dir: str | os.PathLike[str] = "data") -> list[Any]:
     from .sources import sources
     from .views import views
 
-    return [*ENTITIES, *views(sources(data_dir)), hcp_request_features, *SERVICES]
+    return [*ENTITIES, *views(sources(data_dir, postgres=postgres)), hcp_request_features, *SERVICES]

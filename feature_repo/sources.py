@@ -1,7 +1,7 @@
 """Where the rows come from: Parquet files in one folder, two push sources and what comes with a request.
 
-In production these are PostgreSQL tables of the same names and columns; here they are the files that
-`feature_repo.generate` writes. Every source has ``event_timestamp`` and ``created_at``.
+In production these are PostgreSQL tables of the same names and columns, see `feature_repo.postgres`; else they are the
+files that `feature_repo.generate` writes. Every source has ``event_timestamp`` and ``created_at``.
 
 ``business_metrics`` is about HCP and brand. Market dynamics are about territory and brand, so they need an
 aggregate: ``business_metrics_by_territory``, one row for each territory, brand and closed week, whose
@@ -30,24 +30,38 @@ hcp_request_source = fs.RequestSource(
 )
 
 
+Stored = fs.ParquetSource | fs.SQLSource
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The sources of history, and the push sources in front of two of them."""
 
-    business_metrics: fs.ParquetSource
-    business_metrics_by_territory: fs.ParquetSource
-    hcp_profiles: fs.ParquetSource
-    patient_journeys: fs.ParquetSource
-    triggers: fs.ParquetSource
-    territory_metrics: fs.ParquetSource
+    business_metrics: Stored
+    business_metrics_by_territory: Stored
+    hcp_profiles: Stored
+    patient_journeys: Stored
+    triggers: Stored
+    territory_metrics: Stored
     hcp_engagement_push_source: fs.PushSource
     trigger_response_push_source: fs.PushSource
 
 
-def sources(data_dir: str | os.PathLike[str]) -> Sources:
-    """Return the sources whose files lie in ``data_dir``; a relative folder stays relative (see `fs.ParquetSource`)."""
+def sources(data_dir: str | os.PathLike[str], *, postgres: str | None = None) -> Sources:
+    """Return the sources whose files lie in ``data_dir``; a relative folder stays relative (see `fs.ParquetSource`).
 
-    def parquet(name: str) -> fs.ParquetSource:
+    With ``postgres``, the connection of a database such as ``"${E2I_POSTGRES}"``, they are its tables.
+    """
+
+    def stored(name: str) -> Stored:
+        if postgres is not None:
+            return fs.SQLSource(
+                postgres,
+                table=name,
+                timestamp_field="event_timestamp",
+                created_timestamp_field="created_at",
+                name=name,
+            )
         return fs.ParquetSource(
             Path(data_dir) / f"{name}.parquet",
             timestamp_field="event_timestamp",
@@ -55,14 +69,14 @@ def sources(data_dir: str | os.PathLike[str]) -> Sources:
             name=name,
         )
 
-    business_metrics, triggers = parquet("business_metrics"), parquet("triggers")
+    business_metrics, triggers = stored("business_metrics"), stored("triggers")
     return Sources(
         business_metrics=business_metrics,
-        business_metrics_by_territory=parquet("business_metrics_by_territory"),
-        hcp_profiles=parquet("hcp_profiles"),
-        patient_journeys=parquet("patient_journeys"),
+        business_metrics_by_territory=stored("business_metrics_by_territory"),
+        hcp_profiles=stored("hcp_profiles"),
+        patient_journeys=stored("patient_journeys"),
         triggers=triggers,
-        territory_metrics=parquet("territory_metrics"),
+        territory_metrics=stored("territory_metrics"),
         hcp_engagement_push_source=fs.PushSource("hcp_engagement_push_source", batch_source=business_metrics),
         trigger_response_push_source=fs.PushSource("trigger_response_push_source", batch_source=triggers),
     )

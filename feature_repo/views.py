@@ -149,7 +149,7 @@ def _view(
     name: str,
     entities: Sequence[fs.Entity],
     schema: Sequence[fs.Field],
-    source: fs.ParquetSource | fs.PushSource,
+    source: fs.ParquetSource | fs.SQLSource | fs.PushSource,
     *,
     ttl_days: int,
     use_case: str,

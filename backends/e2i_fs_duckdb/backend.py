@@ -63,7 +63,8 @@ class DuckDBBackend:
         """Return the user's own source, read in place, and the segments."""
         catalog = self._registry.catalog()
         definition = catalog.view(view)
-        parts = source_parts(definition, catalog.join_keys(view), catalog.bases[view])
+        join_keys, base = catalog.join_keys(view), catalog.bases[view]
+        parts = source_parts(definition, join_keys, base, keys=keys, until_us=until_us)
         segments = self._segments.paths(_folder(view, self._registry.storage(view)))
         if segments:
             # A segment written before a field, or the created time, was added lacks it.

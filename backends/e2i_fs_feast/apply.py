@@ -59,7 +59,7 @@ def _nothing(_: Any, ours: Catalog) -> tuple[Catalog, dict[str, Any], tuple[()]]
 def apply_catalog(backend: FeastBackend, after: Catalog, expected: str) -> bool:
     """Put ``after`` in the place of the kept catalogue if this is still the ``expected`` one."""
     repository = backend.repository
-    _check_supported(after)
+    _check_supported(after, backend.capabilities.sources)
     with repository.lock("apply"):
         repository.clear_leftovers()
         backend.forget()
@@ -117,14 +117,15 @@ def _leftover(registered: Registered) -> Leftover:
     return Leftover(registered.view.name, registered.generation, form)
 
 
-def _check_supported(catalog: Catalog) -> None:
+def _check_supported(catalog: Catalog, sources: frozenset[str]) -> None:
     for view in catalog.views.values():
         source = view.source
         for kind in [s.kind for s in (source, stored_source(view)) if s is not None]:
-            if kind not in ("parquet", "push"):
+            if kind not in sources:
+                hint = "Give it offline_store: {type: postgres, ...}, or write" if kind == "sql" else "Write"
                 raise UnsupportedError(
-                    f"FeatureView {view.name!r}: the feast backend reads Parquet files, not a source of kind "
-                    f"{kind!r}. Write its rows to Parquet, or serve it from the duckdb backend."
+                    f"FeatureView {view.name!r}: this feast backend reads sources of kind {', '.join(sorted(sources))}, not "
+                    f"{kind!r}. {hint} its rows to Parquet, or serve the view from the duckdb backend."
                 )
         if view.ttl is not None and view.ttl > timedelta(days=3_650_000):
             raise UnsupportedError(f"FeatureView {view.name!r}: Feast holds no ttl of {view.ttl}; None is no limit.")

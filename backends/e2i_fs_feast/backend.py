@@ -17,13 +17,14 @@ from e2i_fs.errors import BackendUnavailableError, UnsupportedError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.reading import source_parts, stored_source
 from e2i_fs.segments import Segments
-from e2i_fs.sources import ParquetSource
+from e2i_fs.sources import ParquetSource, SQLSource
 from e2i_fs_feast.adopt import adopt
 from e2i_fs_feast.apply import apply_catalog, clean_up, prepare
 from e2i_fs_feast.errors import driver_errors
 from e2i_fs_feast.history import feast_rows
 from e2i_fs_feast.online import Online
 from e2i_fs_feast.options import Options
+from e2i_fs_feast.postgres_segments import PostgresSegments, open_segments
 from e2i_fs_feast.registry import Registered, Snapshot, snapshot
 from e2i_fs_feast.repository import Repository, Signature
 from e2i_fs_feast.state import State
@@ -34,6 +35,7 @@ __all__ = ["FeastBackend"]
 
 _log = logging.getLogger("e2i_fs.feast")
 _SOURCES = frozenset({"parquet", "push"})
+_WITH_POSTGRES = _SOURCES | {"sql"}
 _SHORTEST = 0.1  # seconds: a write of some hundred keys is one command, and must not fail for being large
 _CERTIFIED = ("sqlite", "redis")  # the online stores with which docs/certificates has a full certificate
 
@@ -51,7 +53,7 @@ class FeastBackend:
             self.repository = Repository.open(options)
             self.store = open_online_store(self.repository, options)
             self.state = State(self.repository.own / "feast.db")
-            self.segments = Segments(self.repository.own / "history")
+            self.segments = open_segments(self.repository, options)
             self._adopt = partial(adopt, project=self.repository.config.project, folder=self.repository.folder)
             self._seen: tuple[Signature | None, Snapshot] | None = None
             self._reading = threading.Lock()
@@ -61,11 +63,11 @@ class FeastBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Parquet and push sources, every dtype; local when the online store is sqlite or there is none."""
-        local = self.store is None or self.store.local
+        """Parquet and push sources, with a PostgreSQL offline store SQL too; every dtype; local without Redis and PostgreSQL."""
+        local = (self.store is None or self.store.local) and isinstance(self.segments, Segments)
         kind = getattr(self.repository.config.online_store, "type", None)
         return Capabilities(
-            append=True, online=self.store is not None, sources=_SOURCES, local=local, persistent=True,
+            append=True, online=self.store is not None, sources=_sources(self.segments), local=local, persistent=True,
             certified="full" if kind in _CERTIFIED else "none",
         )  # fmt: skip
 
@@ -118,16 +120,16 @@ class FeastBackend:
     ) -> Sequence[ScanPart]:
         """Return the files of the view's source and the segments written through e2i_fs, for the engine to read.
 
-        Only where Feast's source is not local Parquet do the rows come through Feast's offline store. The hints are
-        not used.
+        Only where Feast's source is neither local Parquet nor PostgreSQL do the rows come through Feast's offline store. The
+        hints reach PostgreSQL.
         """
         found = self._registered(view)
         with driver_errors(f"feast backend {self._name!r}: reading the history of {view!r}"):
             parts: list[ScanPart] = []
-            if isinstance(stored_source(found.view), ParquetSource):
-                parts += source_parts(found.view, found.join_keys, found.base)
+            if isinstance(stored_source(found.view), ParquetSource | SQLSource):
+                parts += source_parts(found.view, found.join_keys, found.base, keys=keys, until_us=until_us)
             elif not found.ours:
-                parts += feast_rows(found, self.repository.config)
+                parts += feast_rows(found, self.repository.config, keys=keys, until_us=until_us)
             paths = self.segments.paths(found.history)
             if paths:
                 later = frozenset({*found.view.features, found.view.created_column or ""})
@@ -179,6 +181,8 @@ class FeastBackend:
                 )
             if self.store is not None:
                 self.store.ping(deadline)
+            if isinstance(self.segments, PostgresSegments):
+                self.segments.ping(deadline)
         return self._clock.monotonic() - started
 
     def close(self) -> None:
@@ -218,3 +222,7 @@ class FeastBackend:
     def _check_open(self) -> None:
         if self._closed:
             raise BackendUnavailableError(f"The backend {self._name!r} is closed; connect again.")
+
+
+def _sources(segments: Segments | PostgresSegments) -> frozenset[str]:
+    return _WITH_POSTGRES if isinstance(segments, PostgresSegments) else _SOURCES

@@ -15,7 +15,10 @@ from feast.infra.offline_stores.offline_utils import get_offline_store_from_conf
 from pyarrow.fs import FileSystem
 
 from e2i_fs.backend import ArrowRows, ScanPart
+from e2i_fs.dtypes import Timestamp
 from e2i_fs.errors import BackendDataError, did_you_mean
+from e2i_fs.sql.reading import Table, Wanted, table_rows
+from e2i_fs_feast.postgres_address import address_of
 from e2i_fs_feast.registry import Registered
 
 __all__ = ["feast_rows"]
@@ -24,10 +27,12 @@ _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UT
 _one_at_a_time = threading.Lock()  # Feast's duckdb store has one connection for the whole process
 
 
-def feast_rows(registered: Registered, config: Any) -> list[ScanPart]:
+def feast_rows(
+    registered: Registered, config: Any, *, keys: pa.Table | None = None, until_us: int | None = None
+) -> list[ScanPart]:
     """Return all rows of the view's Feast source, under the view's own names; [] when it has none.
 
-    Remote Parquet is read as it is, for Feast's file stores make floats of integers with gaps. All else comes
+    Remote Parquet and PostgreSQL are read as they are, for Feast's stores make floats of integers with gaps. All else comes
     through Feast's offline store.
     """
     source = registered.table.batch_source
@@ -43,6 +48,8 @@ def feast_rows(registered: Registered, config: Any) -> list[ScanPart]:
                 )
             )
         ]
+    if config.offline_store.type == "postgres" and type(source).__name__ == "PostgreSQLSource":
+        return [ArrowRows(_postgres_rows(registered, columns, config.offline_store, keys, until_us))]
     with _one_at_a_time:
         job = get_offline_store_from_config(config.offline_store).pull_all_from_table_or_query(
             config=config,
@@ -56,6 +63,17 @@ def feast_rows(registered: Registered, config: Any) -> list[ScanPart]:
         )
         rows: pa.Table = job.to_arrow()
     return [ArrowRows(_renamed(rows.to_reader(), columns, registered))]
+
+
+def _postgres_rows(
+    registered: Registered, columns: Mapping[str, str], store: Any, keys: pa.Table | None, until_us: int | None
+) -> pa.RecordBatchReader:
+    view = registered.view
+    times = (view.event_column, *([view.created_column] if view.created_column else []))
+    types = {**dict.fromkeys(times, Timestamp), **registered.join_keys, **{f.name: f.dtype for f in view.schema}}
+    options = registered.table.batch_source._postgres_options
+    table = Table(address_of(store), None if options._query else options._table, options._query or None)
+    return table_rows(table, Wanted(columns, types, times, tuple(registered.join_keys), keys, until_us))
 
 
 def _source_columns(registered: Registered, mapping: Mapping[str, str]) -> dict[str, str]:

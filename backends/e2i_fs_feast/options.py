@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from e2i_fs.errors import ConfigError, did_you_mean
+from e2i_fs_feast.postgres_address import check_postgres
 from e2i_fs_feast.redis_address import check_redis
 
 __all__ = ["Options", "read_options"]
 
 _KEYS = ("path", "repo", "offline_store", "online_store", "registry", "project", "feast_time_zone")
 _OF_PATH = ("offline_store", "online_store", "registry")
-OFFLINE = ("dask", "duckdb")
+OFFLINE = ("dask", "duckdb", "postgres")
 ONLINE = ("sqlite", "redis")
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "dask": ("type",),
     "duckdb": ("type", "staging_location", "staging_location_endpoint_override"),
+    "postgres": (
+        "type", "host", "port", "database", "db_schema", "user", "password", "sslmode", "sslkey_path", "sslcert_path",
+        "sslrootcert_path", "keepalives_idle", "min_conn", "max_conn", "conn_type", "entity_select_mode",
+    ),
     "sqlite": ("type", "path", "vector_enabled", "similarity", "text_search_enabled", "enable_openai_compatible_store"),
     "redis": (
         "type", "connection_string", "redis_type", "sentinel_master", "key_ttl_seconds", "full_scan_for_deletion", "skip_dedup",
@@ -97,13 +102,14 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
         hint = did_you_mean(given["type"], known)
         raise ConfigError(
             f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on "
-            f"{' and '.join(known)} only.{hint}"
+            f"{', '.join(known[:-1])} and {known[-1]} only.{hint}"
         )
     for setting in given:
         if setting not in SETTINGS[given["type"]]:
             hint = did_you_mean(str(setting), SETTINGS[given["type"]])
             raise ConfigError(f"feast backend: unknown setting {setting!r} of {key} {given['type']}.{hint}")
     check_redis(given)
+    check_postgres(given)
     return dict(given)
 
 

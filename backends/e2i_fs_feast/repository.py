@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnsupportedError
 from e2i_fs_feast.options import Options
+from e2i_fs_feast.postgres_address import without_password
 from e2i_fs_feast.redis_address import check_redis
 from e2i_fs_feast.timeouts import with_timeouts, without_secrets
 
@@ -159,7 +160,8 @@ def _configure(options: Options) -> Any:
         "entity_key_serialization_version": 3,
     }
     text = "# Written by e2i_fs. Definitions are applied through e2i_fs; the feast command reads them.\n"
-    text += yaml.safe_dump({**form, "online_store": without_secrets(online)}, sort_keys=False)
+    shown = {"offline_store": without_password(options.offline_store), "online_store": without_secrets(online)}
+    text += yaml.safe_dump({**form, **shown}, sort_keys=False)
     path = options.folder / "feature_store.yaml"
     for file, content in ((path, text), (options.folder / "applied_by_e2i_fs.py", _GUARD)):
         if not file.is_file() or file.read_text() != content:

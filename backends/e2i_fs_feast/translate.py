@@ -20,8 +20,9 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import Entity, FeatureService
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import DefinitionError, UnsupportedError
+from e2i_fs.objects import is_object
 from e2i_fs.reading import expand_paths, stored_source
-from e2i_fs.sources import ParquetSource, PushSource
+from e2i_fs.sources import ParquetSource, PushSource, SQLSource
 from e2i_fs_feast.keys import declared_key
 from e2i_fs_feast.protos import declared_type
 
@@ -111,6 +112,8 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
     elif isinstance(source, ParquetSource):
         path = _one_path(source.paths, catalog.bases.get(name, ""), own / "sources" / catalog.fingerprint(name))
         timestamp, created, mapping = source.timestamp_field, source.created_timestamp_field, dict(source.field_mapping)
+    elif isinstance(source, SQLSource):
+        return _postgres_source(name, source)
     else:
         raise UnsupportedError(
             f"FeatureView {name!r}: Feast has no counterpart of {type(source).__name__}; write its rows to Parquet, "
@@ -127,8 +130,29 @@ def _batch_source(catalog: Catalog, name: str, history: str, own: Path) -> Any:
     )
 
 
+def _postgres_source(name: str, source: SQLSource) -> Any:
+    """Return Feast's source of a table or query; where the database is, Feast knows from its offline store."""
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+    return PostgreSQLSource(
+        name=f"{name}__source",
+        table=source.table,
+        query=source.query,
+        timestamp_field=source.timestamp_field,
+        created_timestamp_column=source.created_timestamp_field or "",
+        field_mapping=dict(source.field_mapping),
+        tags={TAG: "source"},
+    )
+
+
 def _one_path(paths: tuple[str, ...], base: str, links: Path) -> str:
     """Return one path for Feast: the source's own, or of several a folder with a link to each file."""
+    if len(paths) == 1 and is_object(paths[0]):
+        return paths[0]
+    if any(map(is_object, paths)):
+        raise UnsupportedError(
+            f"Feast holds one path of an object store for a view, not {len(paths)}; give their folder."
+        )
     if len(paths) == 1:
         return os.path.abspath(os.path.join(base, os.path.expanduser(paths[0])))
     try:

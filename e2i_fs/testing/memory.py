@@ -85,7 +85,7 @@ class MemoryBackend:
             types = self._columns(view)
             batches = list(self._views[view].batches.values())
             base = self._catalog.bases.get(view, "")
-        parts: list[ScanPart] = list(source_parts(found, join_keys, base))
+        parts: list[ScanPart] = list(source_parts(found, join_keys, base, keys=keys, until_us=until_us))
         # One part for each batch: an older batch may lack a field that was added since.
         parts += [ArrowRows(_with_columns(batch, types).to_reader()) for batch in batches]
         return parts

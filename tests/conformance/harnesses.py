@@ -1,21 +1,24 @@
-"""The harness that needs a server: Feast on a real Redis."""
+"""The harnesses that need servers: Feast on a real Redis, and on a real PostgreSQL and Redis."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from e2i_fs_feast.conformance import FeastHarness
 
-from tests.servers import RedisServer
+from tests.servers import PostgresServer, RedisServer
 
-__all__ = ["FeastOnRedis"]
+__all__ = ["FeastOnPostgres", "FeastOnRedis"]
 
 
 class FeastOnRedis(FeastHarness):
     """Feast with its online rows in ``server``. Its outage is both: the server killed, and the repository taken away."""
 
-    def __init__(self, path: Path | str, server: RedisServer) -> None:
-        super().__init__(path, {"online_store": {"type": "redis", "connection_string": server.address}})
+    def __init__(self, path: Path | str, server: RedisServer, options: Mapping[str, Any] | None = None) -> None:
+        online = {"type": "redis", "connection_string": server.address}
+        super().__init__(path, {"online_store": online, **(options or {})})
         self._server = server
         self._down = False
 
@@ -35,3 +38,21 @@ class FeastOnRedis(FeastHarness):
         """Heal it if a test that failed left it broken, for the next one to have a server."""
         if self._down:
             self.heal()
+
+
+class FeastOnPostgres(FeastOnRedis):
+    """Feast with its history in one server and its online rows in another. Its outage is all of them, and the repository."""
+
+    def __init__(self, path: Path | str, server: RedisServer, postgres: PostgresServer) -> None:
+        super().__init__(path, server, {"offline_store": postgres.settings})
+        self._postgres_server = postgres
+
+    def break_(self) -> None:
+        """Kill both servers and move the folder."""
+        super().break_()
+        self._postgres_server.kill()
+
+    def heal(self) -> None:
+        """Start them again, with what they had saved, and move the folder back."""
+        self._postgres_server.start()
+        super().heal()

@@ -16,7 +16,7 @@ from e2i_fs.testing.conformance import BackendConformance
 from e2i_fs.testing.harness import Harness
 from e2i_fs.testing.harnesses import MemoryHarness
 from e2i_fs.testing.kit import PROFILES, Kit
-from tests.servers import RedisServer, running_redis
+from tests.servers import PostgresServer, RedisServer, running_postgres, running_redis
 
 
 class TestMemory(BackendConformance):
@@ -71,5 +71,28 @@ class TestFeastOnRedis(OnFeast):
         from tests.conformance.harnesses import FeastOnRedis
 
         made = FeastOnRedis(tmp_path, redis)
+        yield made
+        made.mend()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    for package in ("psycopg", "adbc_driver_postgresql"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip('needs the drivers of PostgreSQL: pip install "e2i-fs[feast,postgres]"')
+    with running_postgres() as server:
+        yield server
+
+
+class TestFeastOnPostgresAndRedis(OnFeast):
+    """What E2I runs in production."""
+
+    @pytest.fixture
+    def harness(
+        self, tmp_path: Path, feast_installed: None, redis: RedisServer, postgres: PostgresServer
+    ) -> Iterator[Harness]:
+        from tests.conformance.harnesses import FeastOnPostgres
+
+        made = FeastOnPostgres(tmp_path, redis, postgres)
         yield made
         made.mend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -19,12 +20,27 @@ from tests.integration.feast_words import MAKE, ZONE
 from tests.once import once
 
 Open = Callable[..., Any]
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def redis_address() -> Iterator[str]:
     with servers.redis_server() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    pytest.importorskip("adbc_driver_postgresql", reason='needs the driver: pip install "e2i-fs[postgres]"')
+    # It stands in Tokyo, and no answer depends on that (T-4).
+    with servers.running_postgres(timezone="Asia/Tokyo", datestyle="SQL, DMY") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: servers.PostgresServer) -> str:
+    """The address of an empty database."""
+    return postgres_server.make(f"d{next(_NUMBERS)}")
 
 
 @pytest.fixture(params=["sqlite", "redis"])

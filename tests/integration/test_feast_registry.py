@@ -325,6 +325,7 @@ def test_options_that_cannot_be_used_are_refused(open_feast: Any, options: Any, 
 
 def test_the_settings_of_a_store_are_those_that_feast_has() -> None:
     from e2i_fs_feast.options import SETTINGS
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import PostgreSQLOfflineStoreConfig
     from feast.infra.offline_stores.dask import DaskOfflineStoreConfig
     from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
     from feast.infra.online_stores.redis import RedisOnlineStoreConfig
@@ -333,6 +334,7 @@ def test_the_settings_of_a_store_are_those_that_feast_has() -> None:
     configs: list[Any] = [
         DaskOfflineStoreConfig,
         DuckDBOfflineStoreConfig,
+        PostgreSQLOfflineStoreConfig,
         RedisOnlineStoreConfig,
         SqliteOnlineStoreConfig,
     ]

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,32 +39,6 @@ def expected(store: fs.FeatureStore, source: object) -> None:
 def store(tmp_path: Path) -> Iterator[fs.FeatureStore]:
     with fs.connect({"backend": "duckdb", "path": str(tmp_path / "store")}) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL of this test's own on a free port; its address as a URI."""
-    pytest.importorskip("adbc_driver_postgresql", reason='needs the driver: pip install "e2i-fs[postgres]"')
-    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if found is None:
-        pytest.skip("needs PostgreSQL's server programs: apt-get install postgresql")
-    programs = Path(found).resolve().parent
-    as_user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}  # PostgreSQL refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="e2i-pg-"))
-    if as_user:
-        os.chown(folder, 65534, 65534)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
-    subprocess.run([programs / "initdb", "-D", folder / "data", "-U", "e2i", "-A", "trust"], **run)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-w", "-o", options, "start"], **run)
-    try:
-        yield f"postgresql://e2i@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **run)
-        shutil.rmtree(folder)
 
 
 def test_a_postgresql_table_is_read_in_place(store: fs.FeatureStore, postgres: str, monkeypatch) -> None:

@@ -149,7 +149,8 @@ class AcmeBackend:
             catalog = database.catalog
             batches = list(database.views[view].batches.values())
         types = column_types(catalog, view)
-        parts = source_parts(catalog.view(view), catalog.join_keys(view), catalog.bases[view])
+        definition, join_keys = catalog.view(view), catalog.join_keys(view)
+        parts = source_parts(definition, join_keys, catalog.bases[view], keys=keys, until_us=until_us)
         return [*parts, *(fs.ArrowRows(with_columns(batch, types).to_reader()) for batch in batches)]
 
     # ---- online -------------------------------------------------------------------------------------------
