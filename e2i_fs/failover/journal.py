@@ -227,6 +227,11 @@ class Journal:
             self._remove(db, "seq = ?", (seq,))
         return True
 
+    def is_missed_by_all(self, seq: int) -> bool:
+        """Return whether no backend has noted that it took this write whole."""
+        sql = "SELECT 1 FROM entries e WHERE seq = ? AND (SELECT count(*) FROM missed m WHERE m.seq = e.seq) = sent"
+        return bool(self._records.query(sql, (seq,)))
+
     def strike_runs(self, backend: str, view: str, kind: str, before: int) -> None:
         """Strike off missed runs of one kind up to ``before``: a later one did all that they would have done."""
         with self._records.transaction() as db:

@@ -66,8 +66,8 @@ class _StoppedError(Exception):
     """Nothing more can be done now, and why."""
 
 
-class _UndefinedError(Exception):
-    """The backend has another definition of the view than the one that counts."""
+class _WaitsError(Exception):
+    """The view cannot go on now, and why: its backend has another definition of it, or its source cannot be read."""
 
 
 class Recovery:
@@ -189,8 +189,8 @@ class Recovery:
                     if (views is None or missed.view in views) and missed.view not in waiting:
                         try:
                             replayed += self._replay(member, missed)
-                        except _UndefinedError as undefined:
-                            waiting[missed.view] = str(undefined)  # in order: what comes after it waits too
+                        except _WaitsError as waits:
+                            waiting[missed.view] = str(waits)  # in order: what comes after it waits too
                 rebuilt += (
                     [] if rebuild is None else self._rebuild(member, views, rebuild)
                 )  # what a replay has found to be beyond it
@@ -287,7 +287,7 @@ class Recovery:
 
         def work(backend: Backend) -> tuple[int, int, int]:
             if not as_it_counts(self._authority(), backend.definitions(), view):
-                raise _UndefinedError(f"{view}: backend {name!r} has another definition of it; apply it.")
+                raise _WaitsError(f"{view}: backend {name!r} has another definition of it; apply it.")
             quarantines = journal.standing(name, view).quarantines
             before = journal.reached(name, view)  # read first: others may write meanwhile
             self._perform(entry, name, backend)
@@ -309,6 +309,8 @@ class Recovery:
                 self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
             return 0
         except E2IError as error:
+            if entry.is_run and journal.is_missed_by_all(missed.seq):  # nobody is ahead: its source is what is at fault
+                raise _WaitsError(f"{view}: run {missed.seq} cannot be done yet: {error}") from error
             self.quarantine(member, view, "late", f"write {missed.seq} could not be replayed: {error}")
             return 0
         if self.compare(member, view, before, reached):

@@ -133,9 +133,10 @@ class Writer:
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
                 raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
             patience = min(limit, 60.0) if wait else 0
-            self._recovery.catch_up(member, [view], limit=limit, wait=patience, rebuild=None)
+            came = self._recovery.catch_up(member, [view], limit=limit, wait=patience, rebuild=None)
             if self._is_behind(member, view, seq):
-                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.")
+                why = f" {came.error}" if came.error else ""
+                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.{why}")
         permit = member.breaker.allow()
         if permit is None:
             raise _Behind(f"Backend {member.name!r} is not called while its breaker is {member.breaker.state}.")

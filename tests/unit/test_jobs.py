@@ -102,6 +102,13 @@ def test_a_mistake_of_the_caller_is_not_tried_again(opened, slept) -> None:
         opened.jobs(FAST).incremental(["quite"])
 
 
+
+def test_a_job_begins_when_its_own_view_is_begun_with(opened, clock) -> None:
+    failing(1, view="v", then=lambda: clock.advance(timedelta(minutes=5)))
+    first, second = opened.jobs(FAST, sleep=lambda _: None).incremental(["v", "w"]).jobs
+    assert (first.started_at, second.started_at) == (NOW, NOW + timedelta(minutes=5))
+
+
 def test_while_a_job_waits_to_be_tried_again_it_is_running(opened) -> None:
     failing(1)
     said = []

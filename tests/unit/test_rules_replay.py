@@ -379,3 +379,20 @@ def test_rows_are_not_dropped_when_their_source_cannot_be_read_again(pair, tmp_p
     assert done.rebuilt == () and "parquet" in done.error
     pair.store.readmit("primary")
     assert served(pair) == ([1], "primary", False)
+
+
+@pytest.mark.rule("W-4", "X-4")
+def test_a_run_whose_source_is_gone_waits_for_it_and_harms_no_backend(pair, tmp_path) -> None:
+    (source,) = tmp_path.glob("*.parquet")
+    kept = source.read_bytes()
+    source.unlink()
+    with pytest.raises(fs.BackendDataError, match="parquet"):
+        pair.store.materialize_incremental()
+    with pytest.raises(fs.NoEligibleBackendError, match=r"no .parquet file at"):
+        pair.store.materialize_incremental()  # in order: the run before it comes first, and cannot be done yet
+    assert {standing for health in pair.store.health() for standing in health.parity.values()} == {"lagging"}
+    source.write_bytes(kept)
+    assert [run.backend for run in pair.store.materialize_incremental().failed] == ["standby"]  # which gets it by replay
+    assert pair.store.catch_up("standby")["standby"].done
+    assert {standing for health in pair.store.health() for standing in health.parity.values()} == {"verified"}
+    assert served(pair) == ([1], "primary", False)
