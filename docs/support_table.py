@@ -3,9 +3,9 @@
     python docs/support_table.py                   write the table
     python docs/support_table.py --check           exit with 1 when the table or a certificate is out of date
     python docs/support_table.py --certify         certify every backend that we ship anew, then write the table
-    python docs/support_table.py --certify duckdb  only these: memory, duckdb, feast+sqlite, feast+redis
+    python docs/support_table.py --certify duckdb  only these: memory, duckdb, feast+sqlite, feast+redis, feast+postgres+redis
 
-Certifying takes some minutes, and feast+redis needs Feast and a `redis-server`.
+Certifying takes some minutes, and feast+redis needs Feast and a `redis-server`, feast+postgres+redis a PostgreSQL as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "backends.md"
 FOLDER = DOCS / "certificates"
-LABELS = ("memory", "duckdb", "feast+sqlite", "feast+redis")
+LABELS = ("memory", "duckdb", "feast+sqlite", "feast+redis", "feast+postgres+redis")
 FIRST, LAST = "<!-- begin: support table -->", "<!-- end: support table -->"
 
 
@@ -144,12 +144,16 @@ def _examined(label: str, stack: ExitStack) -> tuple[Any, str, list[str]]:
         from e2i_fs_feast.conformance import FeastHarness
 
         return FeastHarness, "feast", []
-    from tests.conformance.harnesses import FeastOnRedis
-    from tests.servers import running_redis
+    from tests.conformance.harnesses import FeastOnPostgres, FeastOnRedis
+    from tests.servers import running_postgres, running_redis
 
     server = stack.enter_context(running_redis())
     options = ["online_store.type=redis", "online_store.connection_string=HOST:PORT"]
-    return lambda path: FeastOnRedis(path, server), "feast", options
+    if label == "feast+redis":
+        return lambda path: FeastOnRedis(path, server), "feast", options
+    postgres = stack.enter_context(running_postgres())
+    options = ["offline_store.type=postgres", "offline_store.host=HOST:PORT", *options]
+    return lambda path: FeastOnPostgres(path, server, postgres), "feast", options
 
 
 def main(arguments: list[str]) -> int:

@@ -118,7 +118,6 @@ class PostgresServer:
             "unix_socket_directories": self._folder,
             "listen_addresses": "127.0.0.1",
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "autovacuum": "off",
             "shared_buffers": "16MB",

@@ -100,7 +100,7 @@ class FeastHarness(FolderHarness):
         connection = psycopg.connect(
             host=given["host"], port=given.get("port", 5432), dbname=given["database"], user=given["user"],
             password=given["password"], sslmode=given.get("sslmode", "require"),
-            options=f"-csearch_path={given.get('db_schema', 'public')}",
+            options=f"-csearch_path={given.get('db_schema', 'public')} -csynchronous_commit=on",
         )  # fmt: skip
         connection.execute(CREATE)
         connection.commit()

@@ -80,7 +80,8 @@ def postgres() -> Iterator[PostgresServer]:
     for package in ("psycopg", "adbc_driver_postgresql"):
         if importlib.util.find_spec(package) is None:
             pytest.skip('needs the drivers of PostgreSQL: pip install "e2i-fs[feast,postgres]"')
-    with running_postgres() as server:
+    # A server that would lose what it has just acknowledged, unless it is asked not to.
+    with running_postgres(synchronous_commit="off") as server:
         yield server
 
 
