@@ -282,6 +282,15 @@ class Catalog:
         known: Mapping[str, FeatureView | OnDemandFeatureView] = self.views
         if not stored_only:
             known = {**self.views, **self.on_demand}
+        if stored_only and feature == "*":
+            raise DefinitionError(
+                f"{who} takes {ref!r}: its function gets single features by name. Name them ('{view}:feature'), or the view itself."
+            )
+        if stored_only and view in self.on_demand and view not in known:
+            raise DefinitionError(
+                f"{who} takes {ref!r}, which is computed on demand itself. Only stored features can be taken: "
+                f"compute both in one function, over {', '.join(self.on_demand[view].inputs) or 'its request columns'}."
+            )
         if view not in known:
             raise DefinitionError(f"{who} names the unknown view {view!r}.{did_you_mean(view, known)}")
         if feature != "*" and feature not in known[view].features:

@@ -130,6 +130,10 @@ def on_demand_feature_view(
     request sources. The function takes and returns a mapping of name to list. It is kept as text and must
     import inside its body whatever it needs; a name from outside is a `DefinitionError` at once.
 
+    Each row must be computed from that row alone. A function that looks across rows (their mean, the row before)
+    answers by what else was asked with them: another value online, and in a training set by later rows, which P-10 forbids.
+    This is not checked.
+
     >>> from e2i_fs import Field, Float64, RequestSource
     >>> amount = RequestSource("amount", schema=[Field("price", Float64)])
     >>> @on_demand_feature_view(sources=[amount], schema=[Field("double", Float64)])     # doctest: +SKIP

@@ -58,8 +58,10 @@ def run_on_demand(
         result = view.load()(columns)
     except E2IError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # whatever it does, the process that asked goes on
         hint = " A value may be missing: it must take None." if "NoneType" in str(error) else ""
+        if isinstance(error, KeyError) and error.args and error.args[0] not in columns:
+            hint = f" It is given {', '.join(map(repr, columns))}; what else it needs must be among its sources."
         raise DefinitionError(
             f"On-demand view {view.name!r}: its function raised {type(error).__name__}: {error}.{hint}"
         ) from error
