@@ -187,8 +187,8 @@ class Jobs:
     def _done(self, job: Job, end: datetime | None, progress: Progress | None) -> Job:
         """Try the job, up to ``end`` (None: what is now then), until it is done, or there are no tries left."""
         begun, settings = self._clock.monotonic(), self._settings.jobs
-        if not job.attempts:
-            job = replace(job, started_at=self._clock.now())  # not when the call began, which has done other views since
+        if not job.attempts:  # it begins now, not when the call did, which has done other views since
+            job = replace(job, started_at=self._clock.now())
         earlier = job.duration
         for number in range(settings.retries + 1):
             if number:

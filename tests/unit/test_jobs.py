@@ -102,7 +102,6 @@ def test_a_mistake_of_the_caller_is_not_tried_again(opened, slept) -> None:
         opened.jobs(FAST).incremental(["quite"])
 
 
-
 def test_a_job_begins_when_its_own_view_is_begun_with(opened, clock) -> None:
     failing(1, view="v", then=lambda: clock.advance(timedelta(minutes=5)))
     first, second = opened.jobs(FAST, sleep=lambda _: None).incremental(["v", "w"]).jobs

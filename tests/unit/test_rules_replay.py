@@ -392,7 +392,8 @@ def test_a_run_whose_source_is_gone_waits_for_it_and_harms_no_backend(pair, tmp_
         pair.store.materialize_incremental()  # in order: the run before it comes first, and cannot be done yet
     assert {standing for health in pair.store.health() for standing in health.parity.values()} == {"lagging"}
     source.write_bytes(kept)
-    assert [run.backend for run in pair.store.materialize_incremental().failed] == ["standby"]  # which gets it by replay
+    (behind,) = pair.store.materialize_incremental().failed
+    assert (behind.backend, "by replay" in behind.error) == ("standby", True)
     assert pair.store.catch_up("standby")["standby"].done
     assert {standing for health in pair.store.health() for standing in health.parity.values()} == {"verified"}
     assert served(pair) == ([1], "primary", False)
