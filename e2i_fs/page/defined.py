@@ -41,7 +41,7 @@ def source_of(source: Source | None) -> dict[str, Any]:
     """Return where a view's rows come from; of a database the table, never how it is reached.
 
     >>> from e2i_fs import SQLSource
-    >>> source_of(SQLSource("postgresql://ann:secret@db/e2i", table="triggers"))["where"]
+    >>> source_of(SQLSource("postgresql://ann:${PASSWORD}@db/e2i", table="triggers"))["where"]
     'triggers'
     """
     if source is None:
