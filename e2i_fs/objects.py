@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from e2i_fs.backend import ArrowRows, ScanPart
@@ -93,6 +92,8 @@ def _rows(
     keys: pa.Table | None,
     until_us: int | None,
 ) -> pa.RecordBatchReader:
+    import pyarrow.dataset as ds  # brings pandas with it: not for whoever reads no object
+
     try:
         filesystem = _filesystem(path)
         dataset = ds.dataset(filesystem._strip_protocol(path), filesystem=filesystem, format="parquet")
@@ -105,7 +106,7 @@ def _rows(
         kept = _until(schema, columns[event], until_us)
         for name, asked in zip(join_keys, [] if keys is None else keys.columns, strict=keys is not None):
             kept = _among(schema, columns[name], asked, kept)
-        chosen = {name: ds.field(column) for name, column in columns.items()}
+        chosen = {name: pc.field(column) for name, column in columns.items()}
         return dataset.scanner(columns=chosen, filter=kept).to_reader()
     except (UnsupportedError, BackendDataError):
         raise
@@ -118,14 +119,14 @@ def _until(schema: pa.Schema, column: str, until_us: int | None) -> Any:
     if until_us is None or not pa.types.is_timestamp(given) or given.unit != "us":
         return None
     moment = from_us(until_us)
-    return ds.field(column) <= pa.scalar(moment if given.tz else moment.replace(tzinfo=None), given)
+    return pc.field(column) <= pa.scalar(moment if given.tz else moment.replace(tzinfo=None), given)
 
 
 def _among(schema: pa.Schema, column: str, asked: pa.ChunkedArray, kept: Any) -> Any:
     given, values = schema.field(column).type, pc.unique(asked.drop_null())
     if given != asked.type or not (pa.types.is_string(given) or pa.types.is_integer(given)) or len(values) > _MOST_KEYS:
         return kept
-    among = ds.field(column).isin(values)
+    among = pc.field(column).isin(values)
     return among if kept is None else kept & among
 
 

@@ -48,11 +48,11 @@ def connect(
         found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place
     ledger = Ledger(checked.state)
     found.listen(EventLog(ledger.records, timer))
-    if checked.alerts is not None:
-        from e2i_fs.alerts.delivery import Alerts
-
-        found.listen(Alerts(checked.alerts, checked.project, ledger.records, timer))
     try:
+        if checked.alerts is not None:
+            from e2i_fs.alerts.delivery import Alerts
+
+            found.listen(Alerts(checked.alerts, checked.project, ledger.records, timer))
         router = _router(checked, found, ledger, timer, None if telemetry is None else telemetry.spans)
     except BaseException:
         found.close()

@@ -38,6 +38,16 @@ def test_defining_features_imports_nothing_heavy() -> None:
     assert fresh(code) == "[]"
 
 
+def test_a_store_over_files_is_opened_and_asked_without_pandas(tmp_path) -> None:
+    code = (
+        f"import sys, e2i_fs as fs\nstore = fs.connect({{'backend': 'duckdb', 'path': {str(tmp_path)!r}}})\n"
+        "view = fs.FeatureView('v', entities=[fs.Entity('e')], schema=[fs.Field('x', fs.Int64)])\n"
+        "store.apply([view])\nstore.get_online_features(['v:x'], [{'e': 'a'}])\n"
+        "print([m for m in ('pandas', 'pyarrow.dataset', 'feast', 'polars') if m in sys.modules])"
+    )
+    assert fresh(code) == "[]"
+
+
 @pytest.mark.rule("G-1")
 def test_listing_plugins_imports_neither_feast_nor_duckdb() -> None:
     code = (
