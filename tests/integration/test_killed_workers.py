@@ -231,7 +231,7 @@ def test_while_a_worker_is_stopped_in_the_middle_no_other_does_its_view_and_says
     world = World(tmp_path, {"backend": "duckdb", "path": str(tmp_path / "store")}, workers, 9)
     real = Ledger.run_lock
     monkeypatch.setattr(Ledger, "run_lock", lambda self, backend, view, timeout: real(self, backend, view, 0.2))
-    point = Point("return", "Backend.online_write", 2, 3)
+    point = Point("return", "Backend.online_write", 2, 0)  # before it holds the records' file
     process = workers.start(Task(world.config, world.now, "incremental", point, signal.SIGSTOP))
     assert workers.ended() == -signal.SIGSTOP
     try:
