@@ -56,7 +56,7 @@ class Killer:
                     self._left = self._point.after
         elif self._left == 0:
             self._left -= 1  # one that was stopped goes on
-            os.kill(os.getpid(), self._by)
+            signal.pthread_kill(threading.get_ident(), self._by)  # at once: other threads take a while to notice
         else:
             self._left -= 1
 
