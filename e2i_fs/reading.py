@@ -85,7 +85,7 @@ def parquet_schema(path: str) -> pa.Schema:
         return object_schema(path)
     try:
         state = os.stat(path)
-        return _parquet_schema(path, state.st_mtime_ns, state.st_size)
+        return _parquet_schema(path, (state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size))
     except FileNotFoundError as error:
         raise BackendDataError(
             f"The file {path} is gone; put it back, or apply the view with where it is now."
@@ -97,7 +97,7 @@ def parquet_schema(path: str) -> pa.Schema:
 
 
 @functools.lru_cache(maxsize=4096)
-def _parquet_schema(path: str, _mtime: int, _size: int) -> pa.Schema:
+def _parquet_schema(path: str, _state: tuple[int, ...]) -> pa.Schema:
     return pq.read_schema(path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 
 import duckdb
 
-__all__ = ["connect", "database"]
+__all__ = ["connect", "cursor_of", "database"]
 
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: none may cross a fork, nor be closed after one
 
@@ -21,16 +22,20 @@ def connect() -> duckdb.DuckDBPyConnection:
     """
     process = os.getpid()
     try:
-        return _connection(_databases[process])
+        return cursor_of(_databases[process])
     except (KeyError, duckdb.FatalException):  # none yet, or one that DuckDB gave up after an internal error
         made = _databases[process] = database()
-        return _connection(made)
+        return cursor_of(made)
 
 
-def _connection(shared: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def cursor_of(shared: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Return a connection of its own to a database, in UTC."""
     connection = shared.cursor()
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+_numbers = itertools.count()  # two databases must not spill into one folder
 
 
 def database() -> duckdb.DuckDBPyConnection:
@@ -38,7 +43,7 @@ def database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         ":memory:",
         config={
-            "temp_directory": os.path.join(tempfile.gettempdir(), f"e2i_fs-spill-{os.getpid()}"),
+            "temp_directory": os.path.join(tempfile.gettempdir(), f"e2i_fs-spill-{os.getpid()}-{next(_numbers)}"),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         },

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from e2i_fs.backend import Knowledge, ScanPart
+from e2i_fs.backend import ArrowRows, Knowledge, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
+from e2i_fs.pit.bounded import bounded
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import history_sql
@@ -104,9 +105,25 @@ def latest_rows(
     """Find the winner of each key among the rows with ``start_us <= event time <= end_us``; close what is returned.
 
     Of ``seen``, parts that were read before, only rows later than ``seen_until_us`` count. Rows with a missing key or
-    event time are none (T-3, P-7).
+    event time are none (T-3, P-7). It is done in half a gigabyte of memory and on disk, unless a file's row groups need more.
     """
-    connection = connect()
+    if any(isinstance(part, ArrowRows) for part in (*parts, *seen)):
+        connection = connect()  # what can be read once cannot be tried again with more memory
+        return _latest(connection, view, join_keys, parts, start_us, end_us, seen, seen_until_us)
+    database = bounded()
+    while True:
+        limit = database.limit
+        try:
+            return _latest(database.connect(), view, join_keys, parts, start_us, end_us, seen, seen_until_us)
+        except BackendDataError as error:
+            if not isinstance(error.__cause__, duckdb.OutOfMemoryException) or not database.grow(limit):
+                raise
+
+
+def _latest(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart],
+    start_us: int | None, end_us: int, seen: Sequence[ScanPart], seen_until_us: int,
+) -> LatestRows:  # fmt: skip
     keys = [f"k{i}" for i in range(len(join_keys))]
     known = "".join(f" AND {k} IS NOT NULL" for k in keys)
     since = "" if start_us is None else f" AND e >= {start_us}"
@@ -213,6 +230,11 @@ def _translated(error: duckdb.Error, view: FeatureView) -> Exception:
     """Return the error of ours that says what DuckDB's does (G-4)."""
     if isinstance(error.__cause__, InvalidTimestampError):
         return error.__cause__
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return BackendDataError(
+            f"The history of view {view.name!r} does not fit into memory, nor beside it on disk: {unstopped(error)}. Ask for less "
+            "at a time (a full run in smaller batches, files with smaller row groups), or give the process more memory."
+        )
     return BackendDataError(
         f"The history of view {view.name!r} cannot be read: {unstopped(error)}. If a file changed while it was read, try again; "
         "else write it again, with the columns and dtypes that the view declares."

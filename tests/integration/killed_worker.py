@@ -42,8 +42,9 @@ class Point:
 class Killer:
     """Python's profile hook: it counts down, and then there is no process any more."""
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, by: signal.Signals) -> None:
         self._point = point
+        self._by = by
         self._seen = 0
         self._left: int | None = None
 
@@ -54,7 +55,8 @@ class Killer:
                 if self._seen == self._point.nth:
                     self._left = self._point.after
         elif self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1  # one that was stopped goes on
+            signal.pthread_kill(threading.get_ident(), self._by)  # at once: other threads take a while to notice
         else:
             self._left -= 1
 
@@ -67,6 +69,7 @@ class Task:
     now: datetime
     mode: str
     point: Point | None
+    by: signal.Signals = signal.SIGKILL
 
 
 def work(task: Task) -> None:
@@ -75,7 +78,7 @@ def work(task: Task) -> None:
     with fs.connect(task.config, clock=FakeClock(task.now)) as store:
         jobs = store.jobs(SETTINGS)
         if task.point is not None:
-            killer = Killer(task.point)
+            killer = Killer(task.point, task.by)
             threading.setprofile(killer)  # the job's own thread
             sys.setprofile(killer)
         done = jobs.full(days_back=3) if task.mode == "full" else jobs.incremental()
@@ -97,7 +100,7 @@ class Nursery:
         return self._answer()
 
     def ended(self) -> int:
-        """Wait for the worker that was started last; return its exit code."""
+        """Wait for the worker that was started last; return its exit code, or -SIGSTOP when it was stopped, and then wait again."""
         return self._answer()
 
     def _answer(self) -> int:
@@ -110,9 +113,10 @@ def nursery(*modules: str) -> Iterator[Nursery]:
     """Start the process that workers are forked from, with these modules imported, and end it afterwards."""
     command = [sys.executable, "-m", "tests.integration.killed_worker", *modules]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Nursery(process)
-        assert process.stdin is not None
-        process.stdin.close()  # it ends with its input
+        try:
+            yield Nursery(process)
+        finally:
+            process.kill()
 
 
 def main(modules: list[str]) -> None:
@@ -126,7 +130,9 @@ def main(modules: list[str]) -> None:
             work(pickle.loads(bytes.fromhex(line)))
             os._exit(0)
         print(child, file=answers, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+        while os.WIFSTOPPED(status := os.waitpid(child, os.WUNTRACED)[1]):
+            print(-os.WSTOPSIG(status), file=answers, flush=True)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import pytest
 
 import e2i_fs as fs
 from e2i_fs.ops import materialize
+from e2i_fs.ops.ledger import Ledger
 from e2i_fs.testing import oracle
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.testing.directed import NOW
@@ -206,6 +207,45 @@ def test_workers_killed_from_outside_are_taken_up_too(tmp_path: Path, workers: N
         if kills == 8:
             return
     pytest.fail(f"Of 24 workers {kills} were killed in time.")
+
+
+def test_two_workers_at_once_do_the_work_once(tmp_path: Path, workers: Nursery) -> None:
+    world = World(tmp_path, {"backend": "duckdb", "path": str(tmp_path / "store")}, workers, 8)
+    with nursery() as others:
+        for number in range(4):
+            world.now += HOUR
+            known = world.known()
+            world.arrive(KEYS[:70])
+            for each in (workers, others):
+                each.start(Task(world.config, world.now, "incremental", None))
+            assert [each.ended() for each in (workers, others)] == [0, 0]
+            with world.store() as store:
+                world.check(store)
+                arrived = 70 + (len(KEYS) if number == 0 else 0)
+                assert world.counted(store, "incremental", known) == (arrived, 70 if number else len(KEYS))
+
+
+def test_while_a_worker_is_stopped_in_the_middle_no_other_does_its_view_and_says_so(
+    tmp_path: Path, workers: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, {"backend": "duckdb", "path": str(tmp_path / "store")}, workers, 9)
+    real = Ledger.run_lock
+    monkeypatch.setattr(Ledger, "run_lock", lambda self, backend, view, timeout: real(self, backend, view, 0.2))
+    point = Point("return", "Backend.online_write", 2, 0)  # before it holds the records' file
+    process = workers.start(Task(world.config, world.now, "incremental", point, signal.SIGSTOP))
+    assert workers.ended() == -signal.SIGSTOP
+    try:
+        with world.store() as store:
+            (job,) = store.jobs(SETTINGS).incremental().jobs
+            assert job.outcome == "overlapped" and "Another materialisation of view 'v'" in str(job.error)
+            told = sorted((j.outcome, j.rows_written) for j in store.jobs(SETTINGS).history())
+            assert told == [("overlapped", 0), ("running", CHUNK)]
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert workers.ended() == 0
+    with world.store() as store:
+        world.check(store)
+        assert sorted(j.rows_written for j in store.jobs(SETTINGS).history()) == [0, len(KEYS)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("feast") is None, reason='needs Feast: pip install "e2i-fs[feast]"')
