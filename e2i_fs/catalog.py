@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field, fingerprint
 from e2i_fs.dtypes import DType
@@ -16,6 +16,8 @@ from e2i_fs.sources import PushSource, RequestSource, Source
 
 __all__ = ["Catalog", "Plan"]
 
+T = TypeVar("T")
+_KEPT = 512  # answers about one catalogue
 _ATTRIBUTES = {"entity": "entities", "view": "views", "on-demand view": "on_demand", "service": "services"}
 
 Definition = Entity | FeatureView | FeatureService | OnDemandFeatureView | Source | RequestSource
@@ -83,10 +85,33 @@ class Catalog:
 
     def join_keys(self, view: str) -> Mapping[str, DType]:
         """Return the join keys of a view, its entities' together, in order."""
-        keys: dict[str, DType] = {}
-        for entity in self.view(view).entity_names:
-            keys.update(self.entities[entity].keys)
-        return keys
+
+        def joined() -> Mapping[str, DType]:
+            keys: dict[str, DType] = {}
+            for entity in self.view(view).entity_names:
+                keys.update(self.entities[entity].keys)
+            return FrozenMap(keys)
+
+        return self.remembered(("join keys", view), joined)
+
+    def remembered(self, question: Hashable, answered: Callable[[], T]) -> T:
+        """Return what ``answered`` makes of this catalogue, made once for a question: nothing in a catalogue changes.
+
+        At most a few hundred answers are kept. An error is not.
+        """
+        known = self._known
+        try:
+            found: T = known[question]
+        except KeyError:
+            found = answered()
+            if len(known) >= _KEPT:
+                known.clear()
+            known[question] = found
+        return found
+
+    @cached_property
+    def _known(self) -> dict[Hashable, Any]:
+        return {}
 
     def push_sources(self) -> Mapping[str, tuple[str, ...]]:
         """Return the names of the push sources, each with the views that it feeds."""

@@ -16,7 +16,7 @@ from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
-from e2i_fs.values import arrow_type, python_value, storage_values
+from e2i_fs.values import arrow_type, python_values, storage_values
 
 __all__ = ["EntityRows", "Found", "assemble", "look_up", "same_rows"]
 
@@ -133,36 +133,30 @@ def assemble(
         ttl, fields = view.ttl_us, view.features
         view_rows = found.rows[name]
         times = [None if row is None else row.event_us for row in view_rows]
-        expired = [ttl is not None and t is not None and found.now_us - t > ttl for t in times]
+        oldest = -math.inf if ttl is None else found.now_us - ttl
+        served = [row if row is not None and row.event_us >= oldest else None for row in view_rows]
+        lacking = [  # the status of a feature that has no value, by row
+            missing if row is None else null if row is one else old for row, one in zip(view_rows, served, strict=True)
+        ]
         for feature in features:
             ref, dtype = f"{name}:{feature}", fields[feature].dtype
-            column: list[Any] = []
-            status: list[int] = []
-            for row, gone in zip(view_rows, expired, strict=True):
-                if row is None:
-                    column.append(None)
-                    status.append(missing)
-                elif gone:
-                    column.append(None)
-                    status.append(old)
-                else:
-                    value = row.values.get(feature)
-                    column.append(python_value(value, dtype))
-                    status.append(null if value is None else present)
-            values[ref], codes[ref], events[ref] = column, status, times
+            stored = [None if row is None else row.values.get(feature) for row in served]
+            values[ref] = python_values(stored, dtype)
+            codes[ref] = [code if value is None else present for value, code in zip(stored, lacking, strict=True)]
+            events[ref] = times
     for view_od in request.on_demand:
         given = request_columns(view_od, rows.columns)
         made = run_on_demand(view_od, given, values, codes, events, rows.count)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"
             dtype = view_od.features[field_name].dtype
-            typed = [python_value(v, dtype) for v in storage_values(made_values, dtype)]
+            typed = python_values(storage_values(made_values, dtype), dtype)
             values[ref], codes[ref], events[ref] = typed, made_codes, made_events
     return OnlineResult(
         inputs=rows.columns,
         values={o.name: values[o.ref] for o in request.outputs},
         types={o.name: partial(arrow_type, o.field.dtype) for o in request.outputs},
-        statuses={o.ref: [STATUSES[code] for code in codes[o.ref]] for o in request.outputs},
+        statuses={o.ref: list(map(STATUSES.__getitem__, codes[o.ref])) for o in request.outputs},
         events={o.ref: events[o.ref] for o in request.outputs},
         provenance=provenance,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Request:
     """
 
     outputs: tuple[Output, ...]
-    views: dict[str, tuple[str, ...]]
+    views: Mapping[str, tuple[str, ...]]
     on_demand: tuple[OnDemandFeatureView, ...]
     join_keys: tuple[str, ...]
     columns: tuple[str, ...]
@@ -89,9 +89,17 @@ def resolve(
     them. Raises `UnknownFeatureError` (nearest names), `LabelRequestedError`, `FeatureNameCollisionError`, or
     `RequestError` when nothing is asked for.
     """
-    asked = _references(catalog, features)
-    if isinstance(labels, str):
-        labels = [labels]
+    asked = tuple(_references(catalog, features))
+    named = (labels,) if isinstance(labels, str) else tuple(labels)
+    odd = next((label for label in named if not isinstance(label, str)), None)
+    if odd is not None:
+        raise RequestError(f"labels holds a {type(odd).__name__}; give 'view:feature' references (P-12).")
+    return catalog.remembered(
+        ("request", asked, named, full_feature_names), lambda: _resolved(catalog, asked, named, full_feature_names)
+    )
+
+
+def _resolved(catalog: Catalog, asked: Sequence[str], labels: Sequence[str], full_feature_names: bool) -> Request:
     label_refs = [ref for given in labels for ref in _expand(catalog, given, role="label")]
     allowed = {f"{view}:{field.name}" for view, field in label_refs}
     chosen: list[tuple[str, Field]] = []
@@ -108,7 +116,7 @@ def resolve(
     chosen += [(view, field) for view, field in label_refs if (view, field.name) not in present]
     if not chosen:
         raise RequestError(
-            f"No features are asked for: {features!r} stands for none that is no label. Name at least one (P-11, P-12)."
+            f"No features are asked for: {list(asked)!r} stands for none that is no label. Name at least one (P-11, P-12)."
         )
     outputs = tuple(
         Output(f"{view}__{f.name}" if full_feature_names else f.name, f"{view}:{f.name}", view, f) for view, f in chosen

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2i_fs.clock import from_us
@@ -239,8 +240,16 @@ class OnlineResult:
         self._values = values
         self._types = types
         self.statuses = statuses
+        times: dict[int, list[datetime | None]] = {}  # by event column: the features of one view have the same
+
+        def told(column: list[int | None]) -> list[datetime | None]:
+            made = times.get(id(column))
+            if made is None:
+                made = times[id(column)] = [None if us is None else from_us(us) for us in column]
+            return list(made)
+
         self.event_timestamps: Mapping[str, list[datetime | None]] = _Lazy(
-            {ref: lambda e=e: [None if v is None else from_us(v) for v in e] for ref, e in events.items()}  # type: ignore[misc]
+            {ref: partial(told, column) for ref, column in events.items()}
         )
         self.provenance = provenance
 

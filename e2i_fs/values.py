@@ -28,6 +28,7 @@ __all__ = [
     "decoded",
     "order_key",
     "python_value",
+    "python_values",
     "storage_value",
     "storage_values",
 ]
@@ -264,6 +265,19 @@ def python_value(value: Any, dtype: DType) -> Any:
             return [python_value(v, dtype.element) for v in value]
         case _:
             return value
+
+
+_AS_THEY_ARE = frozenset({"int32", "int64", "float32", "float64", "bool", "string", "bytes", "json", "vector"})
+
+
+def python_values(column: list[Any], dtype: DType) -> list[Any]:
+    """Return a column of storage values as `python_value` has each: the same list where nothing is to be done.
+
+    >>> from e2i_fs.dtypes import Date
+    >>> python_values([0, None], Date)
+    [datetime.date(1970, 1, 1), None]
+    """
+    return column if dtype.kind in _AS_THEY_ARE else [python_value(v, dtype) for v in column]
 
 
 def order_key(value: Any, dtype: DType) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from e2i_fs.server.refusals import NotHereError
 from e2i_fs.wire.batches import batch_dtypes, typed_batch
 from e2i_fs.wire.desk import Desk
 from e2i_fs.wire.entity_rows import column_dtypes, typed_rows, utc_time
-from e2i_fs.wire.plain import plain
+from e2i_fs.wire.plain import Told, plain
 from e2i_fs.wire.writing import Where, feeds, push, write
 
 __all__ = ["get_online_features", "materialize", "materialize_incremental", "push_rows", "write_to_online_store"]
@@ -76,8 +76,8 @@ def _shaped(
     desk: Desk, request: Request, answer: OnlineResult, typed: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType]
 ) -> dict[str, Any]:
     rows, columns = len(typed), answer.to_dict()
-    desk.budget.require_given({o.ref: columns[o.name] for o in request.outputs})
-    texts: dict[dt.datetime | None, str] = {}  # the features of a view have the same times
+    desk.budget.require_given(request, rows, lambda output: columns[output.name])
+    texts = Told(event_text)  # the features of a view have the same times
     results = [
         {
             "values": to_feast([row[key] for row in typed], dtypes[key]),
@@ -89,11 +89,8 @@ def _shaped(
     results += [
         {
             "values": to_feast(columns[o.name], o.field.dtype),
-            "statuses": [status.value for status in answer.statuses[o.ref]],
-            "event_timestamps": [
-                texts.get(moment) or texts.setdefault(moment, event_text(moment))
-                for moment in answer.event_timestamps[o.ref]
-            ],
+            "statuses": answer.statuses[o.ref],
+            "event_timestamps": list(map(texts.__getitem__, answer.event_timestamps[o.ref])),
         }
         for o in request.outputs
     ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import ConfigError
-from e2i_fs.request import Request
+from e2i_fs.request import Output, Request
 from e2i_fs.wire.refusals import OverBudgetError
 
 __all__ = ["Budget", "cells_of"]
+
+_NESTED = frozenset({"array", "struct", "vector"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,15 @@ class Budget:
                 fix=f"Ask for {advice} in a call; whoever runs the server can raise --max-cells.",
             )
 
-    def require_given(self, columns: Mapping[str, Sequence[Any]]) -> int:
-        """Return how many cells an answer has, by reference its columns; raise `OverBudgetError` when they are too many."""
-        counted = {ref: sum(map(cells_of, values)) for ref, values in columns.items()}
+    def require_given(self, request: Request, rows: int, column: Callable[[Output], Sequence[Any]]) -> int:
+        """Return how many cells an answer of so many rows has; raise `OverBudgetError` when they are too many.
+
+        ``column`` gives the values of an output, and is asked only for those that may hold more than a cell each.
+        """
+        counted = {
+            output.ref: sum(map(cells_of, column(output))) if output.field.dtype.kind in _NESTED else rows
+            for output in request.outputs
+        }
         cells = sum(counted.values())
         if cells > self.max_cells:
             widest = max(counted, key=lambda ref: counted[ref])

@@ -19,7 +19,7 @@ from e2i_fs.wire.arguments import Strict
 from e2i_fs.wire.budget import cells_of
 from e2i_fs.wire.desk import Answer, Desk
 from e2i_fs.wire.entity_rows import column_dtypes, typed_rows, utc_time
-from e2i_fs.wire.plain import plain
+from e2i_fs.wire.plain import Told, plain, plain_column
 
 __all__ = [
     "Answered",
@@ -161,17 +161,13 @@ def at_times(
         timestamp_column=asked.timestamp_column,
         strict=asked.strict,
     )
-    desk.budget.require_given(_cells(request, result))
+    _required(desk, request, result)
     return request, result
 
 
-def _cells(request: Request, result: HistoricalResult) -> dict[str, list[Any]]:
-    """Return by reference the values of an answer as a budget counts them: what is one cell in any case is not read."""
+def _required(desk: Desk, request: Request, result: HistoricalResult) -> int:
     table = result.to_arrow()
-    nested = {o.ref for o in request.outputs if o.field.dtype.kind in ("array", "struct", "vector")}
-    return {
-        o.ref: table.column(o.name).to_pylist() if o.ref in nested else [None] * len(table) for o in request.outputs
-    }
+    return desk.budget.require_given(request, len(table), lambda output: table.column(output.name).to_pylist())
 
 
 def _table(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, DType], timestamp_column: str) -> pa.Table:
@@ -203,8 +199,10 @@ def online(desk: Desk, asked: ToServe) -> Mapping[str, Any]:
         asked.wanted, rows, full_feature_names=asked.full_feature_names, strict=asked.strict
     )
     columns = answer.to_dict()
-    desk.budget.require_given({o.ref: columns[o.name] for o in request.outputs})
-    given = plain([dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
+    desk.budget.require_given(request, len(rows), lambda output: columns[output.name])
+    dtypes = {output.name: output.field.dtype for output in request.outputs}
+    told = [plain_column(values, dtypes.get(name)) for name, values in columns.items()]
+    given = [dict(zip(columns, values, strict=True)) for values in zip(*told, strict=True)]
     return _answered(request, given, answer.statuses, answer.event_timestamps, answer.provenance)
 
 
@@ -223,11 +221,12 @@ def _answered(
     events: Mapping[str, Any],
     provenance: Provenance,
 ) -> dict[str, Any]:
+    texts = Told(plain)  # the features of a view have the same times
     return {
         "rows": rows,
         "features": told_features(request),
-        "statuses": plain(statuses),
-        "event_timestamps": plain(events),
+        "statuses": dict(statuses),
+        "event_timestamps": {ref: list(map(texts.__getitem__, times)) for ref, times in events.items()},
         "degraded": provenance.degraded,
         "provenance": plain(provenance),
     }
@@ -257,7 +256,7 @@ def explained(desk: Desk, asked: ToExplain) -> Mapping[str, Any]:
     request, result = at_times(desk, asked, [asked.entity_row])
     (row,) = result.to_arrow().to_pylist()
     values = {o.ref: {"value": row[o.name], "status": result.statuses[o.ref][0]} for o in request.outputs}
-    cells = desk.budget.require_given(_cells(request, result))
+    cells = _required(desk, request, result)
     room = _Room(desk.budget.max_rows, desk.budget.max_cells - cells)
     views = []
     for view, told in result.explain(0).items():

@@ -46,6 +46,33 @@ def test_an_older_event_written_later_changes_nothing(store, tmp_path) -> None:
     assert answer.event_timestamps[REF] == [at(10)]
 
 
+@pytest.mark.rule("O-5")
+def test_a_list_of_an_answer_that_its_caller_changes_changes_no_other(store, tmp_path) -> None:
+    store.apply([view(tmp_path, [], fields={"trx_count": fs.Int64, "nrx_count": fs.Int64})])
+    row = table({"hcp_id": ["a"], "event_timestamp": [at(10)], "trx_count": [2], "nrx_count": [1]})
+    store.write("hcp_stats", row, to="online")
+    both = ["hcp_stats:*"]
+    answer = store.get_online_features(both, [{"hcp_id": "a"}])
+    first, *others = answer.event_timestamps
+    assert others
+    answer.event_timestamps[first].clear()
+    answer.statuses[first].clear()
+    for ref in others:
+        assert (answer.event_timestamps[ref], answer.statuses[ref]) == ([at(10)], ["PRESENT"])
+    again = store.get_online_features(both, [{"hcp_id": "a"}])
+    assert again.event_timestamps[first] == [at(10)]
+
+
+@pytest.mark.rule("P-9")
+def test_a_question_asked_before_is_answered_by_the_definitions_of_now(store, tmp_path) -> None:
+    store.apply([view(tmp_path, [])])
+    store.write("hcp_stats", batch(("a", at(10), 2)), to="online")
+    assert online(store, "a") == [(2, "PRESENT")]
+    store.delete("hcp_stats")
+    with pytest.raises(fs.UnknownFeatureError):
+        online(store, "a")
+
+
 @pytest.mark.rule("O-1", "P-5")
 def test_a_newer_row_with_a_missing_value_wins_whole(store, tmp_path) -> None:
     store.apply([view(tmp_path, [])])

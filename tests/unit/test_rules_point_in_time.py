@@ -407,6 +407,8 @@ def test_a_label_is_given_only_to_who_names_it_as_one(store, tmp_path) -> None:
         ask(store, asked, ["hcp_stats:is_churned"])
     with pytest.raises(fs.LabelRequestedError, match="is_churned"):
         store.get_online_features(["hcp_stats:is_churned"], keys)
+    with pytest.raises(fs.RequestError, match="labels holds a list"):
+        ask(store, asked, [REF], labels=[["hcp_stats:is_churned"]])
     result = ask(store, asked, [REF], labels=["hcp_stats:is_churned"])
     assert result.feature_names == ["trx_count", "is_churned"]
     assert values(result, "is_churned") == [True]
