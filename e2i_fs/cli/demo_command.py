@@ -149,6 +149,7 @@ def _run(
         "claims": claims.made,
         "backends": story.backends,
         "failover": story.failover,
+        "production": None if production is None else production.described,
         "rows": story.rows,
         "gated": story.gated,
         "learned": story.learned,

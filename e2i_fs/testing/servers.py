@@ -76,7 +76,7 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 
@@ -161,7 +161,7 @@ class PostgresServer:
         _wait(self._process, self._answers, "postgres", self._folder)
 
     def _answers(self) -> bool:
-        ready = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user]
         return subprocess.run(ready, check=False).returncode == 0  # noqa: S603 - our own words
 
     def execute(self, *statements: str, at: str = "") -> None:

@@ -53,6 +53,10 @@ class GivenPostgres:
         if missing:
             raise RequestError(f"--postgres names no {' and no '.join(missing)}. {_FORM}.")
         host, port = parts.pop("host"), parts.pop("port", "") or "5432"
+        if "," not in port and not _is_port(port):
+            raise RequestError(
+                f"--postgres has no number from 1 to 65535 for a port. {_FORM}, and %40, %3A, %2F for @, :, /."
+            )
         if "," in host + port:
             raise RequestError(f"--postgres names several hosts; the demo takes one. {_FORM}.")
         database, user, password = parts.pop("dbname"), parts.pop("user"), parts.pop("password", "")
@@ -113,7 +117,7 @@ class GivenRedis:
         """Return the parts of a connection string, its ``${VAR}`` expanded; raise `RequestError` if it is none."""
         first, *more = (part.strip() for part in expand_variables(given, "--redis").split(","))
         host, _, port = first.rpartition(":")
-        if "://" in first or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        if "://" in first or not host or not _is_port(port):
             raise RequestError(
                 "--redis is no address. Give host:port,key=value, e.g. 'redis:6379,db=1,password=${REDIS}'."
             )
@@ -145,6 +149,10 @@ class GivenRedis:
         return redis.Redis(
             host=self.host, port=self.port, **{k: _read(v) for k, _, v in (m.partition("=") for m in self.more)}
         )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
 
 
 def _read(value: str) -> Any:

@@ -48,6 +48,14 @@ class Production:
         redis = "" if self.online.ours else f" --redis {self.online.shown}"
         return f" --production{postgres}{redis}"
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """Where it was, for ``--json``: no user, no password."""
+        return {
+            "postgres": self.database.shown, "redis": self.online.shown, "schema": self.project,
+            "faults": [self.database.fault, self.online.fault],
+        }  # fmt: skip
+
     # ---- as the demo's primary ---------------------------------------------------------------------------
 
     @property
@@ -103,8 +111,7 @@ class Production:
         except psycopg.Error as error:
             said = read_address(self.database.address).without_secrets(_line(error))
             raise BackendUnavailableError(
-                f"The PostgreSQL at {self.database.shown} cannot be used: {said}. Is it running, and are user, password and "
-                "database right?"
+                f"The PostgreSQL at {self.database.shown} cannot be used: {said}. Are user, password and database right?"
             ) from None
 
     def claim_online(self) -> None:
@@ -118,13 +125,13 @@ class Production:
             raise RequestError(f"--redis has a key that redis-py does not know: {error}.") from error
         except redis.exceptions.RedisError as error:
             raise BackendUnavailableError(
-                f"The Redis at {self.online.shown} cannot be used: {error}. Is it running, and is the password right?"
+                f"The Redis at {self.online.shown} cannot be used: {_line(error)}. Is the password right?"
             ) from error
         if there:
             left = len(self._keys(b"*e2i_fs_demo_*"))
             theirs = f", {left:,} of them of a demo that runs or was killed" if left else ""
             raise RequestError(
-                f"The Redis at {self.online.shown} holds {there:,} keys{theirs}, and the demo takes an empty one only. Give "
+                f"The Redis at {self.online.shown} holds {there:,} key{'s' if there > 1 else ''}{theirs}, and the demo takes an empty one only. Give "
                 "another, or another of its databases: --redis host:port,db=1"
             )
 
@@ -229,4 +236,4 @@ def _told_in_the_environment(address: str) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -6,6 +6,7 @@ and cuts that.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2i_fs.cli.demo.given import GivenPostgres, GivenRedis
-from e2i_fs.errors import UnsupportedError
+from e2i_fs.errors import BackendUnavailableError, UnsupportedError
 from e2i_fs.testing.relay import Relay
 from e2i_fs.testing.servers import PostgresServer, RedisServer, find_postgres, find_redis
 
 __all__ = ["Server", "postgres_of", "redis_of"]
+
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def postgres_of(given: str | None) -> Iterator[Server]:
     """Give the PostgreSQL at the URI ``given``, or one that is started here and ends here."""
     if given is not None:
         parts = GivenPostgres.read(given)
+        _knock("PostgreSQL", parts.shown, parts.target)
         with Relay(*parts.target) as relay:
             yield Server(
                 "PostgreSQL", parts.shown, False, parts.uri("127.0.0.1", relay.port),
@@ -88,6 +92,7 @@ def redis_of(given: str | None) -> Iterator[Server]:
     """Give the Redis at the Feast connection string ``given``, or one that is started here and ends here."""
     if given is not None:
         parts = GivenRedis.read(given)
+        _knock("Redis", parts.shown, parts.target)
         with Relay(*parts.target) as relay:
             address = parts.address("127.0.0.1", relay.port)
             yield Server("Redis", parts.shown, False, address, _redis(address), relay.cut, relay.mend)
@@ -110,3 +115,15 @@ def redis_of(given: str | None) -> Iterator[Server]:
 
 def _redis(address: str) -> dict[str, Any]:
     return {"type": "redis", "connection_string": address}
+
+
+def _knock(what: str, shown: str, target: tuple[str, int]) -> None:
+    """Raise `BackendUnavailableError` unless somebody listens: behind a relay that could not be told so well."""
+    try:
+        if target[0].startswith("/"):
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.connect(target[0])
+        else:
+            socket.create_connection(target, _PATIENCE).close()
+    except OSError as error:
+        raise BackendUnavailableError(f"Nobody answers as {what} at {shown}: {error}. Is it running?") from error
