@@ -59,15 +59,15 @@ def demo(
     postgres: Annotated[
         str | None,
         typer.Option(
-            help="The same on a PostgreSQL that runs: postgresql://user:${PGPASSWORD}@host/db. It gets a schema, removed at "
-            "the end; not the server but a relay before it is cut.",
+            help="The same on a PostgreSQL that runs: postgresql://user@host/db, ${VAR} expanded. It gets schemas of the "
+            "demo's own, removed at the end, and is not killed: a relay before it is cut.",
             show_default=False,
         ),
     ] = None,
     redis: Annotated[
         str | None,
         typer.Option(
-            help="The same on a Redis that runs and is empty: host:port,db=1,password=${REDIS}. Likewise.",
+            help="The same on a Redis that runs and is empty: host:port,db=1, ${VAR} expanded. It is left empty.",
             show_default=False,
         ),
     ] = None,

@@ -125,7 +125,8 @@ class Production:
             raise RequestError(f"--redis has a key that redis-py does not know: {error}.") from error
         except redis.exceptions.RedisError as error:
             raise BackendUnavailableError(
-                f"The Redis at {self.online.shown} cannot be used: {_line(error)}. Is the password right?"
+                f"The Redis at {self.online.shown} cannot be used: {_line(error)}. Are password and TLS settings right? "
+                "It is reached by a relay on 127.0.0.1."
             ) from error
         if there:
             left = len(self._keys(b"*e2i_fs_demo_*"))
