@@ -7,10 +7,10 @@ RUN := .venv/bin
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench docs wheel clean
+.PHONY: help setup demo demo-production test lint types bench docs wheel clean
 
 help: ## say what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(TOOLS)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "e2i_fs needs Python 3.11 or later; say which with make PYTHON=python3.12")'
@@ -25,6 +25,9 @@ setup: .venv/.ready ## make the environment from uv.lock
 
 demo: setup ## the whole road on generated E2I data; writes a report to demo-out/
 	@$(RUN)/e2i-fs demo --out $(OUT)
+
+demo-production: setup ## the same over PostgreSQL and Redis, which it starts and kills; they must be installed
+	@$(RUN)/e2i-fs demo --production --out $(OUT)
 
 test: setup ## every test, derandomised
 	@HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -q -n $(WORKERS) --dist worksteal

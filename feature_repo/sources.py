@@ -47,17 +47,17 @@ class Sources:
     trigger_response_push_source: fs.PushSource
 
 
-def sources(data_dir: str | os.PathLike[str], *, postgres: str | None = None) -> Sources:
+def sources(data_dir: str | os.PathLike[str], *, postgres: str | None = None, schema: str | None = None) -> Sources:
     """Return the sources whose files lie in ``data_dir``; a relative folder stays relative (see `fs.ParquetSource`).
 
-    With ``postgres``, the connection of a database such as ``"${E2I_POSTGRES}"``, they are its tables.
+    With ``postgres``, the connection of a database such as ``"${E2I_POSTGRES}"``, they are its tables, in ``schema`` if one is named.
     """
 
     def stored(name: str) -> Stored:
         if postgres is not None:
             return fs.SQLSource(
                 postgres,
-                table=name,
+                table=f"{schema}.{name}" if schema else name,
                 timestamp_field="event_timestamp",
                 created_timestamp_field="created_at",
                 name=name,

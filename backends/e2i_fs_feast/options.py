@@ -123,14 +123,19 @@ def _project(given: object) -> str:
 
 
 def _registry(given: object) -> str:
-    if isinstance(given, Mapping) and given.get("registry_type", "file") == "file":
-        given = given.get("path")
-    if not isinstance(given, str) or not given or "://" in given:
+    kind = given.get("registry_type", "file") if isinstance(given, Mapping) else "file"
+    if kind != "file":
         raise ConfigError(
-            f"feast backend: registry is {given!r}; give the path of a file, "
-            "for only a file can be replaced as one (R-1)."
+            f"feast backend: registry is of type {kind!r}, which Feast writes object by object, so that others see half of what "
+            "is applied, and a killed process leaves it (R-1). Give the path of a file; it is replaced as one."
         )
-    return given
+    path = given.get("path") if isinstance(given, Mapping) else given
+    if not isinstance(path, str) or not path or "://" in path:
+        shown = f"of type {type(path).__name__}" if not isinstance(path, str) else "empty" if not path else "a URL"
+        raise ConfigError(
+            f"feast backend: registry is {shown}; give the path of a file, for only a file can be replaced as one (R-1)."
+        )
+    return path
 
 
 def _zone(given: object) -> zoneinfo.ZoneInfo:

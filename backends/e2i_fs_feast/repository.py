@@ -212,8 +212,8 @@ def registry_path(folder: Path, config: Any) -> Path:
     """Return where the registry file is; raise `UnsupportedError` when the registry is none."""
     kind, path = config.registry.registry_type, config.registry.path
     if kind != "file" or "://" in path or config.registry.registry_store_type:
-        raise UnsupportedError(
-            f"feast backend: the registry of {folder} is of type {kind!r} at {path!r}; e2i_fs can keep "
-            "changes apart in a registry file only (R-1). Point it at a file."
+        raise UnsupportedError(  # without its path: of a SQL registry that is a URL with a password
+            f"feast backend: the registry of {folder} is of type {kind!r}{' in an object store' if kind == 'file' else ''}; "
+            "e2i_fs can keep changes apart in a registry file only (R-1). Point it at a file."
         )
     return Path(folder, path).absolute()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +48,29 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    production: Annotated[
+        bool,
+        typer.Option(
+            "--production",
+            help="As in production: tables in PostgreSQL, Feast over it and Redis. Servers are started, and killed, "
+            "unless the next two name some.",
+        ),
+    ] = False,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            help="The same on a PostgreSQL that runs: postgresql://user@host/db, ${VAR} expanded. It gets schemas of the "
+            "demo's own, removed at the end, and is not killed: a relay before it is cut.",
+            show_default=False,
+        ),
+    ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            help="The same on a Redis that runs and is empty: host:port,db=1, ${VAR} expanded. It is left empty.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Answer:
     """Training set, proof, model, online serving through an outage, and a report, on generated E2I data.
 
@@ -56,29 +82,74 @@ def demo(
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise UnsupportedError(f'The demo needs {", ".join(missing)}: pip install "e2i-fs[demo]"')
-    from e2i_fs.cli.demo.claims import Claims
+    if production or postgres is not None or redis is not None:
+        return _in_production(session, scale, seed, out, primary, postgres, redis)
     from e2i_fs.cli.demo.primary import choose_primary, missing_feast
-    from e2i_fs.cli.demo.report import html_report
-    from e2i_fs.cli.demo.run import run_demo
-    from e2i_fs.cli.demo.telling import TerminalTeller, summary
 
     why_alone = missing_feast() or ("asked for with --primary none" if primary is Primary.NONE else "")
     if why_alone and primary in (Primary.REDIS, Primary.SQLITE):
         raise UnsupportedError(f"--primary {primary}: {why_alone}.")
+    chosen = None if why_alone else choose_primary(None if primary is None else primary.value)
     _prepare(out)  # only now: a demo that is refused removes nothing
-    chosen = None if why_alone else choose_primary(out, None if primary is None else primary.value)
+    options = "" if primary is None else f" --primary {primary}"
+    return _run(session, scale, seed, out, options, primary=chosen, why_alone=why_alone)
+
+
+def _in_production(
+    session: Session,
+    scale: float,
+    seed: int,
+    out: Path,
+    primary: Primary | None,
+    postgres: str | None,
+    redis: str | None,
+) -> Answer:
+    if primary is not None:
+        raise RequestError(
+            f"--primary {primary} and --production: in production's shape the primary is Feast over PostgreSQL and Redis. "
+            "Leave one of the two out."
+        )
+    from e2i_fs.cli.demo.production import production
+
+    _check(out)
+    with _ended_by_signal(), ExitStack() as stack:
+        with session.stderr.status("getting PostgreSQL and Redis ready"):
+            servers = stack.enter_context(production(postgres, redis))
+        _prepare(out)  # only now: a demo that is refused removes nothing
+        return _run(session, scale, seed, out, servers.options, primary=servers, production=servers)
+
+
+def _run(
+    session: Session,
+    scale: float,
+    seed: int,
+    out: Path,
+    options: str,
+    *,
+    primary: Any,
+    why_alone: str = "",
+    production: Any = None,
+) -> Answer:
+    from e2i_fs.cli.demo.claims import Claims
+    from e2i_fs.cli.demo.report import html_report
+    from e2i_fs.cli.demo.run import run_demo
+    from e2i_fs.cli.demo.telling import TerminalTeller, summary
+
     with TerminalTeller(None if session.json else session.console, session.stderr) as teller:
         claims = Claims(teller.claim)
-        story = run_demo(out, scale=scale, seed=seed, primary=chosen, why_alone=why_alone, claims=claims, teller=teller)
+        story = run_demo(
+            out, scale=scale, seed=seed, primary=primary, why_alone=why_alone, claims=claims, teller=teller,
+            production=production,
+        )  # fmt: skip
         teller.step("drawing the report")
         report = out / "report.html"
-        options = "" if primary is None else f" --primary {primary}"
         report.write_text(html_report(story, f"e2i-fs demo --scale {scale:g} --seed {seed}{options}"), encoding="utf-8")
     document = {
         "all_hold": claims.all_hold,
         "claims": claims.made,
         "backends": story.backends,
         "failover": story.failover,
+        "production": None if production is None else production.described,
         "rows": story.rows,
         "gated": story.gated,
         "learned": story.learned,
@@ -94,14 +165,33 @@ def demo(
 _NEEDED = {"numpy": "numpy", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 
 
-def _prepare(out: Path) -> None:
-    """Make ``out``, or empty it if an earlier demo made it; anything else in it is somebody's own."""
-    from e2i_fs.cli.demo.run import clear
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, so that servers are stopped and what was made on them is removed."""
 
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check(out: Path) -> None:
+    """Refuse a folder that holds what is somebody's own."""
     if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
         raise RequestError(f"--out {out}: the folder holds something that no demo made; name a new or an empty one.")
     if out.exists() and not out.is_dir():
         raise RequestError(f"--out {out} is a file; name a folder.")
+
+
+def _prepare(out: Path) -> None:
+    """Make ``out``, or empty it if an earlier demo made it; anything else in it is somebody's own."""
+    from e2i_fs.cli.demo.run import clear
+
+    _check(out)
     out.mkdir(parents=True, exist_ok=True)
     clear(out)
     (out / _MARK).touch()

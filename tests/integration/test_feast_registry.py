@@ -314,13 +314,19 @@ def test_entities_whose_feast_names_collide_are_refused(open_feast: Any, options
         ({"online_store": {"type": "redis", "key_ttl_seconds": 5}}, "key_ttl_seconds"),
         ({"online_store": {"type": "redis", "redis_type": "redis_cluster"}}, "redis_cluster"),
         ({"registry": "s3://bucket/registry.db"}, "path of a file"),
+        (
+            {"registry": {"registry_type": "sql", "path": "postgresql://me:hunter2@db/e2i"}},
+            "'sql'.*object by object.*path of a file",
+        ),
+        ({"registry": "postgresql://me:hunter2@db/e2i"}, "registry is a URL"),
         ({"project": "with space"}, "letters"),
         ({"feast_time_zone": "Mars/Olympus"}, "Europe/Berlin"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(open_feast: Any, options: Any, wrong: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as told:
         open_feast({**options, **wrong})
+    assert "hunter2" not in str(told.value)
 
 
 def test_the_settings_of_a_store_are_those_that_feast_has() -> None:

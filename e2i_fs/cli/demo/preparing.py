@@ -36,14 +36,14 @@ class Gated:
     read_back: tuple[int, int]
 
 
-def refuse(store: Any, data: Path, clock: Callable[[], datetime]) -> Gated:
+def refuse(store: Any, data: Path, defined: Sequence[Any], clock: Callable[[], datetime]) -> Gated:
     """Bring the newest rows, their market share in percent, before the gate, and return what became of it."""
     view, file = next(iter(GATED.items()))
     frame = pq.read_table(data / f"{file}.parquet")
     frame = frame.slice(max(0, len(frame) - 20_000))
     share = pc.multiply(frame["market_share"], pa.scalar(100, pa.float32()))
     percent = frame.set_column(frame.column_names.index("market_share"), "market_share", share)
-    done = feature_repo("agents").data_preparer(store, _view(view, data), percent, clock=clock)
+    done = feature_repo("agents").data_preparer(store, _view(view, defined), percent, clock=clock)
     return _told(f"{file}, market_share in percent", done)
 
 
@@ -57,12 +57,14 @@ def check_refused(refused: Gated, store: Any, claims: Claims) -> None:
     )
 
 
-def prepare(store: Any, data: Path, clock: Callable[[], datetime], claims: Claims) -> list[Gated]:
+def prepare(
+    store: Any, data: Path, defined: Sequence[Any], clock: Callable[[], datetime], claims: Claims
+) -> list[Gated]:
     """Bring the true frames of the model's views through the gate into the store."""
     told = []
     for view, file in GATED.items():
         frame = pq.read_table(data / f"{file}.parquet")
-        done = feature_repo("agents").data_preparer(store, _view(view, data), frame, clock=clock)
+        done = feature_repo("agents").data_preparer(store, _view(view, defined), frame, clock=clock)
         told.append(_told(file, done))
     claims.check(
         "What the gate accepts is registered, and reads back as it was written, offline and online",
@@ -75,8 +77,7 @@ def prepare(store: Any, data: Path, clock: Callable[[], datetime], claims: Claim
     return told
 
 
-def _view(name: str, data: Path) -> Any:
-    defined = feature_repo().definitions(data.resolve())
+def _view(name: str, defined: Sequence[Any]) -> Any:
     return next(d for d in defined if isinstance(d, fs.FeatureView) and d.name == name)
 
 

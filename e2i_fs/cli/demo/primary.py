@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.errors import UnsupportedError
+from e2i_fs.testing.servers import RedisServer, find_redis
 
-__all__ = ["MovedFolder", "Primary", "RedisServer", "choose_primary", "missing_feast"]
+__all__ = ["MovedFolder", "OnRedis", "Primary", "choose_primary", "missing_feast"]
 
 
 class Primary(Protocol):
@@ -23,8 +21,12 @@ class Primary(Protocol):
     fault: str
     cure: str
 
-    def start(self) -> dict[str, Any]:
-        """Get it going; return its entry in the configuration, without a name."""
+    def start(self, out: Path) -> dict[str, Any]:
+        """Get it going in the folder ``out``; return its entry in the configuration, without a name."""
+        ...
+
+    def another(self, folder: Path) -> dict[str, Any]:
+        """Return the entry of a second store of this kind, which is asked for history alone."""
         ...
 
     def take_away(self) -> None:
@@ -48,13 +50,18 @@ class MovedFolder:
     fault = "its folder is moved away"
     cure = "its folder is moved back"
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._away = folder.with_name(folder.name + ".away")
+    def __init__(self) -> None:
+        self._folder = self._away = Path()
 
-    def start(self) -> dict[str, Any]:
+    def start(self, out: Path) -> dict[str, Any]:
         """Name the folder; Feast makes the rest."""
+        self._folder = out / "primary"
+        self._away = out / "primary.away"
         return {"backend": "feast", "path": str(self._folder), "online_store": {"type": "sqlite"}}
+
+    def another(self, folder: Path) -> dict[str, Any]:
+        """Name another folder."""
+        return {"backend": "feast", "path": str(folder)}
 
     def take_away(self) -> None:
         """Move the folder."""
@@ -68,11 +75,11 @@ class MovedFolder:
 
     def stop(self) -> None:
         """Put the folder back if it is still away."""
-        if self._away.exists():
+        if self._away.is_dir() and self._away != self._folder:
             self.bring_back()
 
 
-class RedisServer:
+class OnRedis:
     """Feast with a Redis online store in a process of its own; the fault is SIGKILL, the cure a new process."""
 
     kind = "feast"
@@ -80,55 +87,40 @@ class RedisServer:
     fault = "its Redis server is killed (SIGKILL)"
     cure = "its Redis server is started again"
 
-    def __init__(self, folder: Path, data: Path) -> None:
-        self._folder = folder
-        self._data = data
-        self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, binary: str) -> None:
+        self._binary = binary
+        self._server: RedisServer | None = None
 
-    def start(self) -> dict[str, Any]:
-        """Start a server on a free port that writes every change to disk, and wait until it listens."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self._data.mkdir(parents=True, exist_ok=True)
-        self.bring_back()
-        online = {"type": "redis", "connection_string": f"127.0.0.1:{self._port}"}
-        return {"backend": "feast", "path": str(self._folder), "online_store": online}
+    def start(self, out: Path) -> dict[str, Any]:
+        """Start a server on a free port that writes every change to disk, and wait until it answers."""
+        data = out / "redis"
+        data.mkdir(parents=True, exist_ok=True)
+        self._server = RedisServer(self._binary, data)
+        self._server.start()
+        online = {"type": "redis", "connection_string": f"127.0.0.1:{self._server.port}"}
+        return {"backend": "feast", "path": str(out / "primary"), "online_store": online}
+
+    def another(self, folder: Path) -> dict[str, Any]:
+        """Return a Feast that needs no server, for history is read without one."""
+        return {"backend": "feast", "path": str(folder)}
 
     def take_away(self) -> None:
         """Kill the server."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._running.kill()
 
     def bring_back(self) -> None:
         """Start a server on the same port with the same data."""
-        server = shutil.which("redis-server")
-        assert server is not None
-        command = [server, "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(self._data.resolve())]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]
-        with (self._data / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own words
-        until = time.monotonic() + 10
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise BackendUnavailableError(f"redis-server did not start; see {self._data / 'server.log'}.")
-            time.sleep(0.02)
+        self._running.start()
 
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=0.5) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False
+    @property
+    def _running(self) -> RedisServer:
+        assert self._server is not None, "start first"
+        return self._server
 
     def stop(self) -> None:
-        """End the server."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+        """End the server, if it was started."""
+        if self._server is not None:
+            self._server.kill()
 
 
 def missing_feast() -> str | None:
@@ -136,10 +128,13 @@ def missing_feast() -> str | None:
     return None if find_spec("feast") is not None else 'Feast is not installed (pip install "e2i-fs[feast]")'
 
 
-def choose_primary(out: Path, online: str | None) -> Primary:
+def choose_primary(online: str | None) -> Primary:
     """Return the primary with this online store: ``redis`` or ``sqlite``; None is Redis where there is one."""
+    binary = find_redis()
     if online is None:
-        online = "redis" if shutil.which("redis-server") and find_spec("redis") else "sqlite"
-    if online == "redis":
-        return RedisServer(out / "primary", out / "redis")
-    return MovedFolder(out / "primary")
+        online = "redis" if binary and find_spec("redis") else "sqlite"
+    if online == "sqlite":
+        return MovedFolder()
+    if binary is None:
+        raise UnsupportedError("--primary redis: there is no redis-server here (apt-get install redis-server).")
+    return OnRedis(binary)

@@ -13,10 +13,13 @@ from typing import Any
 
 import e2i_fs as fs
 from e2i_fs.cli.demo.claims import Claims
+from e2i_fs.cli.demo.database import check_left, check_tables, database_away, push
 from e2i_fs.cli.demo.preparing import GATED, Gated, check_refused, prepare, refuse
 from e2i_fs.cli.demo.primary import Primary
+from e2i_fs.cli.demo.production import Production
 from e2i_fs.cli.demo.repository import feature_repo
 from e2i_fs.cli.demo.serving import Request, Service, outage
+from e2i_fs.cli.demo.tables import Files, Tables
 from e2i_fs.cli.demo.training import FEATURES, Proof, prove, questions
 
 __all__ = ["Story", "Teller", "run_demo"]
@@ -65,9 +68,20 @@ class Story:
 
 
 def run_demo(
-    out: Path, *, scale: float, seed: int, primary: Primary | None, why_alone: str, claims: Claims, teller: Teller
+    out: Path,
+    *,
+    scale: float,
+    seed: int,
+    primary: Primary | None,
+    why_alone: str,
+    claims: Claims,
+    teller: Teller,
+    production: Production | None = None,
 ) -> Story:
-    """Run the demo in the empty folder ``out``. Without a ``primary`` DuckDB is alone, and nothing fails over."""
+    """Run the demo in the empty folder ``out``. Without a ``primary`` DuckDB is alone, and nothing fails over.
+
+    With ``production``, which is the primary then, the rows lie in its PostgreSQL, and that is taken away too.
+    """
     generator = feature_repo("generate")
     now: datetime = generator.DEFAULT_UNTIL
     began = time.monotonic()
@@ -87,9 +101,22 @@ def run_demo(
         story.rows = made.rows
         teller.facts({name: f"{count:,} rows" for name, count in made.rows.items()})
 
+    if production is not None:
+        with _timed(story, "tables"):
+            teller.chapter("Tables", "the six E2I tables in PostgreSQL, in a schema that goes at the end")
+            production.tables.bring(made.folder, teller.step)
+            teller.facts(
+                {
+                    "PostgreSQL": production.database.about,
+                    "schema": production.project,
+                    "Redis": production.online.about,
+                }
+            )
     try:
         config = _config(out, primary)
-        _told(story, config, made, primary, clock, teller)
+        _told(story, config, made, primary, production, clock, teller)
+        if production is not None:
+            check_left(production, claims)
     finally:
         if primary is not None:
             primary.stop()
@@ -101,25 +128,27 @@ def _told(
     config: Mapping[str, Any],
     made: Any,
     primary: Primary | None,
+    production: Production | None,
     clock: Callable[[], datetime],
     teller: Teller,
 ) -> None:
     from e2i_fs.cli.demo.learning import check_training, judge
 
     out = made.folder.parent
-    definitions, agents = feature_repo().definitions, feature_repo("agents")
+    tables: Tables = Files() if production is None else production.tables
+    defined, agents = tables.definitions(made.folder), feature_repo("agents")
     claims = story.claims
     with _timed(story, "prepare"):
         teller.chapter("Prepare", f"data_preparer: frames through the gate into {story.backends}")
         teller.step("opening the backends" + (" (importing Feast takes some seconds)" if primary else ""))
         with fs.connect(config, clock=clock) as store:
             teller.step("a frame that is not fit")
-            story.gated.append(refuse(store, made.folder, clock))
+            story.gated.append(refuse(store, made.folder, defined, clock))
         with fs.connect(config, clock=clock) as store:
             check_refused(story.gated[0], store, claims)
             teller.step("frames that are")
-            story.gated += prepare(store, made.folder, clock, claims)
-            plan = store.apply(definitions(made.folder.resolve()))
+            story.gated += prepare(store, made.folder, defined, clock, claims)
+            plan = store.apply(defined)
             teller.plan(plan)
     store = fs.connect(config, clock=clock)
     try:
@@ -153,9 +182,13 @@ def _told(
             teller.chapter("Proof", "the same question, rows of later taken away and harmful ones added")
             story.proof = prove(
                 result, asked, as_of=story.as_of, data=made.folder, work=out / "proof",
-                kinds=[*([primary.kind] if primary else []), "duckdb"], definitions=definitions,
-                clock=clock, claims=claims, progress=teller.step,
+                stores={**({primary.kind: primary.another} if primary else {}), "duckdb": _duckdb},
+                tables=tables, clock=clock, claims=claims, progress=teller.step,
             )  # fmt: skip
+            if production is not None:
+                check_tables(
+                    result, asked, data=made.folder, work=out / "proof", as_of=story.as_of, clock=clock, claims=claims
+                )
 
         with _timed(story, "materialise"):
             teller.chapter("Materialise", "the newest row of each key, ready to serve")
@@ -175,8 +208,16 @@ def _told(
         with _timed(story, "serve"):
             service = Service(_pairs(asked), trained.model, clock)
             away = "while the primary is taken away and brought back" if primary else "by DuckDB alone"
+            if production is not None:
+                away = "while PostgreSQL, then Redis is taken away and brought back"
             teller.chapter("Serve", f"prediction_synthesizer: predictions, {away}")
             service.learn_truth(store, clock(), claims)
+            if production is not None:
+                push(service, production, store, clock, claims)
+                database_away(
+                    service, production, result, asked,
+                    store=store, as_of=story.as_of, clock=clock, claims=claims, progress=teller.step,
+                )  # fmt: skip
             if primary is not None:
                 outage(service, primary, config=config, store=store, clock=clock, claims=claims, progress=teller.step)
             else:
@@ -192,13 +233,13 @@ def _told(
 
 
 def _config(out: Path, primary: Primary | None) -> dict[str, Any]:
-    standby = {"backend": "duckdb", "path": str((out / "standby").resolve())}
+    standby = _duckdb((out / "standby").resolve())
     if primary is None:
         return {"project": "e2i", **standby}
     return {
         "project": "e2i",
         "state": str((out / "state").resolve()),
-        "backends": [{"name": "primary", **primary.start()}, {"name": "standby", **standby}],
+        "backends": [{"name": "primary", **primary.start(out)}, {"name": "standby", **standby}],
         # Short times, so that the story is, and nothing by itself, so that each step can be seen; the defaults are
         # for production.
         "failover": {
@@ -208,6 +249,10 @@ def _config(out: Path, primary: Primary | None) -> dict[str, Any]:
             "breaker": {"open_for": 0.5, "jitter": 0.0, "successes": 1},
         },
     }
+
+
+def _duckdb(folder: Path) -> dict[str, Any]:
+    return {"backend": "duckdb", "path": str(folder)}
 
 
 def _about(training: Any, result: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from e2i_fs.cli.demo.repository import feature_repo
 from e2i_fs.cli.demo.training import FEATURES
 from e2i_fs.errors import DegradedAnswerError
 
-__all__ = ["Request", "Service", "outage"]
+__all__ = ["Request", "Service", "counted", "outage"]
 
 PACE = 0.02
 """Seconds between two requests."""
@@ -118,7 +118,7 @@ def outage(
     claims.check(
         "With both up the primary serves, unmarked",
         all(r.served_by == "primary" and not r.degraded for r in up),
-        _counted(up),
+        counted(up),
     )
 
     progress(f"primary away: {primary.fault}")
@@ -128,7 +128,7 @@ def outage(
         claims.check(
             f"When {primary.fault}, every request is still answered, right and unmarked, by the standby",
             all(r.served_by == "standby" and r.right and not r.degraded for r in away),
-            _counted(away),
+            counted(away),
         )
         progress("a write while the primary is away")
         receipt = _write(store, service, clock())
@@ -141,7 +141,7 @@ def outage(
         claims.check(
             "The next answers have the written values",
             all(r.served_by == "standby" and r.right and not r.degraded for r in written),
-            _counted(written),
+            counted(written),
         )
     finally:
         progress(f"primary back: {primary.cure}")
@@ -161,7 +161,7 @@ def _back(service: Service, store: Any, claims: Claims, progress: Callable[[str]
     claims.check(
         "The returned primary is asked, found to lack the write, and does not answer",
         bool(told) and all(r.served_by == "standby" and r.right and not r.degraded for r in back),
-        f"{_counted(back)}; {len(told)} times: {told[0].why}" if told else _counted(back),
+        f"{counted(back)}; {len(told)} times: {told[0].why}" if told else counted(back),
     )
     progress("primary back, one write behind")
 
@@ -195,7 +195,7 @@ def _standby_away(
             claims.check(
                 "With only the primary left, which lacks the write, answers are marked degraded and say why",
                 all(r.served_by == "primary" and r.degraded and "missed" in r.why for r in asked),
-                f"{_counted(asked)}; {asked[-1].why}",
+                f"{counted(asked)}; {asked[-1].why}",
             )
             try:
                 service.predict(agent, strict=True)
@@ -216,7 +216,7 @@ def _healed(service: Service, store: Any, claims: Claims, progress: Callable[[st
     claims.check(
         "The missed write is replayed from the journal, and the primary serves again, right and unmarked",
         done.done and done.replayed == 1 and all(r.served_by == "primary" and _fine(r) for r in last),
-        f"{done.replayed} replayed; {_counted(last)}",
+        f"{done.replayed} replayed; {counted(last)}",
     )
 
 
@@ -251,7 +251,7 @@ def _by_itself(
         and all(_fine(r) for r in asked)
         and all(r.served_by == "standby" for r in asked if r.phase == "away once more")
         and all(r.served_by == "primary" for r in asked[-6:]),
-        _counted(asked),
+        counted(asked),
     )
 
 
@@ -281,7 +281,8 @@ def _write(store: Any, service: Service, now: datetime, n: int = 0) -> Any:
     return store.write(VIEW, [row], idempotency_key=f"demo-while-the-primary-was-away-{n}")
 
 
-def _counted(requests: Sequence[Request]) -> str:
+def counted(requests: Sequence[Request]) -> str:
+    """Return in words who served ``requests``, how many were wrong, and the slowest."""
     who: dict[str, int] = {}
     for r in requests:
         name = r.served_by + (" (degraded)" if r.degraded else "")

@@ -90,13 +90,13 @@ def summary(story: Story, report: str) -> Panel:
         who = Text(", ".join(sorted({r.served_by for r in group})))
         marked = Text("degraded", style="bold red") if any(r.degraded for r in group) else Text("no", style="green")
         times = sorted(r.milliseconds for r in group)
-        rows.append((phase, len(group), who, marked, f"{times[len(times) // 2]:.1f} ms", f"{times[-1]:.1f} ms"))
-    served = table(None, ["phase", "requests", "served by", "degraded", "median", "slowest"], rows, right=[1, 4, 5])
+        rows.append((phase, len(group), who, marked, f"{times[len(times) // 2]:.1f}", f"{times[-1]:.1f}"))
+    served = table(None, ["phase", "asked", "served by", "degraded", "median", "slowest"], rows, right=[1, 4, 5])
     made = story.claims.made
     held = sum(c.holds for c in made)
     good = story.claims.all_hold
     verdict = Text(f"{held} of {len(made)} claims held", style="bold green" if good else "bold red")
     if story.failover != "shown":
         verdict.append(f"\nFailover is {story.failover}.", style="yellow")
-    return Panel(Group(served, verdict, Text(f"Report: {report}")), title="Who served what", title_align="left",
+    return Panel(Group(served, verdict, Text(f"Report: {report}")), title="Who served what, and in how many milliseconds", title_align="left",
                  border_style="green" if good else "red", expand=False)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 import e2i_fs as fs
 from e2i_fs.cli.demo.claims import Claims
+from e2i_fs.cli.demo.tables import Tables
 
-__all__ = ["FEATURES", "Proof", "Retrieval", "cells_apart", "prove", "questions"]
+__all__ = ["FEATURES", "Proof", "Retrieval", "cells_apart", "needed", "prove", "questions"]
 
 FEATURES = "hcp_conversion"
 _TOLD = ("business_metrics", "hcp_profiles")
@@ -74,8 +75,8 @@ def prove(
     as_of: datetime,
     data: Path,
     work: Path,
-    kinds: Sequence[str],
-    definitions: Callable[[Path], list[Any]],
+    stores: Mapping[str, Callable[[Path], Mapping[str, Any]]],
+    tables: Tables,
     clock: Callable[[], datetime],
     claims: Claims,
     progress: Callable[[str], None],
@@ -84,19 +85,23 @@ def prove(
 
     ``training`` is the answer to check. *Of then* has only the rows that had arrived by ``as_of``; *tampered*
     has all of today's and, for every key, rows made up to do harm: events of later, events of just before a
-    question that arrive afterwards, and corrections that arrive afterwards.
+    question that arrive afterwards, and corrections that arrive afterwards. ``stores`` are the kinds to ask, each
+    with the configuration of one in a folder; the last is the one that joins naively too.
     """
     folders = {"of then": work / "of_then", "today": data, "tampered": work / "tampered"}
     removed = _write_past(data, folders["of then"], as_of)
     added = _write_tampered(data, folders["tampered"], entity_rows, as_of)
+    for rows in ("of then", "tampered"):
+        tables.bring(folders[rows], progress)
     ours, plain = [], {}
     example = ""
+    kinds = list(stores)
     for kind in kinds:
         for rows, folder in folders.items():
             progress(f"{kind}, rows {rows}")
             where = work / f"{kind}_{folder.name}"
-            with fs.connect({"backend": kind, "path": str(where)}, clock=clock) as store:
-                store.apply([d for d in definitions(folder.resolve()) if _needed(d)])
+            with fs.connect(stores[kind](where), clock=clock) as store:
+                store.apply([d for d in tables.definitions(folder) if needed(d)])
                 known: dict[str, Any] = {"filter_by_created_timestamp": True, "as_of": as_of}
                 answer = store.get_historical_features(entity_rows, FEATURES, **known)
                 ours.append(Retrieval("as of then", kind, rows, cells_apart(training, answer)))
@@ -129,7 +134,7 @@ def prove(
     return Proof(len(statuses), present, removed, added, ours, naive, example)
 
 
-def _needed(definition: Any) -> bool:
+def needed(definition: Any) -> bool:
     """The two views of the service and what belongs to them; the proof needs no others."""
     if isinstance(definition, fs.FeatureView):
         return definition.name in _FEATURE_VIEWS
