@@ -116,15 +116,23 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
         if given.tz is None:
             column = column.cast(pa.timestamp(given.unit, "UTC"))
         return column.cast(target)
-    if pa.types.is_floating(target) and pa.types.is_floating(given):
-        cast = column.cast(target, safe=False)
-        overflow = pc.and_(pc.is_inf(cast), pc.invert(pc.is_inf(column)))
-        if pc.any(overflow).as_py():
-            raise pa.ArrowInvalid("overflow")
-        return cast
     if pa.types.is_integer(given) and pa.types.is_decimal(target):
         column = column.cast(pa.decimal128(38, 0))
-    return column.cast(target)
+    safe = not (pa.types.is_floating(target) and pa.types.is_floating(given))
+    cast = column.cast(target, safe=safe)
+    # Arrow makes an infinity of a number that is too great for a Float32, inside lists and structs too.
+    if sum(map(_infinities, cast.chunks)) > sum(map(_infinities, column.chunks)):
+        raise pa.ArrowInvalid("overflow")
+    return cast
+
+
+def _infinities(values: pa.Array) -> int:
+    """Return how many infinite floats there are in an array, inside its lists and structs too."""
+    if pa.types.is_floating(values.type):
+        return pc.sum(pc.is_inf(values)).as_py() or 0
+    if _is_list(values.type):
+        return _infinities(values.flatten())
+    return sum(map(_infinities, values.flatten())) if pa.types.is_struct(values.type) else 0
 
 
 def _may_cast(given: pa.DataType, target: pa.DataType) -> bool:
@@ -189,16 +197,38 @@ def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray]
 
 
 def _checked_content(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool) -> pa.ChunkedArray:
-    """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number."""
-    if dtype.kind == "json" and parse_json:
-        bad = [row for row, text in enumerate(column.to_pylist()) if text is not None and not _is_json(text)]
+    """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number, inside lists and structs too."""
+    if parse_json and _holds(dtype, "json"):
+        bad = _rows_with(column, dtype, "json", lambda text: not _is_json(text))
         if bad:
             raise LossyCastError("holds text that is not JSON", bad)
-    if dtype.kind == "vector" and any(chunk.flatten().null_count for chunk in column.chunks):
-        bad = [row for row, value in enumerate(column.to_pylist()) if value is not None and None in value]
+    gaps = dtype.kind != "vector" or any(chunk.flatten().null_count for chunk in column.chunks)
+    if gaps and _holds(dtype, "vector"):
+        bad = _rows_with(column, dtype, "vector", lambda numbers: None in numbers)
         if bad:
             raise LossyCastError("holds a vector with a missing number", bad)
     return column
+
+
+def _holds(dtype: DType, kind: str) -> bool:
+    """Return whether a dtype is of a kind, or has one inside."""
+    inner = [part for _, part in dtype.fields] + ([dtype.element] if dtype.element is not None else [])
+    return dtype.kind == kind or any(_holds(part, kind) for part in inner)
+
+
+def _rows_with(column: pa.ChunkedArray, dtype: DType, kind: str, wrong: Callable[[Any], bool]) -> list[int]:
+    """Return the rows in which a value of a kind, which may be inside the row's own, is wrong."""
+
+    def is_wrong(value: Any, of: DType) -> bool:
+        if value is None:
+            return False
+        if of.kind == kind:
+            return wrong(value)
+        if of.kind == "struct":
+            return any(is_wrong(value[name], part) for name, part in of.fields)
+        return of.kind == "array" and of.element is not None and any(is_wrong(part, of.element) for part in value)
+
+    return [row for row, value in enumerate(column.to_pylist()) if is_wrong(value, dtype)]
 
 
 def _is_json(text: str) -> bool:

@@ -62,7 +62,14 @@ def test_a_batch_with_one_bad_row_is_refused_whole_with_every_problem(store, tmp
         (fs.Vector(2), pa.array([[1.0]], pa.list_(pa.float32())), False),
         (fs.Vector(2), pa.array([[1.0, None]], pa.list_(pa.float32())), False),
         (fs.Array(fs.Int64), pa.array([[1.5]]), False),
+        (fs.Vector(2), pa.array([[1e300, 1.0]], pa.list_(pa.float64())), False),
         (fs.Array(fs.Int64), pa.array([[1, None]]), True),
+        (fs.Array(fs.Float32), pa.array([[0.1, float("inf")]]), True),
+        (fs.Array(fs.Float32), pa.array([[1.0], [-1e39]]).slice(1), False),
+        (fs.Array(fs.Json), pa.array([["{}", "{not json"]]), False),
+        (fs.Struct(a=fs.Float32), pa.array([{"a": 1e39}]), False),
+        (fs.Struct(a=fs.Json), pa.array([{"a": "{not json"}]), False),
+        (fs.Struct(a=fs.Vector(2)), pa.array([{"a": [1.0, None]}], pa.struct([("a", pa.list_(pa.float32(), 2))])), False),
     ],
 )
 def test_a_value_is_taken_exactly_or_refused(store, tmp_path, dtype, column, fits) -> None:
