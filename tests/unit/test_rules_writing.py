@@ -69,7 +69,11 @@ def test_a_batch_with_one_bad_row_is_refused_whole_with_every_problem(store, tmp
         (fs.Array(fs.Json), pa.array([["{}", "{not json"]]), False),
         (fs.Struct(a=fs.Float32), pa.array([{"a": 1e39}]), False),
         (fs.Struct(a=fs.Json), pa.array([{"a": "{not json"}]), False),
-        (fs.Struct(a=fs.Vector(2)), pa.array([{"a": [1.0, None]}], pa.struct([("a", pa.list_(pa.float32(), 2))])), False),
+        (
+            fs.Struct(a=fs.Vector(2)),
+            pa.array([{"a": [1.0, None]}], pa.struct([("a", pa.list_(pa.float32(), 2))])),
+            False,
+        ),
     ],
 )
 def test_a_value_is_taken_exactly_or_refused(store, tmp_path, dtype, column, fits) -> None:
