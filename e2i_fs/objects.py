@@ -38,7 +38,6 @@ def expand_objects(path: str, suffix: str) -> list[str]:
 
     Raises `UnsupportedError` when no package for the scheme is installed, `BackendDataError` when the store cannot be asked.
     """
-    scheme = path.partition("://")[0]
     filesystem = _filesystem(path)
     try:
         if any(c in path for c in "*?["):
@@ -50,9 +49,7 @@ def expand_objects(path: str, suffix: str) -> list[str]:
             every = [f for f in filesystem.find(path) if f.endswith(suffix)]
             # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
             found = [f for f in every if not any(s[:1] in "._" for s in f.removeprefix(folder).strip("/").split("/"))]
-        return sorted(
-            f"{scheme}://{name.removeprefix('/') if scheme != 'memory' else name.lstrip('/')}" for name in found
-        )
+        return sorted(map(filesystem.unstrip_protocol, found))
     except Exception as error:  # fsspec's stores have no common error class: botocore's, gcsfs's and aiohttp's escape
         raise _unreadable(path, error) from error
 
