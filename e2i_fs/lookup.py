@@ -151,7 +151,7 @@ def assemble(
                     status.append(null if value is None else present)
             values[ref], codes[ref], events[ref] = column, status, times
     for view_od in request.on_demand:
-        given = request_columns(view_od, rows.columns)
+        given = request_columns(view_od, rows.columns, reject_naive=rows.reject_naive)
         made = run_on_demand(view_od, given, values, codes, events, rows.count)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"
