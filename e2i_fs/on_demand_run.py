@@ -33,7 +33,9 @@ def request_columns(
     for name, field in view.request_columns.items():
         given = columns[name]
         try:
-            column = given if isinstance(given, pa.ChunkedArray) else arrow_table({name: list(given)}, name).column(name)
+            column = (
+                given if isinstance(given, pa.ChunkedArray) else arrow_table({name: list(given)}, name).column(name)
+            )
             if pa.types.is_timestamp(column.type):
                 column_to_us(column, name, reject_naive=reject_naive)
             values = storage_values(cast_column(column, field.dtype), field.dtype)

@@ -70,7 +70,9 @@ def _read_csv(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
         return csv.read_csv(pa.BufferReader(body), convert_options=options)
 
     rows = read()
-    once = [name for name in rows.column_names if rows.column_names.count(name) == 1]  # a name twice is the store's to refuse
+    once = [
+        name for name in rows.column_names if rows.column_names.count(name) == 1
+    ]  # a name twice is the store's to refuse
     texts = [name for name in once if told.get(name) in ("string", "json") and rows.column(name).null_count]
     if texts:  # an empty text in quotes is one, and not missing; elsewhere some quote whatever there is
         kept = read(include_columns=texts, quoted_strings_can_be_null=False)
@@ -95,7 +97,9 @@ def _floats(texts: pa.ChunkedArray, name: str, path: str) -> pa.ChunkedArray:
         if not pc.any(wrong).as_py():
             return made
     row = pc.index(pc.fill_null(wrong, False), pa.scalar(True)).as_py()
-    raise RequestError(f"{path}, row {row}, column {name!r}: {texts[row].as_py()!r} is no float, or is greater than any.")
+    raise RequestError(
+        f"{path}, row {row}, column {name!r}: {texts[row].as_py()!r} is no float, or is greater than any."
+    )
 
 
 def check_out(path: str | None) -> None:

@@ -169,7 +169,7 @@ def test_a_text_of_a_csv_file_that_is_empty_and_a_float_that_is_too_great_are_no
     tmp_path: Path,
 ) -> None:
     file, dtypes = tmp_path / "rows.csv", {"id": fs.String, "x": fs.Float64, "y": fs.Float32}
-    file.write_text('id,n,x,y\n"","",-inf,0.1\n,5,nan,16777217\n"a",6, 1.5e3,\n')
+    file.write_text('id,n,x,y\n"","",-inf,0.1\n,5,nan,16777217\n"a",6, +1.5e3,\n')
     table = read_rows(str(file), dtypes)
     assert table.select(["id", "n", "y"]).to_pylist() == [
         {"id": "", "n": None, "y": 0.1}, {"id": None, "n": 5, "y": 16777217.0}, {"id": "a", "n": 6, "y": None},
