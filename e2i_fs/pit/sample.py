@@ -51,7 +51,12 @@ def sampled_keys(
         for keys, events in online:
             columns = [*key_columns(keys, join_keys), pa.array(events, pa.int64())]
             connection.register("piece", pa.table(columns, names=[*names, "e"]))
-            _add(found, _smallest(connection, "SELECT *, CAST(NULL AS BIGINT) AS c FROM piece", names, sample, seed), view, join_keys)
+            _add(
+                found,
+                _smallest(connection, "SELECT *, CAST(NULL AS BIGINT) AS c FROM piece", names, sample, seed),
+                view,
+                join_keys,
+            )
     except duckdb.Error as error:
         raise _translated(error, view) from error
     finally:

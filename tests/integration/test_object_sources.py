@@ -83,7 +83,10 @@ def test_files_named_by_an_address_are_those_wherever_the_process_stands(
 ) -> None:
     pytest.importorskip("fsspec", reason='needs fsspec: pip install "e2i-fs[objects]"')
     named = tmp_path / "visits"
-    for folder, value in ((named, 1), (tmp_path / "here" / str(named)[1:], -1)):  # the last is another folder's namesake
+    for folder, value in (
+        (named, 1),
+        (tmp_path / "here" / str(named)[1:], -1),
+    ):  # the last is another folder's namesake
         folder.mkdir(parents=True)
         rows = table({"hcp_id": ["a"], "event_timestamp": [T0]}).append_column("trx", pa.array([value]))
         pq.write_table(rows, folder / "one.parquet")

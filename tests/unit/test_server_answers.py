@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -230,6 +230,22 @@ def test_a_number_of_json_is_taken_exactly_or_refused(tmp_path: Path, dtype: fs.
             assert online(opened, "a", ref="hcp_stats:x") == [(None, "NOT_FOUND")]
         else:
             assert online(opened, "a", ref="hcp_stats:x") == [(stored, "PRESENT")]
+
+
+@pytest.mark.rule("W-1")
+def test_a_date_of_feast_s_form_is_a_whole_day_or_refused(tmp_path: Path) -> None:
+    with fs.connect({"backend": "memory"}, clock=FakeClock(NOW)) as opened:
+        opened.apply([view(tmp_path, [], fields={"day": fs.Date})])
+
+        def write(seconds: int) -> Any:
+            df = {"hcp_id": ["a"], "event_timestamp": ["2024-03-10T11:00:00"], "day": [seconds]}
+            sent = {"feature_view_name": "hcp_stats", "df": df}
+            return call(service(opened), "POST", "/write-to-online-store", sent)
+
+        refused = write(-86_399)  # a second after the day began
+        assert refused.status_code == 422 and "'day'" in error(refused)["problems"][0]
+        assert write(-86_400).status_code == 200
+        assert online(opened, "a", ref="hcp_stats:day") == [(date(1969, 12, 31), "PRESENT")]
 
 
 def test_pushed_rows_go_where_they_are_said_to_on_both_kinds_of_paths(store: fs.FeatureStore) -> None:
