@@ -22,6 +22,7 @@ from e2i_fs.values import arrow_type, decoded, python_value, storage_value
 __all__ = ["is_missing", "key_column", "key_tuples", "key_type_words", "key_value"]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_INEXACT = 2**53
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
@@ -64,12 +65,18 @@ def _same_kind(given: pa.DataType, dtype: DType) -> bool:
 
 
 def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
-    """Return one key value as a storage value, or None when it is missing or of another type."""
+    """Return one key value as a storage value, or None when it is missing or of another type.
+
+    A float is a whole number up to 2**53 only: beyond, it may have been its neighbour (2**53 + 1 in pandas, beside a gap).
+    """
     match dtype.kind:
         case "int32" | "int64":
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if not whole and not (
-                isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1
+                isinstance(value, numbers.Real)
+                and not isinstance(value, numbers.Integral)
+                and abs(value) < _INEXACT
+                and value == value // 1
             ):
                 return None
             return int(value) if int(value) in _RANGES[dtype.kind] else None

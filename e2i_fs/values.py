@@ -87,9 +87,9 @@ def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def cast_column(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool = True) -> pa.ChunkedArray:
     """Return ``column`` in the Arrow type of ``dtype``, or raise `LossyCastError` naming the rows that do not fit.
 
-    A whole number may change its width; a float may become a whole number when it is one, and a Float32 by
-    rounding (that is the precision declared), not by overflow; a whole number may become a float that holds it
-    exactly. A naive time is read as UTC. Text is never parsed into
+    A whole number may change its width; a float may become a whole number when it is one, below 2**53 (beyond it may
+    have been another), and a Float32 by rounding (that is the precision declared), not by overflow; a whole number
+    may become a float that holds it exactly. A naive time is read as UTC. Text is never parsed into
     another dtype, and nothing becomes text; with ``parse_json`` Json text is checked to be JSON.
     """
     target = arrow_type(dtype)
@@ -119,11 +119,26 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_integer(given) and pa.types.is_decimal(target):
         column = column.cast(pa.decimal128(38, 0))
     safe = not (pa.types.is_floating(target) and pa.types.is_floating(given))
+    if any(_has_lost_digits(chunk, target) for chunk in column.chunks):
+        raise pa.ArrowInvalid("a float of so many digits may have been another whole number")
     cast = column.cast(target, safe=safe)
     # Arrow makes an infinity of a number that is too great for a Float32, inside lists and structs too.
     if sum(map(_infinities, cast.chunks)) > sum(map(_infinities, column.chunks)):
         raise pa.ArrowInvalid("overflow")
     return cast
+
+
+def _has_lost_digits(values: pa.Array, target: pa.DataType) -> bool:
+    """Return whether a float that is to become a whole number is beyond 2**53, where it stands for several of them."""
+    given = values.type
+    if pa.types.is_floating(given) and pa.types.is_integer(target):
+        return bool(pc.any(pc.greater_equal(pc.abs(values), 2.0**53)).as_py())
+    if _is_list(given) and _is_list(target):
+        return _has_lost_digits(values.flatten(), target.value_type)
+    if pa.types.is_struct(given) and pa.types.is_struct(target):
+        parts = zip(given, values.flatten(), strict=True)
+        return any(_has_lost_digits(part, target.field(field.name).type) for field, part in parts)
+    return False
 
 
 def _infinities(values: pa.Array) -> int:
