@@ -171,6 +171,24 @@ def test_the_name_of_a_folder_means_nothing(store, tmp_path, name) -> None:
     assert values(ask(store, [("k", at(1))])) == [1]
 
 
+@pytest.mark.rule("T-4", "P-1")
+def test_a_folder_has_what_links_lead_to_and_what_lies_in_folders_named_like_files(store, tmp_path) -> None:
+    one = view(tmp_path, [])
+    rows = pq.read_table(tmp_path / "hcp_stats.parquet").schema
+    folder = tmp_path / "history"
+    (tmp_path / "elsewhere").mkdir()
+    for place in ("a.parquet", "_temporary", ".hidden"):
+        (folder / place).mkdir(parents=True)
+    for minute, place in enumerate(("history/a.parquet", "elsewhere", "history/_temporary", "history/.hidden"), 1):
+        row = {"hcp_id": [place[-9:]], "event_timestamp": [at(minute)], "trx_count": [minute]}
+        pq.write_table(pa.table(row, schema=rows), tmp_path / place / "part.parquet")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "ring").symlink_to(folder)
+    store.apply([replace(one, source=fs.ParquetSource(folder))])
+    asked = [(place, at(9)) for place in ("a.parquet", "elsewhere", "temporary", "y/.hidden")]
+    assert values(ask(store, asked)) == [1, 2, None, None]
+
+
 @pytest.mark.rule("T-4")
 def test_a_relative_path_stays_where_it_was_when_it_was_applied(backend, tmp_path, clock, monkeypatch) -> None:
     from tests.kit import config
