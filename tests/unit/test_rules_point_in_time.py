@@ -264,8 +264,8 @@ def test_a_key_that_lost_digits_as_a_float_is_nobody_and_warned_of(store, tmp_pa
     frame = pd.DataFrame({"hcp_id": [2**53 + 1, None, 2**53 - 1]}).assign(event_timestamp=at(1))
     with pytest.warns(fs.KeyTypeWarning, match="hcp_id"):
         assert values(store.get_historical_features(frame, [REF])) == [None, None, 2]
+    rows = [{"hcp_id": key} for key in frame["hcp_id"]]
     with pytest.warns(fs.KeyTypeWarning, match="hcp_id"):
-        rows = [{"hcp_id": key} for key in frame["hcp_id"]]
         assert store.get_online_features([REF], rows).to_dict()["trx_count"] == [None, None, 2]
 
 
