@@ -67,7 +67,7 @@ def _same_kind(given: pa.DataType, dtype: DType) -> bool:
 def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
     """Return one key value as a storage value, or None when it is missing or of another type.
 
-    A float is a whole number up to 2**53 only: beyond, it may have been its neighbour (2**53 + 1 in pandas, beside a gap).
+    A float is a whole number below 2**53 only: from there on it may have been its neighbour (2**53 + 1 in pandas, beside a gap).
     """
     match dtype.kind:
         case "int32" | "int64":
@@ -75,7 +75,7 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
             if not whole and not (
                 isinstance(value, numbers.Real)
                 and not isinstance(value, numbers.Integral)
-                and abs(value) < _INEXACT
+                and -_INEXACT < value < _INEXACT
                 and value == value // 1
             ):
                 return None

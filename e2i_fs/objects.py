@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from e2i_fs.backend import ArrowRows, ScanPart
-from e2i_fs.clock import from_us
 from e2i_fs.errors import BackendDataError, UnsupportedError, did_you_mean, unstopped
 
 __all__ = ["expand_objects", "is_object", "object_parts", "object_schema"]
@@ -115,8 +114,7 @@ def _until(schema: pa.Schema, column: str, until_us: int | None) -> Any:
     given = schema.field(column).type
     if until_us is None or not pa.types.is_timestamp(given) or given.unit != "us":
         return None
-    moment = from_us(until_us)
-    return pc.field(column) <= pa.scalar(moment if given.tz else moment.replace(tzinfo=None), given)
+    return pc.field(column) <= pa.scalar(until_us, pa.int64()).cast(given)
 
 
 def _among(schema: pa.Schema, column: str, asked: pa.ChunkedArray, kept: Any) -> Any:
