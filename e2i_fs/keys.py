@@ -75,7 +75,8 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
             if not whole and not (
                 isinstance(value, numbers.Real)
                 and not isinstance(value, numbers.Integral)
-                and -_INEXACT < value < _INEXACT
+                and value < _INEXACT
+                and -value < _INEXACT
                 and value == value // 1
             ):
                 return None
