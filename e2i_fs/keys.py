@@ -22,7 +22,7 @@ from e2i_fs.values import arrow_type, decoded, python_value, storage_value
 __all__ = ["is_missing", "key_column", "key_tuples", "key_type_words", "key_value"]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
-_INEXACT = 2**53
+_EXACT_FLOATS = range(1 - 2**53, 2**53)
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
@@ -75,9 +75,8 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
             if not whole and not (
                 isinstance(value, numbers.Real)
                 and not isinstance(value, numbers.Integral)
-                and value < _INEXACT
-                and -value < _INEXACT
                 and value == value // 1
+                and int(value) in _EXACT_FLOATS
             ):
                 return None
             return int(value) if int(value) in _RANGES[dtype.kind] else None
