@@ -153,9 +153,9 @@ def _parse(value: str, dtype: DType | None, where: str) -> Any:
     try:
         match dtype.kind if dtype else "string":
             case "int32" | "int64":
-                return int(value)
+                return int(_plain(value))
             case "float32" | "float64":
-                return float(value)
+                return float(_plain(value))
             case "bool":
                 return {"true": True, "false": False}[value.lower()]
             case "date":
@@ -166,6 +166,13 @@ def _parse(value: str, dtype: DType | None, where: str) -> Any:
                 return value
     except (ValueError, KeyError) as error:
         raise InvalidEntityFrameError(f"--entity {where!r}: {value!r} is not {dtype!r}.") from error
+
+
+def _plain(number: str) -> str:
+    """Return the text of a number; Python would pass over underscores in it, and read digits of any script."""
+    if not number.isascii() or "_" in number:
+        raise ValueError(f"{number!r} is no number")
+    return number
 
 
 def parse_time(text: str | None, option: str) -> dt.datetime | None:

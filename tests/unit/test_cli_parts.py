@@ -150,6 +150,9 @@ def test_entities_are_parsed_in_the_dtypes_of_their_keys() -> None:
     assert parse_entity("site=", dtypes) == {"site": None}
     with pytest.raises(errors.InvalidEntityFrameError, match="'seven' is not Int64"):
         parse_entity("stop=seven", dtypes)
+    for number in ("1_000", "\u0667"):  # a thousand and a seven to Python
+        with pytest.raises(errors.InvalidEntityFrameError, match="stop="):
+            parse_entity(f"stop={number}", {"stop": fs.Int64})
 
 
 def test_a_time_without_an_offset_is_utc() -> None:
