@@ -19,9 +19,13 @@ __all__ = ["NESTED", "csv_names", "read_csv"]
 NESTED = ("array", "struct", "vector")
 """The kinds of dtype that a CSV column cannot hold."""
 
+_FLOAT = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\s*[+-]?(?i:nan|inf|infinity)\s*"
 _EXACT = {
     "int32": r"\s*[+-]?[0-9]+\s*",
     "int64": r"\s*[+-]?[0-9]+\s*",
+    "float32": _FLOAT,
+    "float64": _FLOAT,
+    "bytes": r"([0-9A-Fa-f]{2})*",
     "date": r"\s*[0-9]+-[0-9]+-[0-9]+\s*",
     "timestamp": r"[^.]*(\.[0-9]{1,6}0*([^0-9].*)?)?",
 }
@@ -95,4 +99,6 @@ def _parse(text: str, column: str, dtype: DType) -> str:
         return f"{cast} AS {text}"
     message = f"'column {column.replace(chr(39), '')}: ' || {text} || ' is no {dtype!r}'"
     matches = f"{text} IS NULL OR regexp_full_match({text}, '{exact}')"
+    if dtype.kind in ("float32", "float64"):  # DuckDB makes an infinity of a number that is too great
+        matches = f"({matches}) AND NOT (coalesce(isinf({cast}), false) AND regexp_matches({text}, '[0-9]'))"
     return f"CASE WHEN {matches} THEN {cast} ELSE error({message}) END AS {text}"

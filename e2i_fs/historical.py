@@ -128,7 +128,8 @@ def retrieve(
             values[ref] = _without(column, old)
             events[ref] = event
     for view_od in request.on_demand:
-        given = request_columns(view_od, {n: entities.frame.table.column(n) for n in view_od.request_columns})
+        sent = {n: entities.frame.table.column(n) for n in view_od.request_columns}
+        given = request_columns(view_od, sent, reject_naive=entities.reject_naive)
         made = run_on_demand(view_od, given, {r: values[r].to_pylist() for r in view_od.inputs},
                              {r: codes[r].to_pylist() for r in view_od.inputs},
                              {r: events[r].to_pylist() for r in view_od.inputs}, len(entities.times))  # fmt: skip

@@ -22,6 +22,7 @@ from e2i_fs.values import arrow_type, decoded, python_value, storage_value
 __all__ = ["is_missing", "key_column", "key_tuples", "key_type_words", "key_value"]
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_EXACT_FLOATS = range(1 - 2**53, 2**53)
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
@@ -67,12 +68,8 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
     """Return one key value as a storage value, or None when it is missing or of another type."""
     match dtype.kind:
         case "int32" | "int64":
-            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if not whole and not (
-                isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1
-            ):
-                return None
-            return int(value) if int(value) in _RANGES[dtype.kind] else None
+            number = _as_whole(value)
+            return number if number is not None and number in _RANGES[dtype.kind] else None
         case "string":
             # An enumeration of texts is its text, not its name.
             return str.__str__(value) if isinstance(value, str) and _is_unicode(value) else None
@@ -88,8 +85,8 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
             plain = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
             return storage_value(value, dtype) if plain else None
         case _:
-            number = _as_decimal(value, dtype)
-            return None if number is None else str(number)
+            exact = _as_decimal(value, dtype)
+            return None if exact is None else str(exact)
 
 
 def key_tuples(
@@ -128,6 +125,16 @@ def is_missing(value: Any) -> bool:
 
 def _not_a_time(value: Any) -> bool:
     return type(value).__name__ in ("datetime64", "timedelta64") and bool(value != value)  # numpy's NaT
+
+
+def _as_whole(value: Any) -> int | None:
+    """Return a whole number, or None. A float is one below 2**53: from there on it may have been another (in pandas, beside a gap)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    number: Any = value
+    if isinstance(value, numbers.Integral):
+        return int(number)
+    return int(number) if number == number // 1 and int(number) in _EXACT_FLOATS else None
 
 
 def _as_decimal(value: Any, dtype: DType) -> decimal.Decimal | None:

@@ -145,7 +145,7 @@ def assemble(
             codes[ref] = [code if value is None else present for value, code in zip(stored, lacking, strict=True)]
             events[ref] = times
     for view_od in request.on_demand:
-        given = request_columns(view_od, rows.columns)
+        given = request_columns(view_od, rows.columns, reject_naive=rows.reject_naive)
         made = run_on_demand(view_od, given, values, codes, events, rows.count)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from e2i_fs.backend import ArrowRows, ScanPart
-from e2i_fs.clock import from_us
 from e2i_fs.errors import BackendDataError, UnsupportedError, did_you_mean, unstopped
 
 __all__ = ["expand_objects", "is_object", "object_parts", "object_schema"]
@@ -38,7 +37,6 @@ def expand_objects(path: str, suffix: str) -> list[str]:
 
     Raises `UnsupportedError` when no package for the scheme is installed, `BackendDataError` when the store cannot be asked.
     """
-    scheme = path.partition("://")[0]
     filesystem = _filesystem(path)
     try:
         if any(c in path for c in "*?["):
@@ -50,9 +48,7 @@ def expand_objects(path: str, suffix: str) -> list[str]:
             every = [f for f in filesystem.find(path) if f.endswith(suffix)]
             # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
             found = [f for f in every if not any(s[:1] in "._" for s in f.removeprefix(folder).strip("/").split("/"))]
-        return sorted(
-            f"{scheme}://{name.removeprefix('/') if scheme != 'memory' else name.lstrip('/')}" for name in found
-        )
+        return sorted(map(filesystem.unstrip_protocol, found))
     except Exception as error:  # fsspec's stores have no common error class: botocore's, gcsfs's and aiohttp's escape
         raise _unreadable(path, error) from error
 
@@ -118,8 +114,7 @@ def _until(schema: pa.Schema, column: str, until_us: int | None) -> Any:
     given = schema.field(column).type
     if until_us is None or not pa.types.is_timestamp(given) or given.unit != "us":
         return None
-    moment = from_us(until_us)
-    return pc.field(column) <= pa.scalar(moment if given.tz else moment.replace(tzinfo=None), given)
+    return pc.field(column) <= pa.scalar(until_us, pa.int64()).cast(given)
 
 
 def _among(schema: pa.Schema, column: str, asked: pa.ChunkedArray, kept: Any) -> Any:

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from e2i_fs.definitions import Field
 from e2i_fs.errors import DefinitionError, E2IError, InvalidEntityFrameError
+from e2i_fs.frames import arrow_table
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.pit.times import column_to_us
 from e2i_fs.results import STATUSES, FeatureStatus
 from e2i_fs.values import LossyCastError, cast_column, python_value, storage_values
 
@@ -19,16 +21,23 @@ Made = tuple[pa.ChunkedArray, list[int], list[int | None]]
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
-def request_columns(view: OnDemandFeatureView, columns: Mapping[str, Any]) -> dict[str, list[Any]]:
+def request_columns(
+    view: OnDemandFeatureView, columns: Mapping[str, Any], *, reject_naive: bool = False
+) -> dict[str, list[Any]]:
     """Return the request's columns in the dtypes that the view declares, as Python values.
 
-    Times become UTC (T-1). Raises `InvalidEntityFrameError` for a value that does not fit its dtype.
+    Times become UTC; with ``reject_naive`` those without a time zone are an `InvalidTimestampError` (T-1). Raises
+    `InvalidEntityFrameError` for a value that does not fit its dtype.
     """
     made = {}
     for name, field in view.request_columns.items():
         given = columns[name]
         try:
-            column = given if isinstance(given, pa.ChunkedArray) else pa.chunked_array([pa.array(list(given))])
+            column = (
+                given if isinstance(given, pa.ChunkedArray) else arrow_table({name: list(given)}, name).column(name)
+            )
+            if pa.types.is_timestamp(column.type):
+                column_to_us(column, name, reject_naive=reject_naive)
             values = storage_values(cast_column(column, field.dtype), field.dtype)
         except (LossyCastError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise InvalidEntityFrameError(

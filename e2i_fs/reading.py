@@ -6,9 +6,8 @@ import functools
 import glob
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -58,9 +57,7 @@ def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...
             continue
         full = os.path.join(base, os.path.expanduser(path))
         if os.path.isdir(full):
-            # Names that begin with a dot or an underscore are other programs' work in progress, folders too.
-            every = Path(full).rglob(f"*{suffix}")
-            found = [str(p) for p in every if not any(s.startswith((".", "_")) for s in p.relative_to(full).parts)]
+            found = list(_below(full, suffix))
         elif os.path.isfile(full):
             found = [full]
         else:
@@ -69,6 +66,29 @@ def expand_paths(paths: Sequence[str], base: str, suffix: str) -> tuple[str, ...
             raise FileNotFoundError(full)
         files.update(os.path.abspath(f) for f in found)
     return tuple(sorted(files))
+
+
+def _below(folder: str, suffix: str) -> Iterator[str]:
+    """Yield the files below a folder, through links to other folders too: each folder once, so that links may go in a ring.
+
+    Names that begin with a dot or an underscore are other programs' work in progress, folders too.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise BackendDataError(
+            f"The folder {error.filename}, part of a view's source, cannot be read: {error.strerror}. Make it readable."
+        ) from error
+
+    def counts(name: str) -> bool:
+        return not name.startswith((".", "_"))
+
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else sorted(filter(counts, folders))
+        if real not in seen:
+            yield from (os.path.join(here, name) for name in names if name.endswith(suffix) and counts(name))
+        seen.add(real)
 
 
 def exact_path(path: str) -> str:

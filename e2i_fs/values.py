@@ -88,9 +88,9 @@ def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def cast_column(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool = True) -> pa.ChunkedArray:
     """Return ``column`` in the Arrow type of ``dtype``, or raise `LossyCastError` naming the rows that do not fit.
 
-    A whole number may change its width; a float may become a whole number when it is one, and a Float32 by
-    rounding (that is the precision declared), not by overflow; a whole number may become a float that holds it
-    exactly. A naive time is read as UTC. Text is never parsed into
+    A whole number may change its width; a float may become a whole number when it is one, below 2**53 (beyond it may
+    have been another), and a Float32 by rounding (that is the precision declared), not by overflow; a whole number
+    may become a float that holds it exactly. A naive time is read as UTC. Text is never parsed into
     another dtype, and nothing becomes text; with ``parse_json`` Json text is checked to be JSON.
     """
     target = arrow_type(dtype)
@@ -117,15 +117,38 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
         if given.tz is None:
             column = column.cast(pa.timestamp(given.unit, "UTC"))
         return column.cast(target)
-    if pa.types.is_floating(target) and pa.types.is_floating(given):
-        cast = column.cast(target, safe=False)
-        overflow = pc.and_(pc.is_inf(cast), pc.invert(pc.is_inf(column)))
-        if pc.any(overflow).as_py():
-            raise pa.ArrowInvalid("overflow")
-        return cast
     if pa.types.is_integer(given) and pa.types.is_decimal(target):
         column = column.cast(pa.decimal128(38, 0))
-    return column.cast(target)
+    safe = not (pa.types.is_floating(target) and pa.types.is_floating(given))
+    if any(_has_lost_digits(chunk, target) for chunk in column.chunks):
+        raise pa.ArrowInvalid("a float of so many digits may have been another whole number")
+    cast = column.cast(target, safe=safe)
+    # Arrow makes an infinity of a number that is too great for a Float32, inside lists and structs too.
+    if sum(map(_infinities, cast.chunks)) > sum(map(_infinities, column.chunks)):
+        raise pa.ArrowInvalid("overflow")
+    return cast
+
+
+def _has_lost_digits(values: pa.Array, target: pa.DataType) -> bool:
+    """Return whether a float that is to become a whole number is beyond 2**53, where it stands for several of them."""
+    given = values.type
+    if pa.types.is_floating(given) and pa.types.is_integer(target):
+        return bool(pc.any(pc.greater_equal(pc.abs(values), 2.0**53)).as_py())
+    if _is_list(given) and _is_list(target):
+        return _has_lost_digits(values.flatten(), target.value_type)
+    if pa.types.is_struct(given) and pa.types.is_struct(target):
+        parts = zip(given, values.flatten(), strict=True)
+        return any(_has_lost_digits(part, target.field(field.name).type) for field, part in parts)
+    return False
+
+
+def _infinities(values: pa.Array) -> int:
+    """Return how many infinite floats there are in an array, inside its lists and structs too."""
+    if pa.types.is_floating(values.type):
+        return pc.sum(pc.is_inf(values)).as_py() or 0
+    if _is_list(values.type):
+        return _infinities(values.flatten())
+    return sum(map(_infinities, values.flatten())) if pa.types.is_struct(values.type) else 0
 
 
 def _may_cast(given: pa.DataType, target: pa.DataType) -> bool:
@@ -190,16 +213,38 @@ def _rows_that_fail(column: pa.ChunkedArray, attempt: Callable[[pa.ChunkedArray]
 
 
 def _checked_content(column: pa.ChunkedArray, dtype: DType, *, parse_json: bool) -> pa.ChunkedArray:
-    """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number."""
-    if dtype.kind == "json" and parse_json:
-        bad = [row for row, text in enumerate(column.to_pylist()) if text is not None and not _is_json(text)]
+    """Raise `LossyCastError` for text that is not JSON or an embedding with a missing number, inside lists and structs too."""
+    if parse_json and _holds(dtype, "json"):
+        bad = _rows_with(column, dtype, "json", lambda text: not _is_json(text))
         if bad:
             raise LossyCastError("holds text that is not JSON", bad)
-    if dtype.kind == "vector" and any(chunk.flatten().null_count for chunk in column.chunks):
-        bad = [row for row, value in enumerate(column.to_pylist()) if value is not None and None in value]
+    gaps = dtype.kind != "vector" or any(chunk.flatten().null_count for chunk in column.chunks)
+    if gaps and _holds(dtype, "vector"):
+        bad = _rows_with(column, dtype, "vector", lambda numbers: None in numbers)
         if bad:
             raise LossyCastError("holds a vector with a missing number", bad)
     return column
+
+
+def _holds(dtype: DType, kind: str) -> bool:
+    """Return whether a dtype is of a kind, or has one inside."""
+    inner = [part for _, part in dtype.fields] + ([dtype.element] if dtype.element is not None else [])
+    return dtype.kind == kind or any(_holds(part, kind) for part in inner)
+
+
+def _rows_with(column: pa.ChunkedArray, dtype: DType, kind: str, wrong: Callable[[Any], bool]) -> list[int]:
+    """Return the rows in which a value of a kind, which may be inside the row's own, is wrong."""
+
+    def is_wrong(value: Any, of: DType) -> bool:
+        if value is None:
+            return False
+        if of.kind == kind:
+            return wrong(value)
+        if of.kind == "struct":
+            return any(is_wrong(value[name], part) for name, part in of.fields)
+        return of.kind == "array" and of.element is not None and any(is_wrong(part, of.element) for part in value)
+
+    return [row for row, value in enumerate(column.to_pylist()) if is_wrong(value, dtype)]
 
 
 def _is_json(text: str) -> bool:

@@ -99,19 +99,21 @@ class PostgresSegments:
             if not self._is_made(connection):
                 return ()
             listed = connection.execute(
-                f"SELECT batch FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name)
+                f"SELECT batch, content FROM {TABLE} WHERE project = %s AND name = %s", (self._project, name)
             ).fetchall()
-            wanted = {batch: folder / f"{batch}.parquet" for (batch,) in listed}
+            # By their content too: a copy of a batch that has since been dropped and written anew is none of it.
+            wanted = {batch: folder / f"{batch}-{content}.parquet" for batch, content in listed}
             missing = [batch for batch, path in wanted.items() if not path.is_file()]
             if missing:
                 folder.mkdir(parents=True, exist_ok=True)
                 with connection.cursor(name="copies") as cursor:
                     cursor.itersize = 10
                     cursor.execute(
-                        f"SELECT batch, rows FROM {TABLE} WHERE project = %s AND name = %s AND batch = ANY (%s)",
+                        f"SELECT batch, content, rows FROM {TABLE} WHERE project = %s AND name = %s AND batch = ANY (%s)",
                         (self._project, name, missing),
                     )
-                    for batch, rows in cursor:
+                    for batch, content, rows in cursor:
+                        wanted[batch] = folder / f"{batch}-{content}.parquet"
                         _put(wanted[batch], rows)
         return tuple(sorted(map(str, wanted.values())))
 

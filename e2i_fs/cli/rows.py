@@ -21,6 +21,8 @@ __all__ = ["check_out", "column_dtypes", "parse_entity", "parse_time", "read_row
 
 _PARQUET = (".parquet", ".pq")
 # Kinds whose text in a CSV file must not be guessed at: "007" is a key, not seven.
+_FLOATS = ("float32", "float64")
+_FLOAT = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
 _TOLD = frozenset({"string", "json", "int32", "int64", "float32", "float64", "bool", "date"})
 
 
@@ -36,7 +38,7 @@ def read_rows(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
     """Return the rows of a ``.parquet`` or ``.csv`` file; ``-`` is CSV on stdin.
 
     Columns of a CSV file that ``dtypes`` names are read as that dtype, others as what they look like; an empty
-    field is a missing value. Raises `RequestError` when the file cannot be read.
+    field is a missing value, in quotes an empty text. Raises `RequestError` when the file cannot be read.
     """
     import pyarrow as pa
 
@@ -53,13 +55,51 @@ def read_rows(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
 
 
 def _read_csv(path: str, dtypes: Mapping[str, DType]) -> pa.Table:
+    import pyarrow as pa
     from pyarrow import csv
 
     from e2i_fs.values import arrow_type
 
-    types = {name: arrow_type(dtype) for name, dtype in dtypes.items() if dtype.kind in _TOLD}
-    options = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-    return csv.read_csv(sys.stdin.buffer if path == "-" else path, convert_options=options)
+    body = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    told = {name: dtype.kind for name, dtype in dtypes.items() if dtype.kind in _TOLD}
+    # A float is parsed below, where what is too great for one is seen.
+    types = {name: pa.string() if kind in _FLOATS else arrow_type(dtypes[name]) for name, kind in told.items()}
+
+    def read(**more: Any) -> pa.Table:
+        options = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, **more)
+        return csv.read_csv(pa.BufferReader(body), convert_options=options)
+
+    rows = read()
+    once = [
+        name for name in rows.column_names if rows.column_names.count(name) == 1
+    ]  # a name twice is the store's to refuse
+    texts = [name for name in once if told.get(name) in ("string", "json") and rows.column(name).null_count]
+    if texts:  # an empty text in quotes is one, and not missing; elsewhere some quote whatever there is
+        kept = read(include_columns=texts, quoted_strings_can_be_null=False)
+        for name in texts:
+            rows = rows.set_column(rows.column_names.index(name), name, kept.column(name))
+    for i, name in enumerate(rows.column_names):
+        if told.get(name) in _FLOATS:
+            rows = rows.set_column(i, name, _floats(rows.column(i), name, path))
+    return rows
+
+
+def _floats(texts: pa.ChunkedArray, name: str, path: str) -> pa.ChunkedArray:
+    """Return texts as floats, or raise `RequestError` for one that is none, or greater than any."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trimmed = pc.utf8_trim_whitespace(texts)
+    wrong = pc.invert(pc.match_substring_regex(trimmed, _FLOAT))
+    if not pc.any(wrong).as_py():
+        made = pc.replace_substring_regex(trimmed, r"^\+", "").cast(pa.float64())
+        wrong = pc.and_(pc.is_inf(made), pc.match_substring_regex(trimmed, "[0-9]"))
+        if not pc.any(wrong).as_py():
+            return made
+    row = pc.index(pc.fill_null(wrong, False), pa.scalar(True)).as_py()
+    raise RequestError(
+        f"{path}, row {row}, column {name!r}: {texts[row].as_py()!r} is no float, or is greater than any."
+    )
 
 
 def check_out(path: str | None) -> None:
@@ -113,9 +153,9 @@ def _parse(value: str, dtype: DType | None, where: str) -> Any:
     try:
         match dtype.kind if dtype else "string":
             case "int32" | "int64":
-                return int(value)
+                return int(_plain(value))
             case "float32" | "float64":
-                return float(value)
+                return float(_plain(value))
             case "bool":
                 return {"true": True, "false": False}[value.lower()]
             case "date":
@@ -126,6 +166,13 @@ def _parse(value: str, dtype: DType | None, where: str) -> Any:
                 return value
     except (ValueError, KeyError) as error:
         raise InvalidEntityFrameError(f"--entity {where!r}: {value!r} is not {dtype!r}.") from error
+
+
+def _plain(number: str) -> str:
+    """Return the text of a number; Python would pass over underscores in it, and read digits of any script."""
+    if not number.isascii() or "_" in number:
+        raise ValueError(f"{number!r} is no number")
+    return number
 
 
 def parse_time(text: str | None, option: str) -> dt.datetime | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from itertools import permutations
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ __all__ = ["Asked", "Counts", "IncomparableError", "Pair", "compared", "pair_of"
 T = TypeVar("T")
 
 _ROUNDS = 4
+_NO_KNOWLEDGE = Knowledge()
 _LIMIT = 30.0  # seconds that one call may take, but for those that read history
 
 
@@ -89,9 +91,26 @@ class Pair:
         now = to_us(self._clock.now())
         asked = [Asked(key, at) for key, times in drawn.items() for at in sorted({now, *times})]
         self.settle(counts, "history", asked)
+        if (
+            self._catalog.views[view].created_column is not None
+        ):  # what was known when may differ where what is true does not
+            self.settle(counts, "history", asked, Knowledge(filter_by_created=True))
         if self._catalog.views[view].online and all(member.backend.capabilities.online for member in self.members):
             self.settle(counts, "online", [Asked(key, now) for key in drawn])
+            self._count_unlisted(counts)
         return counts.done(len(drawn))
+
+    def _count_unlisted(self, counts: Counts) -> None:
+        """Give up on the rows online that none of the keys drawn can be: those that a backend has more of and cannot list."""
+        try:
+            rows = [self.called(m, lambda backend: backend.position(counts.view).rows) for m in self.members]
+        except IncomparableError as error:
+            counts.give_up(1, str(error))
+            return
+        for (member, own), (other, theirs) in permutations(zip(self.members, rows, strict=True)):
+            if own > theirs and not _lists_online(member.backend):
+                why = f"{member.name} has {own} rows online, which it cannot list, and {other.name} {theirs}"
+                counts.give_up(own - theirs, why)
 
     def check(self, view: str) -> None:
         """Raise unless both backends know the view as it should be, and have taken every write."""
@@ -120,8 +139,8 @@ class Pair:
                 times.setdefault(key, set()).update(found.times)
         return {key: times[key] for key in sorted(times, key=lambda key: numbers[key])[: self._sample]}
 
-    def settle(self, counts: Counts, where: str, asked: Sequence[Asked]) -> None:
-        """Ask both until every answer is judged, or cannot be."""
+    def settle(self, counts: Counts, where: str, asked: Sequence[Asked], knowledge: Knowledge = _NO_KNOWLEDGE) -> None:
+        """Ask both until every answer is judged, or cannot be; of history by what was known when, if that counts (P-3)."""
         unsettled = list(asked)
         seen: set[Asked] = set()
         for _ in range(_ROUNDS):
@@ -129,7 +148,7 @@ class Pair:
                 return
             before = self._stand(counts.view)
             at = to_us(self._clock.now())
-            work = partial(self._answers, counts.view, where, unsettled, at)
+            work = partial(self._answers, counts.view, where, unsettled, at, knowledge)
             try:
                 answers = [self.called(member, work, history=where == "history") for member in self.members]
             except IncomparableError as error:
@@ -151,8 +170,12 @@ class Pair:
         if unsettled:
             counts.give_up(len(unsettled), "writes came in between")
 
-    def _answers(self, view: str, where: str, asked: Sequence[Asked], at_us: int, backend: Backend) -> list[_Row]:
-        return self._online(backend, view, asked, at_us) if where == "online" else self._history(backend, view, asked)
+    def _answers(
+        self, view: str, where: str, asked: Sequence[Asked], at_us: int, knowledge: Knowledge, backend: Backend
+    ) -> list[_Row]:
+        if where == "online":
+            return self._online(backend, view, asked, at_us)
+        return self._history(backend, view, asked, knowledge)
 
     def _online(self, backend: Backend, view: str, asked: Sequence[Asked], at_us: int) -> list[_Row]:
         return self.rows(view, backend.online_read(view, [one.key for one in asked], at_us=at_us))
@@ -168,14 +191,14 @@ class Pair:
 
         return [_Row(row, shown, lambda a, b: same_rows(Found(0, {"": [a]}), Found(0, {"": [b]}))) for row in found]
 
-    def _history(self, backend: Backend, view: str, asked: Sequence[Asked]) -> list[_Row]:
+    def _history(self, backend: Backend, view: str, asked: Sequence[Asked], knowledge: Knowledge) -> list[_Row]:
         definition, join_keys = self._catalog.view(view), self._catalog.join_keys(view)
         times = pa.chunked_array([pa.array([one.at_us for one in asked], pa.int64())])
         keys = dict(zip(join_keys, key_columns([one.key for one in asked], join_keys), strict=True))
         entities = EntityFrame(Frame(pa.table(keys or {"t": times})), times)
         outputs = tuple(Output(f.name, f"{view}:{f.name}", view, f) for f in definition.schema)
         request = Request(outputs, {view: tuple(definition.features)}, (), tuple(join_keys), ())
-        found = retrieve(backend, self._catalog, request, entities, Knowledge())
+        found = retrieve(backend, self._catalog, request, entities, knowledge)
         events = found.events[outputs[0].ref].to_pylist()
         columns = [found.columns[o.name].to_pylist() for o in outputs]
         rows = [
@@ -270,7 +293,11 @@ class Counts:
         )  # fmt: skip
 
 
+def _lists_online(backend: Backend) -> TypeGuard[Copyable]:
+    return backend.capabilities.copyable and isinstance(backend, Copyable)
+
+
 def _online_keys(backend: Backend, view: str) -> Iterator[tuple[Sequence[Key], list[int]]]:
-    if backend.capabilities.copyable and isinstance(backend, Copyable):
+    if _lists_online(backend):
         for keys, rows, _ in backend.online_rows(view):
             yield keys, [row.event_us for row in rows]

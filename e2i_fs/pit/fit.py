@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from e2i_fs.dtypes import DType
 
-__all__ = ["cast_sql", "duckdb_type", "misfit", "sort_sql", "time_sql"]
+__all__ = ["cast_sql", "duckdb_type", "instant_sql", "misfit", "sort_sql", "time_sql"]
 
 _DUCKDB = {
     "int32": "INTEGER", "int64": "BIGINT", "float32": "FLOAT", "float64": "DOUBLE", "bool": "BOOLEAN",
@@ -105,27 +105,47 @@ def _is_text(t: pa.DataType) -> bool:
 
 
 def time_sql(column: str, given: pa.DataType) -> str:
-    """Return SQL for a time column as microseconds since the epoch; a naive time is read as UTC (T-1)."""
+    """Return SQL for a time column as microseconds since the epoch; a naive time is read as UTC (T-1).
+
+    An infinite time has none and is missing: see `instant_sql`.
+    """
     if pa.types.is_null(given):
         return "CAST(NULL AS BIGINT)"
-    if pa.types.is_timestamp(given) and given.tz is not None:
-        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
-    return f"epoch_us(CAST({column} AS TIMESTAMP))"
+    return f"epoch_us({_moment(column, given)})"
 
 
-def cast_sql(column: str, given: pa.DataType, dtype: DType) -> str:
-    """Return SQL that reads ``column`` as ``dtype`` exactly, or fails when a value does not fit."""
+def instant_sql(column: str, given: pa.DataType, called: str, *, future: bool = False) -> str:
+    """Return `time_sql` that fails for an infinite time, which is no instant (T-1), saying what the column is ``called``.
+
+    With ``future`` the one that never comes is missing, as it is for any request (P-1); the one before all times fails.
+    """
+    if pa.types.is_null(given):
+        return time_sql(column, given)
+    taken = f"{_moment(column, given)} <> '-infinity'" if future else f"isfinite({_moment(column, given)})"
+    message = f"a time in {called.replace(chr(39), '')} is infinite, which is no instant (T-1)"
+    return (
+        f"CASE WHEN ({taken}) IS NOT FALSE THEN {time_sql(column, given)} ELSE CAST(error('{message}') AS BIGINT) END"
+    )
+
+
+def _moment(column: str, given: pa.DataType) -> str:
+    zoned = pa.types.is_timestamp(given) and given.tz is not None
+    return f"CAST({column} AS {'TIMESTAMPTZ' if zoned else 'TIMESTAMP'})"
+
+
+def cast_sql(column: str, given: pa.DataType, dtype: DType, called: str) -> str:
+    """Return SQL that reads ``column`` as ``dtype`` exactly, or fails when a value does not fit, saying what it is ``called``."""
     target = duckdb_type(dtype)
     if dtype.kind == "timestamp":
-        return f"make_timestamp({time_sql(column, given)})"
+        return f"make_timestamp({instant_sql(column, given, called)})"
     if dtype.kind in ("float32", "float64") and pa.types.is_integer(given) and given.bit_width > 16:
-        message = f"a whole number in {column.replace(chr(39), '')} is too large for {dtype!r}"
+        message = f"a whole number in {called.replace(chr(39), '')} is too large for {dtype!r}"
         return (
             f"CASE WHEN {column} IS NULL OR CAST(CAST({column} AS {target}) AS HUGEINT) = CAST({column} AS HUGEINT) "
             f"THEN CAST({column} AS {target}) ELSE CAST(error('{message}') AS {target}) END"
         )
     if dtype.kind == "vector":
-        message = f"a vector in {column.replace(chr(39), '')} has not {dtype.numbers[0]} numbers"
+        message = f"a vector in {called.replace(chr(39), '')} has not {dtype.numbers[0]} numbers"
         return (
             f"CASE WHEN {column} IS NULL OR len({column}) = {dtype.numbers[0]} "
             f"THEN CAST({column} AS {target}) ELSE CAST(error('{message}') AS {target}) END"

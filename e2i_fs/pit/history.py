@@ -16,7 +16,7 @@ from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
-from e2i_fs.pit.fit import cast_sql, duckdb_type, misfit, time_sql
+from e2i_fs.pit.fit import cast_sql, duckdb_type, instant_sql, misfit
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
 
@@ -65,7 +65,7 @@ def history_sql(
             listed = ", ".join(_text(p) for p in paths)
             chosen = _select(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
             selects.append(f"SELECT {chosen} FROM read_parquet([{listed}], hive_partitioning=false)")
-            for column in _time_columns(view, part.columns):
+            for column in _time_columns(view, join_keys, part.columns):
                 if column in schema.names and needs_check(schema.field(column).type):
                     for path in paths:
                         check_stored_times(path, column)
@@ -109,8 +109,9 @@ def _names(view: FeatureView, join_keys: Mapping[str, DType]) -> list[str]:
     return [*join_keys, view.event_column, *created, *(f.name for f in view.schema)]
 
 
-def _time_columns(view: FeatureView, columns: Mapping[str, str]) -> list[str]:
+def _time_columns(view: FeatureView, join_keys: Mapping[str, DType], columns: Mapping[str, str]) -> list[str]:
     times = [view.event_column, *([view.created_column] if view.created_column else [])]
+    times += [name for name, dtype in join_keys.items() if dtype.kind == "timestamp"]
     times += [f.name for f in view.schema if f.dtype.kind == "timestamp"]
     return [columns.get(n, n) for n in times]
 
@@ -127,7 +128,7 @@ def _select(
     """Return the SELECT list of one part; ``known`` maps its column names to those that DuckDB sees, if others."""
     stamp = DType("timestamp")
 
-    def column(name: str, dtype: DType, *, is_time: bool = False) -> str:
+    def column(name: str, dtype: DType, *, is_time: bool = False, future: bool = False) -> str:
         own = columns.get(name, name)
         if schema.get_field_index(own) < 0:
             if name in missing_ok:
@@ -145,10 +146,10 @@ def _select(
             )
         seen = own if known is None else known[own]
         quoted = '"' + seen.replace('"', '""') + '"'
-        return time_sql(quoted, given) if is_time else cast_sql(quoted, given, dtype)
+        return instant_sql(quoted, given, own, future=future) if is_time else cast_sql(quoted, given, dtype, own)
 
     chosen = [f"{column(name, dtype)} AS k{i}" for i, (name, dtype) in enumerate(join_keys.items())]
-    chosen.append(f"{column(view.event_column, stamp, is_time=True)} AS e")
+    chosen.append(f"{column(view.event_column, stamp, is_time=True, future=True)} AS e")
     created = "CAST(NULL AS BIGINT)"
     if view.created_column:
         created = column(view.created_column, stamp, is_time=True)

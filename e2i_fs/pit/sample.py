@@ -22,7 +22,7 @@ __all__ = ["Sampled", "key_columns", "sampled_keys"]
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A key that was drawn: the ``number`` it was drawn by, and event times of it (µs): the newest, and one at random."""
+    """A key that was drawn: the ``number`` it was drawn by, and times of it (µs): of events and of knowing, the newest and one at random."""
 
     number: int
     times: frozenset[int]
@@ -51,7 +51,12 @@ def sampled_keys(
         for keys, events in online:
             columns = [*key_columns(keys, join_keys), pa.array(events, pa.int64())]
             connection.register("piece", pa.table(columns, names=[*names, "e"]))
-            _add(found, _smallest(connection, "SELECT * FROM piece", names, sample, seed), view, join_keys)
+            _add(
+                found,
+                _smallest(connection, "SELECT *, CAST(NULL AS BIGINT) AS c FROM piece", names, sample, seed),
+                view,
+                join_keys,
+            )
     except duckdb.Error as error:
         raise _translated(error, view) from error
     finally:
@@ -74,7 +79,8 @@ def _smallest(
     listed = "".join(f"{name}, " for name in names)
     group = f"GROUP BY {', '.join(names)} " if names else ""
     return connection.sql(f"""
-        SELECT {listed}hash({listed}'{int(seed)}') AS number, max(e) AS newest, arg_min(e, hash(e, '{int(seed)}')) AS one
+        SELECT {listed}hash({listed}'{int(seed)}') AS number, max(e) AS newest, arg_min(e, hash(e, '{int(seed)}')) AS one,
+               max(c) AS last_known, arg_min(c, hash(c, '{int(seed)}')) AS one_known
         FROM ({rows}) WHERE e IS NOT NULL{known}
         {group}HAVING count(*) > 0 ORDER BY number LIMIT {int(sample)}
     """).to_arrow_table()
@@ -85,7 +91,8 @@ def _add(found: dict[Key, Sampled], drawn: pa.Table, view: FeatureView, join_key
     for i, (name, dtype) in enumerate(join_keys.items()):
         columns.append(storage_values(typed_column(drawn.column(i), dtype, view, name), dtype))
     keys: Iterable[Key] = zip(*columns, strict=True) if columns else [()] * len(drawn)
-    rest = (drawn.column(name).to_pylist() for name in ("number", "newest", "one"))
-    for key, number, newest, one in zip(keys, *rest, strict=True):
+    rest = (drawn.column(name).to_pylist() for name in ("number", "newest", "one", "last_known", "one_known"))
+    for key, number, *times in zip(keys, *rest, strict=True):
         before = found.get(key)
-        found[key] = Sampled(number, frozenset({newest, one}) | (before.times if before else frozenset()))
+        own = frozenset(time for time in times if time is not None)
+        found[key] = Sampled(number, own | (before.times if before else frozenset()))

@@ -84,7 +84,7 @@ def check_stored_times(path: str, column: str) -> None:
     The file is read once for each state of it.
     """
     state = os.stat(path)
-    row = _first_fine_row(path, column, state.st_mtime_ns, state.st_size)
+    row = _first_fine_row(path, column, (state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size))
     if row is not None:
         raise InvalidTimestampError(
             f"{path}: column {column!r}, row {row} holds a time finer than a microsecond (T-2). "
@@ -93,7 +93,7 @@ def check_stored_times(path: str, column: str) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _first_fine_row(path: str, column: str, _mtime: int, _size: int) -> int | None:
+def _first_fine_row(path: str, column: str, _state: tuple[int, ...]) -> int | None:
     seen = 0
     try:
         with pq.ParquetFile(path) as file:

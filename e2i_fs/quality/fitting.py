@@ -25,7 +25,8 @@ def unfit(column: Column, dtype: DType) -> str:
     if kind in ("int32", "int64"):
         if whole:
             return f"({present} AND {cast} IS NULL)"
-        return f"({present} AND ({cast} IS NULL OR {cast} <> {value}))" if real else present
+        lost = f"abs({value}) >= {2**53}"  # from there on a float stands for several whole numbers
+        return f"({present} AND ({cast} IS NULL OR {cast} <> {value} OR {lost}))" if real else present
     if kind in ("float32", "float64"):
         if real:
             return f"({present} AND {cast} IS NULL)"

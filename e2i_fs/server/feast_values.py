@@ -96,6 +96,8 @@ def from_feast(values: Sequence[Any], dtype: DType) -> list[Any]:
 def _time(value: Any, kind: str) -> Any:
     try:
         if isinstance(value, int) and not isinstance(value, bool):
+            if kind == "date" and value % _DAY:
+                return value  # a time of the day is no date, and is not cut off
             moment = _EPOCH + dt.timedelta(seconds=value)
             return moment.isoformat() if kind == "timestamp" else moment.date().isoformat()
         if isinstance(value, str) and kind == "timestamp" and dt.datetime.fromisoformat(value).tzinfo is None:

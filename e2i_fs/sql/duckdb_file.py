@@ -19,6 +19,7 @@ from e2i_fs.sql.reading import Wanted
 __all__ = ["duckdb_rows", "duckdb_schema"]
 
 _MICROSECONDS = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+_INFINITE_US = 2**63 - 1  # what DuckDB takes for infinity
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 
 
@@ -51,7 +52,7 @@ def _conditions(connection: duckdb.DuckDBPyConnection, types: dict[str, str], wa
     """Return what DuckDB may leave out by itself, comparing as the engine does (P-7)."""
     made = []
     event = wanted.columns[wanted.times[0]]
-    if wanted.until_us is not None and types[event] in _MICROSECONDS:
+    if wanted.until_us is not None and abs(wanted.until_us) < _INFINITE_US and types[event] in _MICROSECONDS:
         zoned = "make_timestamptz" if types[event] != "TIMESTAMP" else "make_timestamp"
         made.append(f"source.{identifier(event)} <= {zoned}({wanted.until_us})")
     if wanted.keys is None:

@@ -105,7 +105,7 @@ def exact_key(key: Sequence[Any], types: Sequence[DType]) -> Hashable | None:
     """Return ``key`` in a form that is equal only for the same key, or None for a key that matches nothing.
 
     That is one with a missing column or a value of another type. A float that is a whole number is that number,
-    for pandas makes it of an integer column with a gap.
+    for pandas makes it of an integer column with a gap; from 2**53 on it may have been another one, and is none.
 
     >>> from e2i_fs.dtypes import Int64
     >>> exact_key([7.0], [Int64]) == exact_key([7], [Int64]), exact_key(["7"], [Int64])
@@ -113,7 +113,7 @@ def exact_key(key: Sequence[Any], types: Sequence[DType]) -> Hashable | None:
     """
     exact = []
     for value, dtype in zip(key, types, strict=True):
-        if dtype.kind in ("int32", "int64") and type(value) is float and value.is_integer():
+        if dtype.kind in ("int32", "int64") and type(value) is float and value.is_integer() and abs(value) < 2**53:
             value = int(value)
         if type(value) is not _PYTHON_TYPES[dtype.kind]:
             return None

@@ -7,6 +7,7 @@ import binascii
 import datetime as dt
 import decimal
 import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["column_dtypes", "read_value", "typed_rows", "utc_time"]
 _TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")  # 3.11 cuts a seventh digit off without a word
 
 
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_ROUNDED = "a float has no such whole number, and would round it; send one that it has (W-1)"
 _NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -108,7 +111,7 @@ def read_value(value: Any, dtype: DType) -> Any:
     if dtype.kind == "vector":
         if len(value) != dtype.numbers[0]:
             raise ValueError(f"give {dtype.numbers[0]} numbers")
-        return [_number(part) for part in value]
+        return [_single(part) for part in value]
     assert dtype.element is not None
     return [read_value(part, dtype.element) for part in value]
 
@@ -162,19 +165,34 @@ def _bool(value: Any) -> bool:
 def _number(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            return float(value)
+            number = float(value)
         except OverflowError as error:
             raise ValueError("it is greater than any float") from error
+        # JavaScript writes a float of 17 digits and more as a whole number too: as its digits, filled up with zeros.
+        if isinstance(value, int) and number != value and decimal.Decimal(repr(number)) != value:
+            raise ValueError(_ROUNDED)
+        return number
     if isinstance(value, str) and value in _NOT_FINITE:
         return float(value)
     raise ValueError('give a number, or the text "NaN", "Infinity" or "-Infinity" (P-7)')
 
 
-def _decimal(value: Any) -> decimal.Decimal:
+def _single(value: Any) -> float:
+    """Return a number of single precision: a fraction is rounded to it, as declared; a whole number that it has not is refused."""
+    number = _number(value)
     try:
-        return decimal.Decimal(_text(value))
-    except decimal.InvalidOperation as error:
-        raise ValueError("give a decimal number as text") from error
+        (rounded,) = struct.unpack("<f", struct.pack("<f", number))
+    except OverflowError as error:
+        raise ValueError("it is greater than any Float32") from error
+    if isinstance(value, int) and rounded != number:
+        raise ValueError(_ROUNDED)
+    return float(rounded)
+
+
+def _decimal(value: Any) -> decimal.Decimal:
+    if not _DECIMAL.fullmatch(_text(value)):  # Python would take underscores and digits of other scripts
+        raise ValueError("give a decimal number as text")
+    return decimal.Decimal(value)
 
 
 def _bytes(value: Any) -> bytes:
@@ -186,5 +204,5 @@ def _bytes(value: Any) -> bytes:
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "timestamp": _time, "date": _date, "int32": _whole, "int64": _whole, "string": _text, "json": _text, "bool": _bool,
-    "float32": _number, "float64": _number, "decimal": _decimal, "bytes": _bytes,
+    "float32": _single, "float64": _number, "decimal": _decimal, "bytes": _bytes,
 }  # fmt: skip

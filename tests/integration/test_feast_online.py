@@ -43,6 +43,16 @@ EVERY_DTYPE: dict[str, tuple[fs.DType, list[Any]]] = {
 }
 
 
+@pytest.mark.rule("O-1", "P-4")
+def test_of_two_zeros_the_greater_answers_whichever_came_first(feast: Any) -> None:
+    apply(feast, view("stats", fs.Field("x", fs.Float64), fs.Field("xs", fs.Array(fs.Float64))))
+    lesser, greater = (OnlineRow(NOW - 1, None, {"x": zero, "xs": [zero]}) for zero in (-0.0, 0.0))
+    for key, writes in (((1,), (lesser, greater)), ((2,), (greater, lesser)), ((3,), (lesser, greater, lesser))):
+        for each in writes:
+            feast.online_write("stats", [key], [each], at_us=NOW)
+        assert repr(feast.online_read("stats", [key], at_us=NOW)) == repr([greater])
+
+
 @pytest.mark.rule("P-8", "O-3")
 def test_a_value_of_every_dtype_comes_back_exactly(feast: Any, open_feast: Any, options: Any) -> None:
     apply(feast, view("stats", *(fs.Field(name, dtype) for name, (dtype, _) in EVERY_DTYPE.items())))

@@ -76,6 +76,26 @@ def test_objects_answer_as_files_do_and_new_and_rewritten_ones_are_found(s3: Any
         assert ask(store, "a", "c") == [None, 7]
 
 
+@pytest.mark.rule("T-4", "P-1")
+@pytest.mark.parametrize("path", ["", "/one.parquet", "/*.parquet"])
+def test_files_named_by_an_address_are_those_wherever_the_process_stands(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason='needs fsspec: pip install "e2i-fs[objects]"')
+    named = tmp_path / "visits"
+    for folder, value in (
+        (named, 1),
+        (tmp_path / "here" / str(named)[1:], -1),
+    ):  # the last is another folder's namesake
+        folder.mkdir(parents=True)
+        rows = table({"hcp_id": ["a"], "event_timestamp": [T0]}).append_column("trx", pa.array([value]))
+        pq.write_table(rows, folder / "one.parquet")
+    monkeypatch.chdir(tmp_path / "here")
+    with fs.connect({"backend": "memory"}) as store:
+        store.apply([view(named.as_uri() + path)])
+        assert ask(store, "a") == [1]
+
+
 @pytest.mark.rule("R-3")
 def test_what_is_not_there_or_does_not_fit_is_said_with_its_address(s3: Any, tmp_path: Path) -> None:
     put(s3, "w/one.parquet", ("a", 0, 1))

@@ -150,6 +150,9 @@ def test_entities_are_parsed_in_the_dtypes_of_their_keys() -> None:
     assert parse_entity("site=", dtypes) == {"site": None}
     with pytest.raises(errors.InvalidEntityFrameError, match="'seven' is not Int64"):
         parse_entity("stop=seven", dtypes)
+    for number in ("1_000", "\u0667"):  # a thousand and a seven to Python
+        with pytest.raises(errors.InvalidEntityFrameError, match="stop="):
+            parse_entity(f"stop={number}", {"stop": fs.Int64})
 
 
 def test_a_time_without_an_offset_is_utc() -> None:
@@ -162,6 +165,23 @@ def test_an_empty_field_of_a_csv_file_is_missing_and_quoted_text_is_text(tmp_pat
     (tmp_path / "rows.csv").write_text('id,n,note\n01,,"a, b"\n02,5,\n')
     table = read_rows(str(tmp_path / "rows.csv"), {"id": fs.String, "n": fs.Int64})
     assert table.to_pylist() == [{"id": "01", "n": None, "note": "a, b"}, {"id": "02", "n": 5, "note": None}]
+
+
+@pytest.mark.rule("W-1", "P-8")
+def test_a_text_of_a_csv_file_that_is_empty_and_a_float_that_is_too_great_are_not_made_something_else(
+    tmp_path: Path,
+) -> None:
+    file, dtypes = tmp_path / "rows.csv", {"id": fs.String, "x": fs.Float64, "y": fs.Float32}
+    file.write_text('id,n,x,y\n"","",-inf,0.1\n,5,nan,16777217\n"a",6, +1.5e3,\n')
+    table = read_rows(str(file), dtypes)
+    assert table.select(["id", "n", "y"]).to_pylist() == [
+        {"id": "", "n": None, "y": 0.1}, {"id": None, "n": 5, "y": 16777217.0}, {"id": "a", "n": 6, "y": None},
+    ]  # fmt: skip
+    assert repr(table["x"].to_pylist()) == "[-inf, nan, 1500.0]"
+    for text in ("1e400", "-1e400", "1_000", "0x10", "one"):
+        file.write_text(f"x\n1.0\n{text}\n")
+        with pytest.raises(errors.RequestError, match=f"row 1, column 'x': '{text}'"):
+            read_rows(str(file), dtypes)
 
 
 def test_a_file_that_is_no_parquet_is_a_mistake_that_names_it(tmp_path: Path) -> None:

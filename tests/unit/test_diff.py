@@ -97,6 +97,30 @@ def _schema(pair) -> pa.Schema:
     return pa.schema([("hcp_id", pa.string()), ("event_timestamp", STAMP), ("trx_count", pa.int64())])
 
 
+@pytest.mark.rule("X-10", "P-3")
+def test_rows_that_became_known_at_other_times_are_found_though_their_values_are_equal(tmp_path, clock) -> None:
+    found = connect(tmp_path, clock, "memory")
+    with found.store as store:
+        store.apply([view(tmp_path, [], created=True)])
+        for breakable, known in ((found.primary, 5), (found.standby, 9)):
+            breakable.inner.append(VIEW, batch(("a", at(1), at(known), 1), created=True), batch_id="one")
+        differing = store.diff("primary", "standby")
+        assert (differing.ok, differing.conclusive, differing.missing) == (False, True, {"primary": 0, "standby": 1})
+        assert (differing.example.where, differing.example.at) == ("history", at(5))
+
+
+@pytest.mark.rule("X-10")
+def test_rows_online_that_a_backend_has_more_of_and_cannot_list_leave_it_inconclusive(pair, monkeypatch) -> None:
+    slip(pair.primary, "only here", 5, 9)
+    assert (diff(pair).conclusive, diff(pair).missing) == (True, {"primary": 0, "standby": 1})
+    for breakable in (pair.primary, pair.standby):
+        can = replace(breakable.inner.capabilities, copyable=False)
+        monkeypatch.setattr(type(breakable), "capabilities", property(lambda self, can=can: can))
+    found = diff(pair)
+    assert (found.same, found.conclusive, found.ok, found.incomparable) == (True, False, False, 1)
+    assert found.views[0].why == "primary has 4 rows online, which it cannot list, and standby 3"
+
+
 @pytest.mark.rule("X-10")
 def test_a_row_ahead_of_the_clock_is_compared_at_its_own_time(pair) -> None:
     later = NOW + timedelta(seconds=30)

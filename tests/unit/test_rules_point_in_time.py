@@ -257,6 +257,19 @@ def test_keys_compare_by_type_exactly(store, tmp_path) -> None:
 
 
 @pytest.mark.rule("P-7")
+def test_a_key_that_lost_digits_as_a_float_is_nobody_and_warned_of(store, tmp_path) -> None:
+    """Pandas makes floats of whole numbers beside a gap; from 2**53 on another number may have become the same float."""
+    store.apply([view(tmp_path, [(2**53, at(1), 1), (2**53 - 1, at(1), 2)], keys={"hcp_id": fs.Int64})])
+    store.materialize(None, NOW)
+    frame = pd.DataFrame({"hcp_id": [2**53 + 1, None, 2**53 - 1]}).assign(event_timestamp=at(1))
+    with pytest.warns(fs.KeyTypeWarning, match="hcp_id"):
+        assert values(store.get_historical_features(frame, [REF])) == [None, None, 2]
+    rows = [{"hcp_id": key} for key in frame["hcp_id"]]
+    with pytest.warns(fs.KeyTypeWarning, match="hcp_id"):
+        assert store.get_online_features([REF], rows).to_dict()["trx_count"] == [None, None, 2]
+
+
+@pytest.mark.rule("P-7")
 def test_a_key_of_another_type_than_the_entitys_is_warned_of(store, tmp_path) -> None:
     store.apply([view(tmp_path, [("1", at(1), 1)])])
     with pytest.warns(fs.KeyTypeWarning, match="hcp_id"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -195,6 +197,55 @@ def test_a_batch_is_refused_whole_with_each_problem(store: fs.FeatureStore) -> N
     ]  # fmt: skip
     assert [p.partition(":")[0] for p in problems] == [f"row {row}, column {name!r}" for row, name in where]
     assert online(store, "a", "b") == [(None, "NOT_FOUND")] * 2
+
+
+@pytest.mark.rule("W-1", "P-8")
+@pytest.mark.parametrize(
+    ("dtype", "sent", "stored"),
+    [
+        (fs.Float64, 2**53, 2.0**53),
+        (fs.Float64, 2**53 + 1, None),
+        (fs.Float64, 12345678901234567000, 1.2345678901234567e19),  # as JavaScript writes that float
+        (fs.Float64, "-Infinity", float("-inf")),
+        (fs.Float32, 0.1, pa.scalar(0.1, pa.float32()).as_py()),
+        (fs.Float32, 1e39, None),
+        (fs.Float32, 2**24 + 1, None),
+        (fs.Array(fs.Float32), [1.0, -1e39], None),
+        (fs.Array(fs.Float64), [2**53 + 1], None),
+        (fs.Vector(2), [1.0, 1e300], None),
+        (fs.Struct(a=fs.Float32), {"a": 2**24 + 1}, None),
+        (fs.Decimal(5, 2), "1e2", Decimal(100)),
+        (fs.Decimal(5, 2), "1_0", None),
+        (fs.Decimal(5, 2), "\u0661\u0662", None),
+    ],
+)
+def test_a_number_of_json_is_taken_exactly_or_refused(tmp_path: Path, dtype: fs.DType, sent: Any, stored: Any) -> None:
+    with fs.connect({"backend": "memory"}, clock=FakeClock(NOW)) as opened:
+        opened.apply([view(tmp_path, [], fields={"x": dtype})])
+        rows = [{"hcp_id": "a", "event_timestamp": "2024-03-10T11:00:00Z", "x": sent}]
+        answer = call(service(opened), "POST", "/v1/views/hcp_stats/rows", {"rows": rows})
+        if stored is None:
+            (problem,) = error(answer)["problems"]
+            assert answer.status_code == 422 and problem.startswith("row 0, column 'x'")
+            assert online(opened, "a", ref="hcp_stats:x") == [(None, "NOT_FOUND")]
+        else:
+            assert online(opened, "a", ref="hcp_stats:x") == [(stored, "PRESENT")]
+
+
+@pytest.mark.rule("W-1")
+def test_a_date_of_feast_s_form_is_a_whole_day_or_refused(tmp_path: Path) -> None:
+    with fs.connect({"backend": "memory"}, clock=FakeClock(NOW)) as opened:
+        opened.apply([view(tmp_path, [], fields={"day": fs.Date})])
+
+        def write(seconds: int) -> Any:
+            df = {"hcp_id": ["a"], "event_timestamp": ["2024-03-10T11:00:00"], "day": [seconds]}
+            sent = {"feature_view_name": "hcp_stats", "df": df}
+            return call(service(opened), "POST", "/write-to-online-store", sent)
+
+        refused = write(-86_399)  # a second after the day began
+        assert refused.status_code == 422 and "'day'" in error(refused)["problems"][0]
+        assert write(-86_400).status_code == 200
+        assert online(opened, "a", ref="hcp_stats:day") == [(date(1969, 12, 31), "PRESENT")]
 
 
 def test_pushed_rows_go_where_they_are_said_to_on_both_kinds_of_paths(store: fs.FeatureStore) -> None:

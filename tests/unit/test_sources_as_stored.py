@@ -42,6 +42,8 @@ CASES = {
     "naive time": (fs.Timestamp, pa.array([dt.datetime(2024, 1, 1)]), [dt.datetime(2024, 1, 1, tzinfo=UTC)]),
     "whole nanoseconds": (fs.Timestamp, pa.array([1000], pa.timestamp("ns")), [dt.datetime(1970, 1, 1, 0, 0, 0, 1, UTC)]),
     "odd nanoseconds": (fs.Timestamp, pa.array([1001], pa.timestamp("ns")), REFUSED),
+    "a time that never comes": (fs.Timestamp, pa.array([2**63 - 1], pa.int64()).cast(STAMP), REFUSED),
+    "a time before all times": (fs.Timestamp, pa.array([-(2**63) + 1], pa.int64()).cast(pa.timestamp("us")), REFUSED),
     "odd nanoseconds in a struct": (fs.Struct(a=fs.Timestamp), pa.array([{"a": 1}], pa.struct([("a", pa.timestamp("ns"))])), REFUSED),
     "decimal of fewer digits": (fs.Decimal(10, 2), pa.array([Decimal("1.1")], pa.decimal128(3, 1)), [Decimal("1.10")]),
     "decimal of more digits": (fs.Decimal(4, 1), pa.array([Decimal("1.15")], pa.decimal128(10, 2)), REFUSED),
@@ -85,6 +87,40 @@ def test_a_stored_column_is_read_exactly_or_refused(store, tmp_path, case) -> No
     assert values(ask(store, asked, "hcp_stats:x"), "x") == expected
     store.materialize(None, NOW)
     assert [value for value, _ in online(store, *keys, ref="hcp_stats:x")] == expected
+
+
+@pytest.mark.rule("T-1", "T-2", "P-1")
+@pytest.mark.parametrize("column", ["hcp_id", "event_timestamp", "created_at"])
+def test_a_key_or_time_that_is_no_instant_is_refused_and_a_row_that_never_comes_is_never_visible(
+    store, tmp_path, column
+) -> None:
+    keys = {"hcp_id": fs.Timestamp}
+    one = view(tmp_path, [], keys=keys, created=True)
+    rows = {"hcp_id": [0, 10], "event_timestamp": [0, 10], "created_at": [0, 10]}
+
+    def put(us: int, *, finer: bool = False) -> None:
+        made = {name: pa.array([*values[:1], us if name == column else 10]) for name, values in rows.items()}
+        unit = {name: pa.timestamp("ns" if finer and name == column else "us", "UTC") for name in rows}
+        cast = {name: values.cast(unit[name]) for name, values in made.items()}
+        pq.write_table(pa.table({**cast, "trx_count": [1, 2]}), tmp_path / "hcp_stats.parquet")
+
+    put(10)
+    store.apply([one])
+    epoch = dt.datetime(1970, 1, 1, tzinfo=UTC)
+    asked = [(epoch, at(1)), (epoch + timedelta(microseconds=10), at(1))]
+    assert values(ask(store, asked, keys=keys)) == [1, 2]
+    put(10_001, finer=True)
+    with pytest.raises(fs.InvalidTimestampError, match=column):
+        ask(store, asked, keys=keys)
+    put(-(2**63) + 1)
+    with pytest.raises(fs.BackendDataError, match=f"a time in {column} is infinite"):
+        ask(store, asked, keys=keys)
+    put(2**63 - 1)
+    if column == "event_timestamp":
+        assert values(ask(store, asked, keys=keys)) == [1, None]
+    else:
+        with pytest.raises(fs.BackendDataError, match=f"a time in {column} is infinite"):
+            ask(store, asked, keys=keys)
 
 
 @pytest.mark.rule("P-8", "P-9")
@@ -133,6 +169,24 @@ def test_the_name_of_a_folder_means_nothing(store, tmp_path, name) -> None:
     """No glob, no Hive partition column, no escape is read into a path that is a file."""
     store.apply([view(tmp_path / name, [("k", at(1), 1)])])
     assert values(ask(store, [("k", at(1))])) == [1]
+
+
+@pytest.mark.rule("T-4", "P-1")
+def test_a_folder_has_what_links_lead_to_and_what_lies_in_folders_named_like_files(store, tmp_path) -> None:
+    one = view(tmp_path, [])
+    rows = pq.read_table(tmp_path / "hcp_stats.parquet").schema
+    folder = tmp_path / "history"
+    (tmp_path / "elsewhere").mkdir()
+    for place in ("a.parquet", "_temporary", ".hidden"):
+        (folder / place).mkdir(parents=True)
+    for minute, place in enumerate(("history/a.parquet", "elsewhere", "history/_temporary", "history/.hidden"), 1):
+        row = {"hcp_id": [place[-9:]], "event_timestamp": [at(minute)], "trx_count": [minute]}
+        pq.write_table(pa.table(row, schema=rows), tmp_path / place / "part.parquet")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "ring").symlink_to(folder)
+    store.apply([replace(one, source=fs.ParquetSource(folder))])
+    asked = [(place, at(9)) for place in ("a.parquet", "elsewhere", "temporary", "y/.hidden")]
+    assert values(ask(store, asked)) == [1, 2, None, None]
 
 
 @pytest.mark.rule("T-4")
