@@ -52,8 +52,8 @@ def check_row_wise(
     >>> try:
     ...     check_row_wise(view, columns, computed(view, columns, range(2)), 2, alone=4)
     ... except DefinitionError as error:
-    ...     print(str(error)[:108])
-    On-demand view 'share': its function makes 'share' of row 1 0.75 among all 2 rows, and 0.25 with the rows in
+    ...     print(str(error).partition(". Each")[0])
+    On-demand view 'share': its function makes 'share' of row 1 0.75 among all 2 rows, and 1.0 when it is asked alone (row 1)
     """
     if rows < 2:
         return
