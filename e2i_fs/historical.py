@@ -26,6 +26,7 @@ from e2i_fs.pit.times import column_to_us
 from e2i_fs.question import Answered
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, Asked, FeatureStatus
+from e2i_fs.row_wise import ALONE_OFFLINE
 
 __all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "retrieve"]
 
@@ -132,7 +133,7 @@ def retrieve(
         given = request_columns(view_od, sent, reject_naive=entities.reject_naive)
         made = run_on_demand(view_od, given, {r: values[r].to_pylist() for r in view_od.inputs},
                              {r: codes[r].to_pylist() for r in view_od.inputs},
-                             {r: events[r].to_pylist() for r in view_od.inputs}, len(entities.times))  # fmt: skip
+                             {r: events[r].to_pylist() for r in view_od.inputs}, len(entities.times), alone=ALONE_OFFLINE)  # fmt: skip
         for f in view_od.schema:
             ref = f"{view_od.name}:{f.name}"
             column_values, column_codes, column_events = made[f.name]

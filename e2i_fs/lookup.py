@@ -16,6 +16,7 @@ from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
+from e2i_fs.row_wise import ALONE_ONLINE
 from e2i_fs.values import arrow_type, python_values, storage_values
 
 __all__ = ["EntityRows", "Found", "assemble", "look_up", "same_rows"]
@@ -146,7 +147,7 @@ def assemble(
             events[ref] = times
     for view_od in request.on_demand:
         given = request_columns(view_od, rows.columns, reject_naive=rows.reject_naive)
-        made = run_on_demand(view_od, given, values, codes, events, rows.count)
+        made = run_on_demand(view_od, given, values, codes, events, rows.count, alone=ALONE_ONLINE)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref = f"{view_od.name}:{field_name}"
             dtype = view_od.features[field_name].dtype

@@ -14,6 +14,8 @@ import symtable
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from e2i_fs.definitions import FeatureView, Field, check_name
@@ -32,7 +34,7 @@ class OnDemandFeatureView:
 
     Made by `on_demand_feature_view`. ``inputs`` are ``view:feature`` references; the function gets a mapping
     of feature name to a list of values (None where one is missing), as long as the rows, and returns such a
-    mapping with every field of ``schema``.
+    mapping with every field of ``schema``. With ``singleton`` it gets and returns single values, one row at a time.
     """
 
     name: str
@@ -42,6 +44,7 @@ class OnDemandFeatureView:
     schema: tuple[Field, ...]
     code: str
     function: str
+    singleton: bool = False
     tags: Mapping[str, str] = field(default_factory=FrozenMap)
     owner: str = ""
     description: str = ""
@@ -76,9 +79,7 @@ class OnDemandFeatureView:
     def load(self) -> Callable[[Columns], Columns]:
         """Return the function itself, made from its kept source text."""
         namespace: dict[str, Any] = {}
-        flags = __future__.annotations.compiler_flag  # annotations name types that the kept text does not import
-        code = compile(self.code, f"<on-demand feature view {self.name}>", "exec", flags=flags)
-        exec(code, namespace)  # noqa: S102 - the definition is code
+        exec(_compiled(self.code, self.name), namespace)  # noqa: S102 - the definition is code
         loaded: Callable[[Columns], Columns] = namespace[self.function]
         return loaded
 
@@ -91,6 +92,7 @@ class OnDemandFeatureView:
             "schema": [f.canonical() for f in self.schema],
             "code": self.code,
             "function": self.function,
+            **({"singleton": True} if self.singleton else {}),  # unsaid otherwise: older fingerprints stay (R-2)
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -109,10 +111,18 @@ class OnDemandFeatureView:
             schema=tuple(Field.from_canonical(f) for f in form["schema"]),
             code=form["code"],
             function=form["function"],
+            singleton=form.get("singleton", False),
             tags=form.get("tags", {}),
             owner=form.get("owner", ""),
             description=form.get("description", ""),
         )
+
+
+@lru_cache(maxsize=256)
+def _compiled(code: str, view: str) -> CodeType:
+    flags = __future__.annotations.compiler_flag  # annotations name types that the kept text does not import
+    made: CodeType = compile(code, f"<on-demand feature view {view}>", "exec", flags=flags)
+    return made
 
 
 def on_demand_feature_view(
@@ -120,6 +130,7 @@ def on_demand_feature_view(
     *,
     sources: Sequence[FeatureView | RequestSource | str],
     schema: Sequence[Field],
+    singleton: bool = False,
     tags: Mapping[str, str] | None = None,
     owner: str = "",
     description: str = "",
@@ -130,9 +141,12 @@ def on_demand_feature_view(
     request sources. The function takes and returns a mapping of name to list. It is kept as text and must
     import inside its body whatever it needs; a name from outside is a `DefinitionError` at once.
 
-    Each row must be computed from that row alone. A function that looks across rows (their mean, the row before)
-    answers by what else was asked with them: another value online, and in a training set by later rows, which P-10 forbids.
-    This is not checked.
+    Each row must be computed from that row alone (P-10). A function that looks across rows (their mean, the row before)
+    answers by what else was asked with them: another value online, and in a training set by later rows. So a request of
+    more than one row is computed again in parts, and a difference is a `DefinitionError`: up to 32 rows offline and 4 online,
+    each row alone; of more, all rows in two halves and so many rows alone. With ``singleton=True`` the function gets one row
+    at a time, a mapping of name to value, and returns such a mapping: it cannot look across rows, and is slower if it uses
+    a library of columns.
 
     >>> from e2i_fs import Field, Float64, RequestSource
     >>> amount = RequestSource("amount", schema=[Field("price", Float64)])
@@ -163,6 +177,7 @@ def on_demand_feature_view(
             schema=tuple(schema),
             code=_source_text(function, own),
             function=function.__name__,
+            singleton=singleton,
             tags=tags or {},
             owner=owner,
             description=description or inspect.getdoc(function) or "",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from e2i_fs.definitions import Field
-from e2i_fs.errors import DefinitionError, E2IError, InvalidEntityFrameError
+from e2i_fs.errors import InvalidEntityFrameError
 from e2i_fs.frames import arrow_table
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs.on_demand_call import computed
 from e2i_fs.pit.times import column_to_us
 from e2i_fs.results import STATUSES, FeatureStatus
+from e2i_fs.row_wise import check_row_wise
 from e2i_fs.values import LossyCastError, cast_column, python_value, storage_values
 
 __all__ = ["request_columns", "run_on_demand"]
@@ -54,57 +56,26 @@ def run_on_demand(
     codes: Mapping[str, Sequence[int]],
     events: Mapping[str, Sequence[int | None]],
     rows: int,
+    *,
+    alone: int,
 ) -> dict[str, Made]:
     """Return, for each field, its column in its dtype, status codes and event times (µs), each ``rows`` long.
 
     A value is PRESENT; a missing one has the status of the first input that was not found or too old, else
     NULL_VALUE. Its event time is the oldest of its inputs'. Whatever the function raises is a `DefinitionError`
-    that names the view, with the cause.
+    that names the view, with the cause, and so is an answer that depends on other rows (P-10): of every row when there
+    are no more than ``alone`` of them, else as `check_row_wise` says.
     """
-    columns = {name: list(values) for name, values in request.items()}
-    columns |= {ref.partition(":")[2]: list(values) for ref, values in inputs.items()}
-    try:
-        result = view.load()(columns)
-    except E2IError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever it does, the process that asked goes on
-        hint = " A value may be missing: it must take None." if "NoneType" in str(error) else ""
-        if isinstance(error, KeyError) and error.args and error.args[0] not in columns:
-            hint = f" It is given {', '.join(map(repr, columns))}; what else it needs must be among its sources."
-        raise DefinitionError(
-            f"On-demand view {view.name!r}: its function raised {type(error).__name__}: {error}.{hint}"
-        ) from error
+    columns = {**request, **{ref.partition(":")[2]: values for ref, values in inputs.items()}}
+    results = computed(view, columns, range(rows))
+    check_row_wise(view, columns, results, rows, alone=alone)
+    times = [min((e for r in view.inputs if (e := events[r][i]) is not None), default=None) for i in range(rows)]
     made: dict[str, Made] = {}
-    for f in view.schema:
-        values: Any = result.get(f.name) if isinstance(result, Mapping) else None
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-            values = None
-        elif not isinstance(values, pa.Array | pa.ChunkedArray):
-            values = list(values)
-        if values is None or len(values) != rows:
-            got = f"{len(values)} values" if values is not None else f"{type(result).__name__}, which has nothing"
-            raise DefinitionError(
-                f"On-demand view {view.name!r}: its function returned {got} for {f.name!r}; {rows} rows were given."
-            )
-        column = _typed(view, f, values)
+    for name, column in results.items():
         missing = column.is_null().to_pylist()
         statuses = [_status(gone, [codes[r][i] for r in view.inputs]) for i, gone in enumerate(missing)]
-        times = [min((e for r in view.inputs if (e := events[r][i]) is not None), default=None) for i in range(rows)]
-        made[f.name] = (column, statuses, times)
+        made[name] = (column, statuses, times)
     return made
-
-
-def _typed(view: OnDemandFeatureView, field: Field, values: Any) -> pa.ChunkedArray:
-    """Return what the function returned in the dtype declared, or raise: nothing is cut or rounded silently (P-8)."""
-    try:
-        column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(values)])
-        return cast_column(column, field.dtype)
-    except (LossyCastError, pa.ArrowException, TypeError, OverflowError) as error:
-        rows = f", row {error.rows[0]}" if isinstance(error, LossyCastError) and error.rows else ""
-        raise DefinitionError(
-            f"On-demand view {view.name!r}: what its function returned for {field.name!r}{rows} {error}; "
-            f"it is declared {field.dtype!r}."
-        ) from error
 
 
 def _status(missing: bool, inputs: Sequence[int]) -> int:

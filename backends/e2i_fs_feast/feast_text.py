@@ -342,6 +342,7 @@ class _Writer:
             "sources": Listed([*sources, *requests]),
             "schema": Listed([self._field(f, declared_type(f.dtype)) for f in schema]),
             "mode": quoted("python"),
+            **({"singleton": "True"} if view.singleton else {}),
         }
         decorator = laid_out(Call("@on_demand_feature_view", (), {**named, **_about(view, extra)}))
         self._add("on-demand feature view", view.name, view.function, f"{decorator}\n{view.code}")

@@ -42,7 +42,7 @@ def carried(message: Any, catalog: Catalog, folder: Path) -> OnDemandFeatureView
     if any(entity != DUMMY_ENTITY_NAME for entity in spec.entities):
         raise NoNeutralFormError(f"it is about entities of its own ({', '.join(spec.entities)})")
     inputs, request, schema = _as_said(spec, _inputs(spec, catalog))
-    code, function = _code(spec, inputs, _types(catalog, inputs, request), schema, folder)
+    code, function, singleton = _code(spec, inputs, _types(catalog, inputs, request), schema, folder)
     return OnDemandFeatureView(
         spec.name,
         inputs=tuple(inputs),
@@ -50,6 +50,7 @@ def carried(message: Any, catalog: Catalog, folder: Path) -> OnDemandFeatureView
         schema=tuple(schema),
         code=code,
         function=function,
+        singleton=singleton,
         tags=plain_tags(spec.tags),
         owner=spec.owner,
         description=spec.description,
@@ -121,16 +122,16 @@ def _types(catalog: Catalog, inputs: Sequence[str], request: Sequence[RequestSou
 
 def _code(
     spec: Any, inputs: Sequence[str], types: Mapping[str, DType], schema: Sequence[Field], folder: Path
-) -> tuple[str, str]:
-    """Return the text of the neutral function, and its name."""
+) -> tuple[str, str, bool]:
+    """Return the text of the neutral function, its name, and whether it takes one row at a time."""
     text, name = _function_text(spec)
     long = {f"{view}__{feature}": feature for view, _, feature in (ref.partition(":") for ref in inputs)}
     said = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
     used = {key: feature for key, feature in long.items() if key in said}
     mode = spec.mode or "pandas"
     borrowed = borrowed_names(text, name)
-    if mode == "python" and not spec.singleton and not borrowed and not used:
-        return text, name
+    if mode == "python" and not borrowed and not used:
+        return text, name, spec.singleton
     around = Surroundings(folder).of(text, name, borrowed)
     if mode == "pandas":
         body = _through_pandas(name, types, used, schema)
@@ -139,7 +140,7 @@ def _code(
     else:
         raise NoNeutralFormError(f"its function is of mode {mode!r}, which only Feast can run")
     parts = [*around, text, body]
-    return f"def {name}(columns):\n" + "\n".join(map(_indented, parts)), name
+    return f"def {name}(columns):\n" + "\n".join(map(_indented, parts)), name, False
 
 
 def _indented(text: str) -> str:

@@ -122,11 +122,13 @@ class _Writer:
                 "schema": Call("tuple", [schema]),
                 "code": quoted(view.code),
                 "function": quoted(view.function),
+                **({"singleton": "True"} if view.singleton else {}),
             }
             call = Call("fs.OnDemandFeatureView", [quoted(view.name)], {**named, **_about(view)})
             return assigned(self._names.give(view.name, "view"), call)
         named = {} if view.name == view.function else {"name": quoted(view.name)}
         named |= {"sources": Listed([*map(quoted, view.inputs), *requests]), "schema": schema}
+        named |= {"singleton": "True"} if view.singleton else {}
         about = _about(view)
         if view.description == _doc_of(view.code):
             about.pop("description", None)

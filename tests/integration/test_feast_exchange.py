@@ -130,6 +130,16 @@ def test_what_feast_cannot_hold_is_named_with_what_needs_it(exchange: Any, tmp_p
         assert f"# Left out: {each}" in made.files["definitions.py"].decode()
 
 
+def test_a_function_of_single_rows_stays_one_on_the_way_there_and_back(exchange: Any, tmp_path: Path) -> None:
+    asked = fs.RequestSource("asked", schema=[fs.Field("x", fs.Int64)])
+    code = 'def twice(row):\n    return {"out": (row["x"] or 0) * 2}\n'
+    view = fs.OnDemandFeatureView("twice", inputs=(), request=(asked,), schema=(fs.Field("out", fs.Int64),), code=code, function="twice", singleton=True)  # fmt: skip
+    catalog = in_folder(tmp_path, view)
+    made = exchange.written(catalog, project="p", folder=tmp_path)
+    assert made.left == ()
+    assert "singleton=True" in made.files["definitions.py"].decode()
+
+
 def test_a_function_that_feast_cannot_try_is_left_out_and_named(exchange: Any, tmp_path: Path) -> None:
     asked = fs.RequestSource("asked", schema=[fs.Field("x", fs.Int64)])
     code = 'def broken(columns):\n    return {"out": columns["y"]}\n'
@@ -281,8 +291,9 @@ def test_each_thing_without_a_like_is_named_with_the_reason(
         assert why in said.pop((kind, name)), (kind, name)
     assert said == {}
     assert set(found.catalog.on_demand) == {"one_by_one"}
-    made = found.catalog.on_demand["one_by_one"].load()({"y": [1.0, 2.0]})
-    assert made == {"e": [1.0 + len("two\n    lines"), 2.0 + len("two\n    lines")]}
+    assert found.catalog.on_demand["one_by_one"].singleton
+    made = found.catalog.on_demand["one_by_one"].load()({"y": 1.0})
+    assert made == {"e": 1.0 + len("two\n    lines")}
     assert found.catalog.services["takes"].tags == {"k": "v"}
     assert sorted(p.name for p in folder.rglob("*")) == before  # nothing is written into it, no byte code either
     assert "helpers" not in sys.modules

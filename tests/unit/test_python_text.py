@@ -83,6 +83,18 @@ def test_two_functions_of_one_name_are_both_kept(tmp_path: Path) -> None:
     assert again(catalog, tmp_path).to_json() == catalog.to_json()
 
 
+def test_a_function_of_single_rows_stays_one(tmp_path: Path) -> None:
+    asked = fs.RequestSource("asked", schema=[fs.Field("x", fs.Int64)])
+    one = fs.OnDemandFeatureView(
+        "one", inputs=(), request=(asked,), schema=(fs.Field("out", fs.Int64),), singleton=True,
+        code='def one(row):\n    return {"out": row["x"]}\n', function="one",
+    )  # fmt: skip
+    catalog = planned(one)
+    assert again(catalog, tmp_path).to_json() == catalog.to_json()
+    raw = planned(replace(one, code="one = lambda row: {'out': row['x']}\n"))
+    assert again(raw, tmp_path).to_json() == raw.to_json()
+
+
 def test_names_are_given_once() -> None:
     names = Names({"fs"})
     given = [
