@@ -184,12 +184,8 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
         try:
             files = expand_paths(source.paths, base, suffix)
         except FileNotFoundError as error:
-            named = str(error)
-            if os.path.isfile(named):
-                fix = f"which does not end in {suffix}: use the source for what it is (CSVSource, ParquetSource), or rename it"
-                raise DefinitionError(f"{where}: its source names {named}, {fix}.") from error
             raise DefinitionError(
-                f"{where}: its source names {named}, where there is no {suffix} file. Write it first, or mend the path."
+                f"{where}: its source names {error}, where there is no {suffix} file. Write it first, or mend the path."
             ) from error
         for file in files:
             schemas[file] = parquet_schema(file) if isinstance(source, ParquetSource) else _csv_schema(file, source)

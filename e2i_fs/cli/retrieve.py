@@ -132,7 +132,7 @@ def online(
     full_feature_names: FullNames = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail (exit code 3) rather than answer degraded.")] = False,
 ) -> Answer:
-    """Features of entities now, each value with its status and age, and who answered."""
+    """Features of entities now, with a status in place of what is missing, and who answered; --json has event times."""
     wanted = _wanted(feature, service)
     if bool(entity) == bool(entities):
         raise RequestError("Give the entities either with --entity key=value,... or with --entities FILE.")
