@@ -132,6 +132,12 @@ def test_a_standby_that_is_added_later_is_told_of_with_the_command_that_fills_it
     assert say("rebuild", "two")[0] == 0 and say("health")[0] == 0
 
 
+def test_a_misspelt_name_of_the_package_is_told_with_the_nearest(say, tmp_path) -> None:
+    (tmp_path / "features.py").write_text("import e2i_fs as fs\nv = fs.FeatureVew('v')\n")
+    code, told = say("plan")
+    assert code == 2 and "Did you mean 'FeatureView'" in told
+
+
 def test_a_schedule_that_never_ran_says_now_and_no_year_of_long_ago(say, monkeypatch, caplog) -> None:
     monkeypatch.setattr("e2i_fs.ops.scheduling.Scheduler.serve", lambda self: None)  # it would wait for hours
     monkeypatch.setattr(schedule_command._log, "level", logging.INFO)
