@@ -257,7 +257,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     module = _HOME.get(name)
     if module is None:
-        raise AttributeError(f"module 'e2i_fs' has no attribute {name!r}", name=name, obj=import_module("e2i_fs"))
+        said = f"module 'e2i_fs' has no attribute {name!r}"
+        if not name.startswith("_"):  # machinery asks for such names, and reads no advice
+            said += f".{import_module('e2i_fs.errors').did_you_mean(name, __all__)}"
+        raise AttributeError(said, name=name, obj=import_module("e2i_fs"))
     value = getattr(import_module(f"e2i_fs.{module}"), name)
     globals()[name] = value
     return value

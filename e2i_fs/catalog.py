@@ -185,7 +185,7 @@ class Catalog:
         if breaking and not allow_breaking:
             raise BreakingChangeError(
                 "Breaking changes (R-4), so nothing was applied: " + "; ".join(breaking) + ". "
-                "Pass allow_breaking=True if no reader needs the old form; what is online for a view so changed is dropped."
+                "Pass allow_breaking=True (`e2i-fs apply --allow-breaking`) if no reader needs the old form; what is online for a view so changed is dropped."
             )
         return after, Plan(tuple(created), tuple(updated), tuple(unchanged), (), tuple(breaking))
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
@@ -29,6 +29,7 @@ __all__ = [
     "PrometheusConfig",
     "Strict",
     "TelemetryConfig",
+    "brief_config",
     "checked_model",
     "expand_variables",
     "expanded",
@@ -182,7 +183,18 @@ class Config:
     alerts: AlertsConfig | None = None
 
 
-def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
+def brief_config(config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> Config:
+    """Return the checked configuration for one command or task: without the endpoint of ``telemetry: prometheus``.
+
+    Nobody scrapes what ends in a moment, and the port belongs to the server that goes on beside it.
+    """
+    checked = load_config(config)
+    if checked.telemetry is None:
+        return checked
+    return replace(checked, telemetry=checked.telemetry.model_copy(update={"prometheus": None}))
+
+
+def load_config(config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> Config:
     """Return the checked configuration of a YAML file or a mapping.
 
     Raises `ConfigError` naming the key and the nearest known one, or the unset ``${VAR}``.
@@ -190,6 +202,8 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     >>> load_config({"backend": "duckdb", "path": "features"}).backends[0].kind
     'duckdb'
     """
+    if isinstance(config, Config):
+        return config
     if isinstance(config, Mapping):
         raw, base, where = dict(config), os.getcwd(), "configuration"
     elif isinstance(config, str | os.PathLike):
@@ -285,7 +299,12 @@ def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"There is no {what} at {path}. `e2i-fs init` writes one.") from error
+        fix = "`e2i-fs init` writes one." if what == "configuration" else "Mend the path, or write the file."
+        raise ConfigError(f"There is no {what} at {path}. {fix}") from error
+    except IsADirectoryError as error:
+        raise ConfigError(
+            f"The {what} {path} is a folder; name the file in it, such as {path / 'e2i_fs.yaml'}."
+        ) from error
     except OSError as error:
         raise ConfigError(f"The {what} {path} cannot be read: {unstopped(error)}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

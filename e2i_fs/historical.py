@@ -52,7 +52,7 @@ class EntityFrame:
         if timestamp_column not in table.column_names:
             raise InvalidTimestampError(
                 f"{what} has no column {timestamp_column!r}, the time of each row."
-                f" It has {', '.join(repr(n) for n in table.column_names[:12])}. Name it with timestamp_column=."
+                f" It has {', '.join(repr(n) for n in table.column_names[:12])}. Name it with timestamp_column= (on the command line --timestamp-column)."
             )
         times = column_to_us(table.column(timestamp_column), timestamp_column, reject_naive=reject_naive)
         if times.null_count:

@@ -24,14 +24,14 @@ __all__ = ["connect"]
 
 
 def connect(
-    config: str | os.PathLike[str] | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any] | Config,
     *,
     clock: Clock | Callable[[], datetime] | None = None,
     plugins: Sequence[object] = (),
 ) -> Store:
     """Open a feature store; a context manager.
 
-    ``config`` is the path of a YAML file or a mapping. ``clock`` tells the time instead of the machine (T-5);
+    ``config`` is the path of a YAML file, a mapping, or what `load_config` made of one. ``clock`` tells the time instead of the machine (T-5);
     ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
     `BackendError` when the one backend cannot be opened.
 

@@ -193,7 +193,12 @@ def load_config(folder: Path) -> Any:
     except OSError:
         raise
     except Exception as error:
-        raise ConfigError(f"feast backend: Feast cannot use {path}: {error}") from error
+        fix = (
+            " Install what that store needs, such as feast[milvus] for Milvus."
+            if "Could not import" in str(error)
+            else ""
+        )
+        raise ConfigError(f"feast backend: Feast cannot use {path}: {error}.{fix}") from error
     return config
 
 

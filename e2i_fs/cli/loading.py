@@ -41,7 +41,9 @@ def _run(path: Path) -> list[list[Any]]:
     file = path / "__init__.py" if path.is_dir() else path
     if not file.is_file():
         what = "folder is no package (it has no __init__.py)" if path.is_dir() else "file does not exist"
-        raise DefinitionError(f"No definitions at {path}: the {what}. Name another with --definitions.")
+        raise DefinitionError(
+            f"No definitions at {path}: the {what}. Name another with --definitions, or run this in the project's folder (`e2i-fs init` makes one)."
+        )
     whole = file.resolve()
     name, home = (whole.parent.name, whole.parent.parent) if path.is_dir() else (whole.stem, whole.parent)
     inside = [str(whole.parent)] if path.is_dir() else None

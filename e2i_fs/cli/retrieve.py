@@ -132,7 +132,7 @@ def online(
     full_feature_names: FullNames = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail (exit code 3) rather than answer degraded.")] = False,
 ) -> Answer:
-    """Features of entities now, each value with its status and age, and who answered."""
+    """Features of entities now, with a status in place of what is missing, and who answered; --json has event times."""
     wanted = _wanted(feature, service)
     if bool(entity) == bool(entities):
         raise RequestError("Give the entities either with --entity key=value,... or with --entities FILE.")
@@ -150,7 +150,7 @@ def online(
     upright = len(inputs) + len(names) <= _FEW_COLUMNS
     limit = 20 if upright else 3
     body = [
-        [*(values[i][row] for i in inputs), *(_value(values[n][row], statuses[by_name[n]][row]) for n in names)]
+        [*(_key(values[i][row]) for i in inputs), *(_value(values[n][row], statuses[by_name[n]][row]) for n in names)]
         for row in range(min(limit, count))
     ]
     shown: list[Any] = [table(None, [*inputs, *names], body) if upright else _sideways([*inputs, *names], body)]
@@ -182,6 +182,11 @@ def _status_counts(statuses: Mapping[str, list[Any]]) -> dict[str, dict[str, int
         for status in each:
             counts[ref][status.value] = counts[ref].get(status.value, 0) + 1
     return counts
+
+
+def _key(value: Any) -> Any:
+    """A whole number that names something is read, and copied, as it is: 1001, not 1,001."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _value(value: Any, status: Any) -> Text:

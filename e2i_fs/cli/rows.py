@@ -143,6 +143,10 @@ def parse_entity(text: str, dtypes: Mapping[str, DType]) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise InvalidEntityFrameError(f"--entity {text!r}: write key=value pairs with commas between them.")
+        if key.strip() in row:
+            raise InvalidEntityFrameError(
+                f"--entity {text!r}: {key.strip()!r} is given twice. One --entity is one row; repeat the option for more."
+            )
         row[key.strip()] = _parse(value, dtypes.get(key.strip()), text)
     return row
 

@@ -162,8 +162,10 @@ def _served(session: Session, found: list[Entry], grace: float) -> Answer:
     _log.setLevel(logging.INFO)
     config = session.config_path.absolute()
     scheduler = Scheduler(found, lambda entry: tasks.run(config, entry), last=last_runs(config))
+    now = SystemClock().now()
     for when, entry in scheduler.due():
-        _log.info("%s: %s, due %s", entry.name, entry.trigger, when.replace(microsecond=0).isoformat())
+        told = "now" if when <= now else when.replace(microsecond=0).isoformat()  # what never ran is due since ever
+        _log.info("%s: %s, due %s", entry.name, entry.trigger, told)
     with _stopped_by_signals(scheduler, grace):
         try:
             scheduler.serve()

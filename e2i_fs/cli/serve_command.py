@@ -94,7 +94,7 @@ def serve(
     limits = Limits(max_body, max_requests, max_job_seconds, grace=grace, max_connections=max_connections)
     budget = Budget(max_rows, max_cells, max_seconds, threads)
     watching = Watching()  # before a backend is opened, for Feast changes how its library counts
-    with session.store(watching.plugins) as store:
+    with session.store(watching.plugins, serves=True) as store:
         service = Service(Desk(store, budget), limits, access, watching.counts, caller=watching.caller(store))
         serving(service, host, port, _announce, certificate)
     return Answer(None)

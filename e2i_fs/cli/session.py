@@ -40,11 +40,15 @@ class Session:
         return Path(self.definitions) if self.definitions else self.config_path.parent / DEFAULT_DEFINITIONS
 
     @contextmanager
-    def store(self, plugins: Sequence[object] = ()) -> Iterator[Store]:
-        """Open the store of the configuration, with ``plugins`` beside the installed ones, and close it in the end."""
-        import e2i_fs as fs
+    def store(self, plugins: Sequence[object] = (), *, serves: bool = False) -> Iterator[Store]:
+        """Open the store of the configuration, with ``plugins`` beside the installed ones, and close it in the end.
 
-        with fs.connect(self.config_path, plugins=plugins) as store:
+        Only a command that ``serves`` opens the endpoint of the telemetry: its port is one process's.
+        """
+        import e2i_fs as fs
+        from e2i_fs.config import brief_config
+
+        with fs.connect(self.config_path if serves else brief_config(self.config_path), plugins=plugins) as store:
             yield store
 
     def load_definitions(self) -> list[Any]:

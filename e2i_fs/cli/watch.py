@@ -68,6 +68,8 @@ def freshness(
         (r.view, r.status.value, r.age, r.max_staleness, r.rows, who) for r, who in zip(reports, asked, strict=True)
     ]
     parts: list[Any] = [table(None, ["view", "status", "age", "limit", "rows", "asked"], rows, right=[4])]
+    if not reports:
+        parts = ["No view is online here: `e2i-fs apply` registers views."]
     parts += [f"{r.view}: {escape(r.error)}" for r in reports if r.error is not None]
     return Answer({"views": reports}, parts, NO if any(r.status.value in _BAD for r in reports) else OK)
 

@@ -81,7 +81,12 @@ class Changer:
         late = {view for view in wanted.views if view not in own.views} | set(breaking_views(own, wanted))
         for view in sorted(late - fresh):
             if self._holds_rows(view):
-                self._recovery.quarantine(standby, view, "late", "it was added later and has not been rebuilt")
+                self._recovery.quarantine(
+                    standby,
+                    view,
+                    "late",
+                    f"it was added later and has not been rebuilt: `e2i-fs rebuild {standby.name}`",
+                )
         change_catalog(standby.backend, lambda kept: kept.holding(wanted))
 
     def _holds_rows(self, view: str) -> bool:

@@ -209,7 +209,8 @@ class Jobs:
                 job = replace(job, outcome="failed", error=f"{type(error).__name__}: {error}")
                 over = True  # the caller's mistake, which it stays
             except BaseException as error:
-                self._ended(replace(job, outcome="failed", error=f"{type(error).__name__}: {error}"))
+                said = f"{type(error).__name__}: {error}".removesuffix(": ")  # KeyboardInterrupt says nothing more
+                self._ended(replace(job, outcome="failed", error=said))
                 raise
             read, written = self._records.rows_of(job.job_id)
             duration = earlier + timedelta(seconds=self._clock.monotonic() - begun)

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import e2i_fs as fs  # by the door that users take: the store stands above this package
 from e2i_fs.clock import Clock, SystemClock
+from e2i_fs.config import brief_config
 from e2i_fs.errors import E2IError
 from e2i_fs.ops import tasks
 from e2i_fs.ops.schedule import FRESHNESS_CHECK, Entry, entries
@@ -104,7 +105,7 @@ def last_runs(config: Settings, *, clock: Clock | None = None) -> dict[str, date
     An entry of several views ran when the one longest ago did. What never ran is long past. Freshness checks count as never.
     """
     found: dict[str, datetime] = {}
-    with fs.connect(config, clock=clock) as store:
+    with fs.connect(brief_config(config), clock=clock) as store:
         jobs = store.jobs()
         online = [view.name for view in store.list_feature_views() if view.online]
         for entry in entries(tasks.settings_of(config)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import e2i_fs as fs  # by the door that users take: the store stands above this package
 from e2i_fs.clock import Clock
-from e2i_fs.config import load_config
+from e2i_fs.config import brief_config, load_config
 from e2i_fs.errors import JobsFailedError, RequestError, StaleViewsError, unstopped
 from e2i_fs.json_values import as_json
 from e2i_fs.ops.job_records import PROCESS_ENDED
@@ -46,7 +46,7 @@ def incremental(
     >>> incremental({"backend": "duckdb", "path": tempfile.mkdtemp()})
     {'task': 'incremental', 'views': [], 'jobs': [], 'rows_read': 0, 'rows_written': 0, 'overlapped': []}
     """
-    with fs.connect(config, clock=clock) as store:
+    with fs.connect(brief_config(config), clock=clock) as store:
         names = _online(store, views, without)
         return _done(INCREMENTAL, names, store.jobs().incremental(names))
 
@@ -65,7 +65,7 @@ def full(
     Times may be ISO text. Returns and raises as `incremental`.
     """
     first, last = _moment(start, "start"), _moment(end, "end")
-    with fs.connect(config, clock=clock) as store:
+    with fs.connect(brief_config(config), clock=clock) as store:
         names = _online(store, views)
         return _done(FULL, names, store.jobs().full(names, start=first, end=last, days_back=days_back))
 
@@ -91,7 +91,7 @@ def single_view(
     if mode == INCREMENTAL and not start == end == days_back == None:  # noqa: E711
         raise RequestError("start, end and days_back are for mode='full': an incremental run takes all that arrived.")
     first, last = _moment(start, "start"), _moment(end, "end")
-    with fs.connect(config, clock=clock) as store:
+    with fs.connect(brief_config(config), clock=clock) as store:
         jobs = store.jobs()
         (name,) = _online(store, [view])
         if taken_up_again:
@@ -116,7 +116,7 @@ def freshness_check(
     expired or unknown. With ``fail_when_stale`` (unless given, ``schedule.fail_when_stale``) raises `StaleViewsError` when there are any.
     A check that could not be made raises its own error.
     """
-    with fs.connect(config, clock=clock) as store:
+    with fs.connect(brief_config(config), clock=clock) as store:
         reports = store.jobs().check_freshness(views)
     stale = {name: report.status.value for name, report in reports.items() if report.status.value in _NOT_FRESH}
     result = {"task": FRESHNESS_CHECK, "views": as_json(reports), "stale": stale}
@@ -137,7 +137,7 @@ def run(config: Settings, entry: Entry, *, clock: Clock | None = None) -> Result
 
 def online_views(config: Settings, views: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[str]:
     """Return the names of ``views``, checked; of None all that are online but for those in ``without``."""
-    with fs.connect(config) as store:
+    with fs.connect(brief_config(config)) as store:
         return _online(store, views, without)
 
 

@@ -37,7 +37,9 @@ def column_to_us(column: pa.ChunkedArray, name: str, *, reject_naive: bool, what
         given = column.type
     if not pa.types.is_timestamp(given):
         raise InvalidTimestampError(
-            f"Column {name!r} is {given}, not times. Parse it first, e.g. pandas.to_datetime(..., utc=True) (T-1)."
+            f"Column {name!r} is {given}, not times{_example(column)}. Parse it first, e.g. "
+            "pandas.to_datetime(..., utc=True); in a CSV write each time as 2024-03-10T12:00:00Z, all of them with a zone "
+            "or all without (T-1)."
         )
     if given.tz is None and reject_naive and len(column) > column.null_count:
         raise InvalidTimestampError(
@@ -136,3 +138,9 @@ def checked_reader(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
         seen += len(batch)
         batches.append(pa.record_batch(columns, schema=schema))
     return pa.Table.from_batches(batches, schema).to_reader()
+
+
+def _example(column: pa.ChunkedArray) -> str:
+    """Return the first value that is no time, for the error: the first of several spellings is not always the wrong one."""
+    given = column.drop_null()
+    return f" (the first is {str(given[0].as_py())[:40]!r})" if len(given) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import shutil
 import sys
@@ -396,6 +397,18 @@ def test_a_view_whose_history_only_feast_reads_has_feast_serve(
     assert {left["name"] for left in document["left"]} == {"licences:scan", "warehouse_stats"}
     assert "backend: feast, repo: ." in (repo / "e2i_fs.yaml").read_text(encoding="utf-8")
     assert document["next"][0].endswith("--definitions " + str(repo / "mine.py") + " plan")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pymilvus") is not None, reason="needs pymilvus not to be installed")
+def test_a_repository_whose_store_is_not_installed_says_what_to_install(
+    feast_library: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: p\nregistry: r.db\nprovider: local\nonline_store: {type: milvus, path: m.db}\n"
+        "entity_key_serialization_version: 3\n"
+    )
+    code, told = said(capsys, "import-feast", str(tmp_path))
+    assert code == 2 and "feast[milvus]" in told["error"]["message"]
 
 
 def test_a_folder_that_is_no_repository_says_where_one_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
