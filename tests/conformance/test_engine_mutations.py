@@ -75,8 +75,8 @@ DELETIONS: dict[str, tuple[list[Change], list[str]]] = {
          (engine._usable_sql, "keyed.k{i} = h.k{i}", "keyed.k{i} IS NOT DISTINCT FROM h.k{i}")],
         [_NO_KEY],
     ),
-    "materialised up to the end": ([(engine.latest_rows, "e <= {end_us}", "true")], [_AGREE]),
-    "the winner is materialised": ([(engine.latest_rows, "ORDER BY {order}) = 1", "ORDER BY e) = 1")], [_AGREE]),
+    "materialised up to the end": ([(engine._latest, "e <= {end_us}", "true")], [_AGREE]),
+    "the winner is materialised": ([(engine._latest, "ORDER BY {order}) = 1", "ORDER BY e) = 1")], [_AGREE]),
 }  # fmt: skip
 
 

@@ -234,11 +234,11 @@ def late_rows_passed_over() -> Iterator[None]:
 
 @CORE.core("O-6", "A run leaves out the rows of its very end.", killed_by=_AGREE)
 def window_end_excluded() -> Iterator[None]:
-    with rewritten(engine.latest_rows, ("e <= {end_us}", "e < {end_us}")):
+    with rewritten(engine._latest, ("e <= {end_us}", "e < {end_us}")):
         yield
 
 
 @CORE.core("O-6", "A run brings the oldest row of each key online.", killed_by=_AGREE)
 def oldest_rows_materialised() -> Iterator[None]:
-    with rewritten(engine.latest_rows, ("winner_order(view, descending=True)", "winner_order(view)")):
+    with rewritten(engine._latest, ("winner_order(view, descending=True)", "winner_order(view)")):
         yield
