@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from e2i_fs.definitions import Field
 from e2i_fs.errors import InvalidEntityFrameError
 from e2i_fs.frames import arrow_table
 from e2i_fs.on_demand import OnDemandFeatureView
