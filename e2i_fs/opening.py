@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from e2i_fs.backend import Backend
 from e2i_fs.clock import Clock, as_clock
 from e2i_fs.config import BackendConfig, Config, TelemetryConfig, load_config
-from e2i_fs.ops.event_log import EventLog
+from e2i_fs.ops.event_recorder import EventRecorder
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.routing import Router, Single
@@ -47,7 +47,7 @@ def connect(
     for backend in checked.backends:
         found.spec(backend.kind)  # a backend that is not installed fails here, whatever its place
     ledger = Ledger(checked.state)
-    found.listen(EventLog(ledger.records, timer))
+    found.listen(EventRecorder(ledger.records, timer))
     try:
         if checked.alerts is not None:
             from e2i_fs.alerts.delivery import Alerts

@@ -27,17 +27,17 @@ ENDS = 60.0  # seconds that a process may take to end on a machine that does muc
 
 @contextmanager
 def served(
-    folder: Path, *options: str, env: Mapping[str, str] | None = None
+    folder: Path, *options: str, env: Mapping[str, str] | None = None, page: bool = False
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Give the address of a server on a free port and its process; it must end well when told to, unless it has ended."""
-    command = [COMMAND, "serve", "--port", "0", *options]
+    """Give the address of a server, or of the catalogue page's, on a free port and its process; it must end well when told to, unless it has ended."""
+    command = [COMMAND, "ui" if page else "serve", "--port", "0", *options]
     with subprocess.Popen(
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.fullmatch(r"Serving at (https?://[\d.]+:\d+)\n", line)
+            found = re.fullmatch(r"(?:Serving|The catalogue is) at (https?://[\d.]+:\d+)\n", line)
             assert found, line + (process.stderr.read() if process.poll() is not None else "")
             yield found[1], process
             if process.poll() is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +16,11 @@ from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
 from e2i_fs.cli.examined import Replay, harness_maker, merged, options_of_file, parse_options, told_keys
 from e2i_fs.cli.exits import NO, OK
+from e2i_fs.cli.needed import require
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
 from e2i_fs.clock import SystemClock
-from e2i_fs.errors import RequestError, UnsupportedError, did_you_mean
+from e2i_fs.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from e2i_fs.testing.certificate import Certificate
@@ -77,9 +77,7 @@ def certify(
     Each test opens the backend anew in a folder of its own. With --config, the options are those of NAME in that file, but for
     its path and project: the kit never works in a folder of yours. Exits with 1 when the backend is not certified.
     """
-    missing = [module for module in ("hypothesis", "pytest") if find_spec(module) is None]
-    if missing:
-        raise UnsupportedError(f'certify needs {" and ".join(missing)}: pip install "e2i-fs[testing]"')
+    require("certify", "testing", ["hypothesis", "pytest"])
     from e2i_fs.testing.findings import HarnessError
 
     from_file = options_of_file(session.config, name) if session.config else {}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
+from e2i_fs.cli.listening import announcing, log_to_stderr
+from e2i_fs.cli.needed import require
 from e2i_fs.cli.session import Session
-from e2i_fs.errors import RequestError, UnsupportedError
+from e2i_fs.errors import RequestError
 
 __all__ = ["add_to"]
 
@@ -59,17 +58,14 @@ def mcp(
     """
     if session.json:
         raise RequestError("mcp has no --json: what it says is the protocol's.")
-    if importlib.util.find_spec("mcp") is None:
-        raise UnsupportedError('mcp is not installed: pip install "e2i-fs[mcp]".')
+    require("mcp", "mcp", ["mcp"])
     from e2i_fs.agents.mcp import serving
     from e2i_fs.agents.mcp.desk import Desk
     from e2i_fs.agents.mcp.source_rules import SourceRules
     from e2i_fs.opening import connect
     from e2i_fs.wire.budget import Budget
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr()
     budget = Budget(max_rows, max_cells, max_seconds, threads)
     rules = SourceRules(tuple(allow_sources or ()), str(session.config_path.resolve().parent))
     with serving.stdout_for_the_protocol():
@@ -81,10 +77,5 @@ def mcp(
         else:
             if host not in serving.LOOPBACK:
                 session.stderr.print(f"Whoever can reach {host} may ask: there is no authentication.")
-            serving.serve_http(desk, host, http, _announce)
+            serving.serve_http(desk, host, http, announcing("Serving MCP at"))
     return Answer(None)
-
-
-def _announce(address: str) -> None:
-    sys.stderr.write(f"Serving MCP at {address}\n")
-    sys.stderr.flush()

@@ -16,6 +16,7 @@ import typer
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
+from e2i_fs.cli.listening import log_to_stderr
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import table
 from e2i_fs.clock import SystemClock
@@ -156,9 +157,7 @@ def _served(session: Session, found: list[Entry], grace: float) -> Answer:
     from e2i_fs.ops import tasks
     from e2i_fs.ops.scheduling import Scheduler, last_runs
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr()
     _log.setLevel(logging.INFO)
     config = session.config_path.absolute()
     scheduler = Scheduler(found, lambda entry: tasks.run(config, entry), last=last_runs(config))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
+from e2i_fs.cli.listening import (
+    BehindProxy,
+    CertFile,
+    Host,
+    KeyFile,
+    Port,
+    ReadKeys,
+    announcing,
+    log_to_stderr,
+    private_way,
+)
+from e2i_fs.cli.needed import require
 from e2i_fs.cli.session import Session
-from e2i_fs.errors import RequestError, UnsupportedError
+from e2i_fs.errors import RequestError
 
 __all__ = ["add_to"]
 
@@ -24,16 +33,9 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     session: Session,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on. Without keys it must be this machine's own.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 6566,
-    read_keys: Annotated[
-        str | None,
-        typer.Option(
-            "--read-keys", help="A file with keys that may read; $E2I_FS_READ_KEYS unless given.", show_default=False
-        ),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 6566,
+    read_keys: ReadKeys = None,
     write_keys: Annotated[
         str | None,
         typer.Option(
@@ -42,16 +44,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    certfile: Annotated[
-        str | None, typer.Option(help="A certificate in PEM, to speak TLS with.", show_default=False)
-    ] = None,
-    keyfile: Annotated[
-        str | None, typer.Option(help="The private key of the certificate, without a password.", show_default=False)
-    ] = None,
-    behind_proxy: Annotated[
-        bool,
-        typer.Option("--behind-proxy", help="Speak plain HTTP beyond this machine: something in front speaks TLS."),
-    ] = False,
+    certfile: CertFile = None,
+    keyfile: KeyFile = None,
+    behind_proxy: BehindProxy = False,
     max_body: Annotated[int, typer.Option(help="Bytes that a request may bring, also once unpacked.")] = 32 * 2**20,
     max_rows: Annotated[int, typer.Option(help="Entity rows that a request may ask about.")] = 50_000,
     max_cells: Annotated[int, typer.Option(help="Values that a request may get.")] = 2_000_000,
@@ -72,34 +67,22 @@ def serve(
     """
     if session.json:
         raise RequestError("serve has no --json: what it answers, it answers over HTTP.")
-    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnsupportedError(f'{missing[0]} is not installed: pip install "e2i-fs[server]".')
+    require("serve", "server", ["fastapi", "uvicorn"])
     from e2i_fs.server.keys import READ_KEYS, WRITE_KEYS, Access, keys_in
     from e2i_fs.server.limits import Limits
     from e2i_fs.server.service import Service
     from e2i_fs.server.serving import serve as serving
-    from e2i_fs.server.tls import certificate_of, require_private
     from e2i_fs.server.watching import Watching
     from e2i_fs.wire.budget import Budget
     from e2i_fs.wire.desk import Desk
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr()
     access = Access(keys_in(read_keys, READ_KEYS), keys_in(write_keys, WRITE_KEYS))
-    access.require_loopback(host)  # before anything is opened, as all that may be refused
-    certificate = certificate_of(certfile, keyfile)
-    require_private(host, certificate, behind_proxy=behind_proxy)
+    certificate = private_way(host, access, certfile, keyfile, behind_proxy=behind_proxy)
     limits = Limits(max_body, max_requests, max_job_seconds, grace=grace, max_connections=max_connections)
     budget = Budget(max_rows, max_cells, max_seconds, threads)
     watching = Watching()  # before a backend is opened, for Feast changes how its library counts
     with session.store(watching.plugins, serves=True) as store:
         service = Service(Desk(store, budget), limits, access, watching.counts, caller=watching.caller(store))
-        serving(service, host, port, _announce, certificate)
+        serving(service, host, port, announcing("Serving at"), certificate)
     return Answer(None)
-
-
-def _announce(address: str) -> None:
-    sys.stderr.write(f"Serving at {address}\n")
-    sys.stderr.flush()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +9,20 @@ import typer
 
 from e2i_fs.cli.answer import Answer
 from e2i_fs.cli.command import command
+from e2i_fs.cli.listening import (
+    BehindProxy,
+    CertFile,
+    Host,
+    KeyFile,
+    Port,
+    ReadKeys,
+    announcing,
+    log_to_stderr,
+    private_way,
+)
+from e2i_fs.cli.needed import require
 from e2i_fs.cli.session import Session
-from e2i_fs.errors import RequestError, UnsupportedError
+from e2i_fs.errors import RequestError
 
 __all__ = ["add_to"]
 
@@ -35,16 +44,12 @@ def ui(
     statistics: Annotated[
         bool, typer.Option("--statistics/--no-statistics", help="Show distributions, for which history is read.")
     ] = True,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on. Without keys it must be this machine's own.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 6567,
-    read_keys: Annotated[
-        str | None,
-        typer.Option(
-            "--read-keys", help="A file with keys that may look; $E2I_FS_READ_KEYS unless given.", show_default=False
-        ),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 6567,
+    read_keys: ReadKeys = None,
+    certfile: CertFile = None,
+    keyfile: KeyFile = None,
+    behind_proxy: BehindProxy = False,
 ) -> Answer:
     """The catalogue as a page to look at: views, lineage, freshness, distributions, who may answer, what happened.
 
@@ -56,23 +61,19 @@ def ui(
         return _exported(session, export, days, statistics=statistics)
     if session.json:
         raise RequestError("ui has no --json unless with --export; the served page has /document.json.")
-    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnsupportedError(
-            f'{missing[0]} is not installed: pip install "e2i-fs[server]". `e2i-fs ui --export DIR` does without it.'
-        )
+    require("ui", "server", ["fastapi", "uvicorn"], "`e2i-fs ui --export DIR` does without.")
     from e2i_fs.page.app import Shop
     from e2i_fs.page.serve import serve
     from e2i_fs.server.keys import READ_KEYS, Access, keys_in
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr()
     access = Access(keys_in(read_keys, READ_KEYS))
-    access.require_loopback(host)  # before anything is opened
+    certificate = private_way(host, access, certfile, keyfile, behind_proxy=behind_proxy)
     project = _project(session)
     with session.store() as store:
-        serve(Shop(store, project, days, statistics, access), host, port, _announce)
+        serve(
+            Shop(store, project, days, statistics, access), host, port, announcing("The catalogue is at"), certificate
+        )
     return Answer(None)
 
 
@@ -119,8 +120,3 @@ def _project(session: Session) -> str:
     from e2i_fs.config import load_config
 
     return load_config(Path(session.config_path)).project
-
-
-def _announce(address: str) -> None:
-    sys.stderr.write(f"The catalogue is at {address}\n")
-    sys.stderr.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -34,14 +34,7 @@ def serve(
     http = Http(config)
     address = address_of(host, listener, "https" if certificate else "http")
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        idle = runner.run(
-            _until_stopped(
-                service,
-                http,
-                lambda: announce(address),
-                [listener],
-            )
-        )
+        idle = runner.run(_until_stopped(service, http, lambda: announce(address), listener))
         if idle:
             service.desk.store.close()
             return
@@ -62,16 +55,11 @@ def configured(service: Service, connections: int, certificate: Certificate | No
     )  # fmt: skip
 
 
-async def _until_stopped(service: Service, http: Http, announce: Callable[[], None], sockets: list[object]) -> bool:
+async def _until_stopped(service: Service, http: Http, announce: Callable[[], None], listener: socket.socket) -> bool:
     """Serve, and return whether all work had ended when the server did."""
 
-    def stop() -> None:
-        http.force_exit = http.should_exit
-        http.should_exit = service.stopping = True
+    def told() -> None:
+        service.stopping = True
 
-    loop = asyncio.get_running_loop()
-    for told in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(told, stop)
-    announce()
-    await http.serve(sockets=sockets)  # type: ignore[arg-type]
+    await http.serve_until_told(listener, announce, told)
     return await service.drained(0.0 if http.force_exit else service.limits.grace)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -37,3 +39,21 @@ class Http(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to whoever runs the server."""
         yield
+
+    async def serve_until_told(
+        self, listener: socket.socket, announce: Callable[[], None], told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve until SIGTERM or SIGINT, then take no more and let requests end; a second signal does not wait.
+
+        ``announce`` is called once a signal is heeded, ``told`` at each signal.
+        """
+
+        def stop() -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+            told()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        announce()
+        await self.serve(sockets=[listener])

@@ -1,4 +1,4 @@
-"""TLS of the feature server: with a certificate as a real process, and what is refused before anything is opened."""
+"""TLS of the feature server and of the catalogue page: with a certificate as a real process, and what is refused before anything is opened."""
 
 from __future__ import annotations
 
@@ -77,6 +77,14 @@ def test_features_are_served_over_tls_to_who_has_a_key(address: str, project: Pa
         requests.get(f"{address}/healthz", timeout=30, verify=str(project / "other-cert.pem"))
 
 
+def test_the_catalogue_page_is_served_over_tls_to_who_has_a_key(project: Path) -> None:
+    with served(project, "--certfile", "cert.pem", "--keyfile", "key.pem", env=ENV, page=True) as (address, _):
+        assert address.startswith("https://")
+        for user, status in ((("anyone", KEY), 200), (None, 401)):
+            told = requests.get(f"{address}/document.json", auth=user, timeout=30, verify=str(project / "cert.pem"))
+            assert told.status_code == status
+
+
 def test_nothing_is_said_in_clear_or_over_an_old_tls(address: str) -> None:
     where = urlsplit(address)
     with socket.create_connection((str(where.hostname), where.port or 0), timeout=20) as plain:
@@ -93,18 +101,19 @@ def test_nothing_is_said_in_clear_or_over_an_old_tls(address: str) -> None:
         old.wrap_socket(raw)
 
 
-@pytest.mark.parametrize(("options", "told"), [
-    (["--certfile", "cert.pem"], "go together"),
-    (["--certfile", "none.pem", "--keyfile", "key.pem"], "No such file"),
-    (["--certfile", "cert.pem", "--keyfile", "other-key.pem"], "cannot be served with"),
-    (["--certfile", "cert.pem", "--keyfile", "locked.pem"], "without a password"),
-    (["--host", "0.0.0.0"], "in clear"),  # noqa: S104
+@pytest.mark.parametrize(("command", "options", "told"), [
+    ("serve", ["--certfile", "cert.pem"], "go together"),
+    ("serve", ["--certfile", "none.pem", "--keyfile", "key.pem"], "No such file"),
+    ("serve", ["--certfile", "cert.pem", "--keyfile", "other-key.pem"], "cannot be served with"),
+    ("serve", ["--certfile", "cert.pem", "--keyfile", "locked.pem"], "without a password"),
+    ("serve", ["--host", "0.0.0.0"], "in clear"),  # noqa: S104
+    ("ui", ["--host", "0.0.0.0"], "in clear"),  # noqa: S104
 ])  # fmt: skip
 def test_what_cannot_be_served_safely_is_refused_before_anything_is_opened(
-    project: Path, options: list[str], told: str
+    project: Path, command: str, options: list[str], told: str
 ) -> None:
     ran = subprocess.run(
-        [COMMAND, "serve", "--port", "0", *options], cwd=project, env=ENV, capture_output=True, text=True, timeout=60
+        [COMMAND, command, "--port", "0", *options], cwd=project, env=ENV, capture_output=True, text=True, timeout=60
     )
     assert (ran.returncode, ran.stdout) == (2, "")
     assert told in ran.stderr and ran.stderr.startswith("ConfigError"), ran.stderr

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.ops import event_history, event_log
+from e2i_fs.ops import event_history, event_recorder
 from e2i_fs.ops.event_history import EventHistory
-from e2i_fs.ops.event_log import EventLog
+from e2i_fs.ops.event_recorder import EventRecorder
 from e2i_fs.ops.records import Records
 from e2i_fs.telemetry.events import Applied, BreakerMoved, FailedOver, JobEnded, LeakageFound, Replayed, Retrieved
 from e2i_fs.telemetry.kept import KINDS, about, sentence
@@ -159,12 +159,12 @@ def read(records: Records, limit: int = 1000) -> list[fs.EventRecord]:
 
 
 def test_what_happens_is_written_down_by_itself(records, clock) -> None:
-    log = EventLog(records, clock, delay=0.0)
-    log.notice(Replayed(NOW, "standby", "v", 1))
+    recorder = EventRecorder(records, clock, delay=0.0)
+    recorder.notice(Replayed(NOW, "standby", "v", 1))
     while not read(records):
         pass  # another thread is at it; the runner's own limit ends a test that would go on for ever
-    log.notice(Replayed(NOW, "standby", "v", 2))
-    log.close()
+    recorder.notice(Replayed(NOW, "standby", "v", 2))
+    recorder.close()
     assert [(r.count, r.text) for r in read(records)] == [
         (2, "Backend standby, view v: took a write that it had missed.")
     ]
@@ -188,37 +188,37 @@ def test_records_that_cannot_be_written_harm_nobody_and_are_told_once(pair, capl
 
 
 def test_what_is_held_in_memory_is_bounded_and_what_was_lost_is_told(records, clock, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(event_log, "_MOST", 3)
-    log = EventLog(records, clock, delay=60)
+    monkeypatch.setattr(event_recorder, "_MOST", 3)
+    recorder = EventRecorder(records, clock, delay=60)
     for name in "abcde":
-        log.notice(BreakerMoved(NOW, name, "closed", "open"))
-    log.notice(BreakerMoved(NOW, "a", "closed", "open"))
+        recorder.notice(BreakerMoved(NOW, name, "closed", "open"))
+    recorder.notice(BreakerMoved(NOW, "a", "closed", "open"))
     records._db.execute("PRAGMA query_only = ON")
-    assert not log.flush()
+    assert not recorder.flush()
     records._db.execute("PRAGMA query_only = OFF")
-    assert log.flush()
+    assert recorder.flush()
     assert {(r.about["backend"], r.count) for r in read(records)} == {("a", 2), ("b", 1), ("c", 1)}
     assert "2 events were lost" in caplog.text
-    log.close()
+    recorder.close()
 
 
 def test_a_store_that_closes_while_nothing_can_be_written_says_so(records, clock, caplog) -> None:
-    log = EventLog(records, clock, delay=60)
-    log.notice(BreakerMoved(NOW, "a", "closed", "open"))
+    recorder = EventRecorder(records, clock, delay=60)
+    recorder.notice(BreakerMoved(NOW, "a", "closed", "open"))
     records._db.execute("PRAGMA query_only = ON")
-    log.close()
-    log.close()
+    recorder.close()
+    recorder.close()
     assert "not written down" in caplog.text
-    log.notice(BreakerMoved(NOW, "b", "closed", "open"))  # after the end: nobody keeps it, and nobody is harmed
+    recorder.notice(BreakerMoved(NOW, "b", "closed", "open"))  # after the end: nobody keeps it, and nobody is harmed
 
 
 def test_a_forked_child_does_not_write_down_what_its_parent_counted(records, clock) -> None:
-    log = EventLog(records, clock, delay=60)
-    log.notice(BreakerMoved(NOW, "a", "closed", "open"))
-    log.renew()
-    log._pool.renew()
-    log.notice(BreakerMoved(NOW, "b", "closed", "open"))
-    log.close()
+    recorder = EventRecorder(records, clock, delay=60)
+    recorder.notice(BreakerMoved(NOW, "a", "closed", "open"))
+    recorder.renew()
+    recorder._pool.renew()
+    recorder.notice(BreakerMoved(NOW, "b", "closed", "open"))
+    recorder.close()
     assert [(r.about["backend"], r.count) for r in read(records)] == [("b", 1)]
 
 
@@ -226,12 +226,12 @@ def test_reasons_that_differ_by_numbers_only_are_one_and_different_ones_are_boun
     records, clock, monkeypatch
 ) -> None:
     monkeypatch.setattr(event_history, "_APART", 3)
-    log = EventLog(records, clock, delay=60)
+    recorder = EventRecorder(records, clock, delay=60)
     for n in range(40):
-        log.notice(FailedOver(NOW, "standby", f"primary: no answer after 0.{n} s"))
+        recorder.notice(FailedOver(NOW, "standby", f"primary: no answer after 0.{n} s"))
     for name in "abcdef":
-        log.notice(FailedOver(NOW, "standby", f"primary: {name}"))
-    log.close()
+        recorder.notice(FailedOver(NOW, "standby", f"primary: {name}"))
+    recorder.close()
     found = read(records)
     assert len(found) == 4 and sum(r.count for r in found) == 46
     assert {r.count for r in found} == {40, 1, 4}
@@ -240,24 +240,24 @@ def test_reasons_that_differ_by_numbers_only_are_one_and_different_ones_are_boun
 
 
 def test_a_text_without_end_is_cut(records, clock) -> None:
-    log = EventLog(records, clock, delay=60)
-    log.notice(FailedOver(NOW, "standby", "x" * 10_000))
-    log.close()
+    recorder = EventRecorder(records, clock, delay=60)
+    recorder.notice(FailedOver(NOW, "standby", "x" * 10_000))
+    recorder.close()
     assert len(read(records)[0].about["reason"]) == 500
 
 
 def test_events_are_forgotten_after_ninety_days_and_beyond_their_number(records, clock, monkeypatch) -> None:
     monkeypatch.setattr(event_history, "_MOST", 5)
     history = EventHistory(records)
-    log = EventLog(records, clock, delay=60)
+    recorder = EventRecorder(records, clock, delay=60)
     for days in (91, *range(8)):
-        log.notice(LeakageFound(NOW - timedelta(days=days), "v", days))
-    log.flush()
+        recorder.notice(LeakageFound(NOW - timedelta(days=days), "v", days))
+    recorder.flush()
     assert [r.about["cells"] for r in read(records)] == [0, 1, 2, 3, 4]
     clock.advance(timedelta(days=88))
     history.forget(round(clock.now().timestamp() * 1e6))
     assert [r.about["cells"] for r in read(records)] == [0, 1, 2]
-    log.close()
+    recorder.close()
 
 
 def test_every_kind_that_is_kept_has_words_of_its_own() -> None:

@@ -13,7 +13,7 @@ from e2i_fs.pool import DaemonPool, renew_after_fork
 from e2i_fs.telemetry.events import Event
 from e2i_fs.telemetry.kept import About, about
 
-__all__ = ["EventLog"]
+__all__ = ["EventRecorder"]
 
 _log = logging.getLogger("e2i_fs")
 _MINUTE = 60_000_000
@@ -24,7 +24,7 @@ _OFTEN = 500
 _Key = tuple[int, str, About]
 
 
-class EventLog:
+class EventRecorder:
     """Keeps what happens in ``records``, within ``delay`` seconds and at the latest when it is closed.
 
     While the records cannot be written (a full disk, a folder that is read-only by now) at most 1,000 different things
