@@ -282,9 +282,10 @@ class AsyncStore:
         settings: MaterializationConfig | str | Mapping[str, Any] | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        again: Callable[[Job, float], None] | None = None,
     ) -> AsyncJobs:
-        """See `Store.jobs`; ``sleep`` is called in the thread that does the work."""
-        return AsyncJobs(await self._run(self._store.jobs, settings, sleep=sleep), self._run)
+        """See `Store.jobs`; ``sleep`` and ``again`` are called in the thread that does the work."""
+        return AsyncJobs(await self._run(self._store.jobs, settings, sleep=sleep, again=again), self._run)
 
     async def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """See `Store.materialization_runs`."""

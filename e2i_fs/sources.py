@@ -107,10 +107,8 @@ class _FileSource(Source):
                 f"{type(self).__name__}({self.path!r}): give a path (a file, a folder or a glob), or a list of paths."
             )
         object.__setattr__(self, "path", tuple(str(os.fspath(p)) for p in given))
-        if self.kind != "parquet" and any("://" in p for p in self.paths):
-            raise DefinitionError(
-                f"{type(self).__name__}({self.path!r}): of object stores only Parquet is read in place."
-            )
+        for path in self.paths:
+            _check_address(type(self).__name__, self.kind, path)
         Source.__post_init__(self)
 
     @property
@@ -120,6 +118,25 @@ class _FileSource(Source):
 
     def where(self) -> str:
         return ", ".join(self.paths)
+
+
+def _check_address(source: str, kind: str, path: str) -> None:
+    """Raise `DefinitionError` for an address that a definition cannot hold; the message shows no user, password or query of it."""
+    scheme, sep, rest = path.partition("://")
+    if not sep:
+        return
+    authority, slash, folder = rest.partition("/")
+    web = scheme.lower() in ("http", "https")
+    shown = f"{scheme}://{authority.rpartition('@')[2]}{slash}{folder}"
+    if kind != "parquet" or web:
+        shown = shown.partition("?")[0]
+    if ":" in authority.rpartition("@")[0] or (web and ("@" in authority or "?" in rest)):
+        raise DefinitionError(
+            f"{source}({shown!r}): the address has a password or a query string in it, and a definition is kept by every backend and "
+            "shown to whoever lists it. Give the address alone; who may read it comes from the environment."
+        )
+    if kind != "parquet":
+        raise DefinitionError(f"{source}({shown!r}): of object stores only Parquet is read in place.")
 
 
 @dataclass(frozen=True, slots=True)

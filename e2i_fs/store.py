@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from e2i_fs.entries import Progress
     from e2i_fs.ops.freshness import FreshnessReport
     from e2i_fs.ops.job_records import JobRecords
-    from e2i_fs.ops.jobs import Jobs
+    from e2i_fs.ops.jobs import Job, Jobs
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.runs import Runner
     from e2i_fs.ops.settings import MaterializationConfig
@@ -406,11 +406,13 @@ class Store(Operating, Profiled, Watching):
         settings: MaterializationConfig | str | Mapping[str, Any] | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        again: Callable[[Job, float], None] | None = None,
     ) -> Jobs:
         """Return what does materialisation as jobs: with limits of time, tries, batches and records, by ``settings``.
 
         These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
-        `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries.
+        `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries; ``again`` is told of
+        the job before, with the outcome of its last try.
         """
         from e2i_fs.ops.jobs import Jobs
         from e2i_fs.ops.settings import load_settings
@@ -422,7 +424,7 @@ class Store(Operating, Profiled, Watching):
             return self._named(self._router.catalog(), names)
 
         checks = self._checks(lambda view: self._freshness_of(view, chosen), chosen)
-        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep, checks=checks)
+        return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep, checks=checks, again=again)
 
     @cached_property
     def _job_records(self) -> JobRecords:

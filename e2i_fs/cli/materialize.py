@@ -170,14 +170,11 @@ def jobs_of(session: Session) -> Iterator[tuple[Store, Jobs, Progress]]:
                 tasks[view] = bars.add_task(view, total=total)
             bars.update(tasks[view], completed=done, total=total)
 
-        def sleep(seconds: float) -> None:
-            (latest, *_) = jobs.history(days=366)
-            why = f"View {latest.view!r}: {latest.error} " if latest.error else ""
+        def again(job: Job, seconds: float) -> None:
+            why = f"View {job.view!r}: {job.error} " if job.error else ""
             bars.console.print(f"{escape(why)}Tried again in {seconds:g} s.")
-            time.sleep(seconds)
 
-        jobs = store.jobs(sleep=sleep)
-        yield store, jobs, progress
+        yield store, store.jobs(sleep=time.sleep, again=again), progress
 
 
 def job_table(jobs: Sequence[Job], *, planned: bool = False) -> Table:

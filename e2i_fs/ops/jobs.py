@@ -76,16 +76,18 @@ class JobReport:
 class Jobs:
     """Does the jobs of one store by its settings; made by `Store.jobs`.
 
-    ``sleep`` waits so many seconds between two tries. A try is waited for ``leeway`` seconds longer than it may take, since
-    a run looks at the time between two pieces only; then it is left to itself.
+    ``sleep`` waits so many seconds between two tries; ``again`` is told before, with the job as its last try left it. A try is
+    waited for ``leeway`` seconds longer than it may take, since a run looks at the time between two pieces only; then it is
+    left to itself.
     """
 
     def __init__(
         self, runs: Runner, views: Callable[[Sequence[str] | None], list[str]], settings: MaterializationConfig,
         records: JobRecords, clock: Clock, sleep: Callable[[float], None] = time.sleep,
-        leeway: float = _LEEWAY, *, checks: Checks,
+        leeway: float = _LEEWAY, *, checks: Checks, again: Callable[[Job, float], None] | None = None,
     ) -> None:  # fmt: skip
         self._leeway = leeway
+        self._again = again
         self._checks = checks
         self._runs = runs
         self._views = views
@@ -192,7 +194,10 @@ class Jobs:
         earlier = job.duration
         for number in range(settings.retries + 1):
             if number:
-                self._sleep(settings.retry_delay_seconds * settings.retry_backoff ** (number - 1))
+                seconds = settings.retry_delay_seconds * settings.retry_backoff ** (number - 1)
+                if self._again is not None:
+                    self._again(job, seconds)
+                self._sleep(seconds)
             over = number == settings.retries
             job = replace(job, outcome="running", attempts=job.attempts + 1)
             self._keep(job)

@@ -128,3 +128,29 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, mon
 def test_of_object_stores_only_parquet_is_read() -> None:
     with pytest.raises(fs.DefinitionError, match="only Parquet"):
         fs.CSVSource("s3://e2i/visits.csv")
+
+
+@pytest.mark.parametrize("kind", [fs.ParquetSource, fs.CSVSource])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://store.example/visits?X-Amz-Signature=hunter2",
+        "https://me:hunter2@store.example/visits",
+        "https://hunter2@store.example/visits",
+        "s3://key:hunter2@e2i/visits",
+    ],
+)
+def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(kind: type[fs.Source], address: str) -> None:
+    with pytest.raises(fs.DefinitionError, match="password or a query string") as told:
+        kind(address)  # type: ignore[call-arg]
+    assert "hunter2" not in str(told.value) and "/visits" in str(told.value)
+
+
+def test_the_refusal_of_a_csv_object_repeats_no_query() -> None:
+    with pytest.raises(fs.DefinitionError, match="only Parquet") as told:
+        fs.CSVSource("s3://e2i/visits.csv?token=hunter2")
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_question_mark_in_an_object_store_is_still_a_glob() -> None:
+    assert fs.ParquetSource("s3://e2i/visits-202?.parquet").paths == ("s3://e2i/visits-202?.parquet",)

@@ -107,7 +107,13 @@ def test_every_view_has_the_five_tags(catalog: Catalog) -> None:
 
 def test_materialisation_has_the_numbers_of_the_feature_set() -> None:
     told = materialisation().model_dump(exclude_unset=True)
-    assert told["schedule"] == {"incremental_every_hours": 6, "freshness_check_every_hours": 4, "full_every_days": 7}
+    assert told["schedule"] == {
+        "incremental_every_hours": 6,
+        "freshness_check_every_hours": 4,
+        "full_cron": "0 2 * * sun",
+        "timezone": "UTC",
+        "fail_when_stale": True,
+    }
     assert told["jobs"] == {"timeout_seconds": 300, "retries": 3, "retry_delay_seconds": 30, "retry_backoff": 1}
     assert told["full"] == {"lookback_days": 7, "max_days_per_job": 30, "batch_days": 1}
     assert told["recovery"] == {"max_attempts": 2}

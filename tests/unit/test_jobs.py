@@ -84,6 +84,18 @@ def test_a_job_is_tried_again_after_growing_delays_and_counts_each_row_once(open
     assert online(opened) == [0, 1, 2, 3, 4]
 
 
+def test_who_asks_is_told_which_job_is_tried_again_why_and_when(opened, slept) -> None:
+    failing(2, 3)
+    told = []
+    jobs = opened.jobs(FAST, sleep=slept.append, again=lambda job, seconds: told.append((job, seconds, len(slept))))
+    jobs.incremental()
+    assert [(job.view, job.attempts, seconds, before) for job, seconds, before in told] == [
+        ("v", 1, 30, 0),
+        ("v", 2, 60, 1),
+    ]
+    assert all("Taken away" in job.error for job, _, _ in told)
+
+
 def test_a_job_that_is_given_up_keeps_no_other_from_its_work(opened, slept) -> None:
     failing(*range(1, 9))
     report = opened.jobs(FAST, sleep=slept.append).incremental()
