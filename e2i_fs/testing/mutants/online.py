@@ -103,6 +103,18 @@ class OnlineTieByFirst(_Changed):
 
 @ONLINE.backend(
     "P-4",
+    "Of two rows that the language calls equal, as it does -0.0 and 0.0, the one that came first stays.",
+    killed_by="test_o1_ties_and_older_rows_are_decided_by_the_order_and_not_by_arrival",
+)
+class SignOfZeroLost(_Changed):
+    def merged(
+        self, kept: tuple[OnlineRow, ...], new: OnlineRow, view: FeatureView, at_us: int
+    ) -> tuple[OnlineRow, ...]:
+        return kept if new in kept else super().merged(kept, new, view, at_us)
+
+
+@ONLINE.backend(
+    "P-4",
     "The created time is not kept online, so it breaks no tie.",
     killed_by="test_o1_ties_and_older_rows_are_decided_by_the_order_and_not_by_arrival",
 )
