@@ -19,7 +19,7 @@ MARK = "<!-- e2i-fs catalogue page -->"
 
 SCRIPTS = (
     "nodes", "words", "state", "marks", "charts", "shares", "views", "layers", "lineage", "answering", "events", "jobs",
-    "fields", "detail", "keys", "main",
+    "fields", "detail", "keys", "live", "main",
 )  # fmt: skip
 """The parts of the script, in order; together they are one function, so that nothing of it is global."""
 

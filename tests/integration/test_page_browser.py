@@ -226,6 +226,7 @@ def test_a_written_page_asks_nothing_of_anybody_and_its_console_is_empty(tab: Br
         tab.do("location.hash = arguments[0]", route)
     assert tab.problems() == []
     assert {url for url in tab.asked() if not url.startswith("data:")} == {exported}
+    assert tab.do("return document.querySelectorAll('#pause, #refresh').length") == 0
 
 
 def test_a_served_page_asks_its_own_server_only_and_shows_a_new_row_when_it_looks_again(

@@ -59,7 +59,7 @@ const DETAILS = {
       facts([["Inputs", view.inputs.map((ref, i) => [i ? ", " : "", h("span", { class: "mono" }, ref)])],
         ["With the request", view.requests.flatMap((r) => r.fields).map(([field, dtype], i) => [i ? ", " : "", h("span", { class: "mono" }, field), h("span", { class: "soft" }, ` ${dtype}`)])],
         ["Owner", view.owner], ["Fingerprint", h("span", { class: "mono small" }, view.fingerprint)]]),
-      tagsOf(view), fieldList(view, null), inner("Code", h("pre", { class: "code", tabindex: 0, "aria-label": "Its code" }, view.code)), beforeAfter(`on-demand/${name}`),
+      tagsOf(view), fieldList(view, null), inner("Code", h("pre", { class: "code", tabindex: 0, "data-scrolls": "code", "aria-label": "Its code" }, view.code)), beforeAfter(`on-demand/${name}`),
     ]];
   },
   service(name) {
@@ -117,7 +117,7 @@ function drawDetail({ keep = false } = {}) {
   if (!keep) document.getElementById("detail-title").focus({ preventScroll: true });
   const place = document.getElementById("figures");
   if (to.kind === "view" && place) {
-    figuresOf(state.views.get(to.name), place).catch((error) => place.replaceChildren(notice(`${error.message}.`, "Distributions")));
+    figuresOf(state.views.get(to.name), place).catch((error) => document.getElementById("figures")?.replaceChildren(notice(error.message, "Distributions")));
   }
 }
 

@@ -50,7 +50,7 @@ function happenedRow(events) {
   const { backend, before, after } = event.about;
   const text = views.length < 2 ? event.text
     : [event.kind === "Replayed" ? `Backend ${backend} took ${many(times, "write")} that it had missed, of ` : `Backend ${backend}: parity went from ${before} to ${after} for `, `${views.length} views: `, views.map((name, i) => [i ? ", " : "", link("view", name)]), "."];
-  return h("li", { "data-event": event.kind, "data-count": times }, h("span", { class: "soft" }, when(event.at)),
+  return h("li", { "data-event": event.kind, "data-count": times, "data-stay": JSON.stringify([event.at, event.kind, event.about]) }, h("span", { class: "soft" }, when(event.at)),
     mark(stateOf(event), `${NAMES[event.kind] || event.kind}${times > 1 ? ` × ${count(times)}` : ""}`), h("span", { class: "breaks" }, text));
 }
 

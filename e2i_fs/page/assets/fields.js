@@ -35,13 +35,13 @@ async function figuresOf(view, place) {
     return;
   }
   place.replaceChildren(h("p", { class: "soft small", role: "status" }, "Reading the history for its distributions…"));
-  const answer = await fetch(`statistics.json?view=${encodeURIComponent(view.name)}`);
-  const told = await answer.json();
-  if (!answer.ok) {
-    place.replaceChildren(notice(told.error.message, "Distributions"));
-    return;
+  if (state.asking.has(view.name)) return; // what asks draws the detail when it has them
+  state.asking.add(view.name);
+  try {
+    state.figures.set(view.name, await asked(`statistics.json?view=${encodeURIComponent(view.name)}`));
+  } finally {
+    state.asking.delete(view.name);
   }
-  state.figures.set(view.name, told);
   const now = route();
   if (now && now.kind === "view" && now.name === view.name) drawDetail({ keep: true });
 }

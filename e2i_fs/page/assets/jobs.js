@@ -17,7 +17,7 @@ function jobLane(view, items) {
 }
 
 function jobTable(items) {
-  const row = (job) => h("tr", { "data-job": job.view, "data-outcome": job.outcome },
+  const row = (job) => h("tr", { "data-job": job.view, "data-outcome": job.outcome, "data-stay": JSON.stringify([job.started_at, job.view, job.mode, job.backend]) },
     h("td", {}, mark(job.outcome)),
     h("th", { scope: "row" }, link("view", job.view), job.error && h("p", { class: `small breaks ${job.outcome === "succeeded" ? "soft" : "error"}` }, job.error)),
     h("td", {}, h("span", { class: "label" }, "Mode"), h("span", {}, job.mode, job.backend && h("span", { class: "soft" }, ` on ${job.backend}`)),

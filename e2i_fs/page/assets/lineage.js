@@ -102,7 +102,7 @@ function drawLineage() {
   const about = "Whose rows feed whom, from source to service. Point at a name, or move to it with the arrow keys, to see all that it comes from and leads to.";
   if (!state.doc.lineage.nodes.length) return part("lineage", "Lineage", about, h("p", { class: "card empty" }, "Nothing is registered yet."));
   if (!ids.size) return part("lineage", "Lineage", about, h("p", { class: "card empty" }, "No view is like that."));
-  const place = h("div", { class: "card graph-box", tabindex: "-1" });
+  const place = h("div", { class: "card graph-box", tabindex: "-1", "data-scrolls": "graph" });
   if (graphWidth >= 660) place.append(graph(ids, graphWidth - 34));
   return part("lineage", "Lineage", about, place, h("div", { class: "lineage-lists" }, lineageList(ids)));
 }

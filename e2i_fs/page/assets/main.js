@@ -40,35 +40,6 @@ function themeButton() {
   return made;
 }
 
-// ---- the document: in the page, or beside it
-
-async function fetched() {
-  const answer = await fetch("document.json");
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error ? told.error.message : `The server answered ${answer.status}.`);
-  return told;
-}
-
-async function refresh() {
-  const button = document.getElementById("refresh");
-  button.setAttribute("aria-busy", "true");
-  try {
-    take(await fetched());
-    document.getElementById("trouble").replaceChildren();
-    document.getElementById("as-of").replaceChildren(asOf());
-    drawAll();
-    drawDetail({ keep: true });
-    say("The page is up to date.");
-  } catch (error) {
-    document.getElementById("trouble").replaceChildren(notice(error.message, "A new look at the store"));
-    say("The store could not be asked.");
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
-}
-
-const asOf = () => h("time", { datetime: state.doc.made_at, title: utc(state.doc.made_at) }, `as of ${utcShort(state.doc.made_at)} UTC`);
-
 function frame() {
   const logo = s("svg", { class: "logo", viewBox: "0 0 16 16", "aria-hidden": "true" }, s("rect", { width: 16, height: 16, rx: 4, class: "logo-ground" }), s("path", { d: "M4 11V8m4 3V5m4 6V7", class: "logo-bars" }));
   const find = h("input", { id: "find", type: "search", placeholder: "Find views, fields, tags…", autocomplete: "off", spellcheck: "false", "aria-label": "Find views by name, field, tag, owner or service", "aria-keyshortcuts": "/" });
@@ -78,19 +49,23 @@ function frame() {
     clearTimeout(waiting);
     waiting = setTimeout(() => { drawAll(); say(`${matching().length} of ${state.doc.views.length} views`); }, 60);
   });
-  const again = state.served && h("button", { type: "button", class: "button square", id: "refresh", "aria-label": "Look again", title: "Look again", on: { click: refresh } }, icon("M13.2 8a5.2 5.2 0 1 1-1.6-3.7M13.4 2.2v2.6h-2.6"));
+  const buttons = liveButtons();
   return [
     h("header", { class: "head" }, h("div", { class: "head-in" },
       h("div", { class: "brand" }, logo, h("h1", {}, state.doc.project || "Feature catalogue")),
       h("nav", { class: "nav", "aria-label": "Parts of the page" }, SECTIONS.map(([id, title]) => h("a", { href: `#${id}` }, title))),
       h("div", { class: "tools" }, h("span", { class: "as-of soft small nowrap", id: "as-of" }, asOf()),
-        h("div", { class: "find", role: "search" }, icon("M7 2.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 0 0 0-9M10.4 10.4l3.1 3.1"), find, h("kbd", { "aria-hidden": "true" }, "/")), again, themeButton()))),
+        h("div", { class: "find", role: "search" }, icon("M7 2.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 0 0 0-9M10.4 10.4l3.1 3.1"), find, h("kbd", { "aria-hidden": "true" }, "/")), buttons, themeButton()))),
     h("div", { class: "body" }, h("main", { id: "main" }, h("div", { id: "trouble" }), h("div", { id: "place-tiles" }), SECTIONS.map(([id]) => h("div", { id: `place-${id}` }))),
       h("aside", { id: "detail", "aria-labelledby": "detail-title" })),
-    h("footer", { class: "foot" }, h("span", {}, `e2i_fs ${state.doc.version}`), h("span", {}, "definitions ", h("span", { class: "mono" }, state.doc.revision.slice(0, 12))),
-      h("span", {}, utc(state.doc.made_at)), h("span", {}, h("kbd", {}, "/"), " find · ", h("kbd", {}, "↑ ↓"), " move · ", h("kbd", {}, "Enter"), " open · ", h("kbd", {}, "Esc"), " close")),
+    h("footer", { class: "foot", id: "foot" }, footWords()),
   ];
 }
+
+const footWords = () => [
+  h("span", {}, `e2i_fs ${state.doc.version}`), h("span", {}, "definitions ", h("span", { class: "mono" }, state.doc.revision.slice(0, 12))),
+  h("span", {}, utc(state.doc.made_at)), h("span", {}, h("kbd", {}, "/"), " find · ", h("kbd", {}, "↑ ↓"), " move · ", h("kbd", {}, "Enter"), " open · ", h("kbd", {}, "Esc"), " close"),
+];
 
 function begin(doc) {
   take(doc);
@@ -109,6 +84,7 @@ function begin(doc) {
   addEventListener("popstate", () => { drawAll(); drawDetail(); });
   addEventListener("keydown", pressed);
   narrow.addEventListener("change", () => drawDetail({ keep: true }));
+  beginLive();
   document.documentElement.dataset.ready = "true";
 }
 

@@ -25,13 +25,21 @@ const icon = (...paths) =>
 let made = 0;
 const freshId = (stem) => `${stem}-${(made += 1)}`;
 
-/** Replace what is in a place and keep the focus on what has the same key there. */
+/** What an element is found by when its place has been drawn anew: its key, or what it is, leads to and says. */
+const likeness = (element) => element.dataset.key || [element.tagName, element.id, element.getAttribute("href"), element.textContent].join(" ");
+
+/** Replace what is in a place; the focus stays on what is like it there, and what scrolls in it stays where it was. */
 function redraw(place, ...children) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.closest("[data-key]") : null;
-  const key = focused && focused.dataset.key;
+  const focused = place !== document.activeElement && place.contains(document.activeElement) ? document.activeElement : null;
+  const alike = (element) => [...place.querySelectorAll(element.tagName)].filter((each) => likeness(each) === likeness(element));
+  const nth = focused && alike(focused).indexOf(focused);
+  const scrolled = [...place.querySelectorAll("[data-scrolls]")].map((each) => [each.dataset.scrolls, each.scrollLeft, each.scrollTop]);
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
-  if (key) {
-    const again = [...place.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
-    if (again) again.focus({ preventScroll: true });
+  for (const each of place.querySelectorAll("[data-scrolls]")) {
+    const [, left, top] = scrolled.find(([name]) => name === each.dataset.scrolls) || [null, 0, 0];
+    each.scrollTo({ left, top, behavior: "instant" });
   }
+  if (!focused) return;
+  const found = alike(focused);
+  if (found.length) (found[nth] || found[0]).focus({ preventScroll: true });
 }

@@ -1,5 +1,5 @@
 // The one document, what is looked for in it, and where the address points.
-const state = { doc: null, served: false, words: "", statuses: new Set(), sort: "status", open: new Set(), figures: new Map() };
+const state = { doc: null, served: false, words: "", statuses: new Set(), sort: "status", open: new Set(), figures: new Map(), asking: new Set() };
 
 const RANK = ["EXPIRED", "STALE", "UNKNOWN", "WARNING", "FRESH", "NOT ONLINE", "NOT KNOWN"];
 
