@@ -118,9 +118,9 @@ class Pair:
             own = self.called(member, lambda backend: backend.definitions())
             if not own.has(view) or own.fingerprint(view) != self._catalog.fingerprint(view):
                 raise IncomparableError(f"{member.name}: its definition is not the expected one; apply it")
-            missed = self._router.journal.standing(member.name, view).missed
-            if missed:
-                raise IncomparableError(f"{member.name}: it may have missed {missed} write(s); let it catch up first")
+            standing = self._router.journal.standing(member.name, view)
+            if standing.missed:
+                raise IncomparableError(f"{member.name}: {standing.reason}; let it catch up first")
 
     def drawn(self, view: str) -> dict[Key, set[int]]:
         """Return the keys drawn from both backends, each with some event times that either has of it."""

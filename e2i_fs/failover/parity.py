@@ -50,9 +50,9 @@ class Standing:
         """Why it is not verified, as a caller reads it; None when it is."""
         return {
             Parity.VERIFIED: None,
-            Parity.LAGGING: f"it may have missed {self.missed} write(s)"
+            Parity.LAGGING: f"it may have missed {_writes(self.missed)}"
             if self.missed
-            else f"{self.coming} write(s) are on their way to it that another backend has",
+            else f"{_writes(self.coming)} that another backend has {'is' if self.coming == 1 else 'are'} on the way to it",
             Parity.DIVERGED: f"it was found to differ: {self.diverged}",
             Parity.UNVERIFIED: "its definition is not the expected one; apply it",
         }[self.parity]
@@ -83,3 +83,7 @@ class Standing:
 def by_view(standings: Mapping[str, Standing]) -> dict[str, str]:
     """Return the state of each view as text."""
     return {view: str(standing.parity) for view, standing in standings.items()}
+
+
+def _writes(number: int) -> str:
+    return "1 write" if number == 1 else f"{number} writes"

@@ -179,7 +179,7 @@ def test_a_backend_that_missed_a_write_cannot_be_compared_until_it_caught_up(pai
     pair.standby.heal()
     found = diff(pair)
     assert (found.compared, found.conclusive, found.ok, found.incomparable) == (0, False, False, 1)
-    assert "standby: it may have missed 1 write(s)" in found.views[0].why
+    assert "standby: it may have missed 1 write" in found.views[0].why
     pair.store.catch_up()
     assert diff(pair).ok
 
