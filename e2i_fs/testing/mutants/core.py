@@ -58,13 +58,13 @@ def ttl_not_read_in_history() -> Iterator[None]:
 
 @CORE.core("O-2", "There is no ttl online.", killed_by=_ORDER)
 def ttl_not_read_online() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("ttl is not None and t is not None and", "False and")):
+    with rewritten(lookup.assemble, ("if ttl is None else", "if True else")):
         yield
 
 
 @CORE.core("O-2", "Online, the ttl is one microsecond too short.", killed_by=_ORDER)
 def online_ttl_too_short() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("found.now_us - t > ttl", "found.now_us - t >= ttl")):
+    with rewritten(lookup.assemble, ("row.event_us >= oldest", "row.event_us > oldest")):
         yield
 
 
@@ -89,13 +89,13 @@ def too_old_value_given() -> Iterator[None]:
 
 @CORE.core("O-3", "Online, what was not found is said to be a missing value.", killed_by=_ORDER)
 def online_not_found_said_to_be_null() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("status.append(missing)", "status.append(null)")):
+    with rewritten(lookup.assemble, ("missing if row is None", "null if row is None")):
         yield
 
 
 @CORE.core("O-3", "Online, a missing value is said to be present.", killed_by=_ORDER)
 def online_null_said_to_be_present() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("null if value is None else present", "present")):
+    with rewritten(lookup.assemble, ("null if row is one else old", "present if row is one else old")):
         yield
 
 
@@ -170,14 +170,14 @@ def empty_frames_let_in() -> Iterator[None]:
 def labels_through_the_wildcard() -> Iterator[None]:
     with (
         rewritten(request._expand, ("for f in view.schema if f.role == role]", "for f in view.schema]")),
-        rewritten(request.resolve, ('field.role == "label" and ref not in allowed', "given != ref and False")),
+        rewritten(request._resolved, ('field.role == "label" and ref not in allowed', "given != ref and False")),
     ):
         yield
 
 
 @CORE.core("P-12", "A label that is asked for is given like a feature.", killed_by=_LABEL)
 def labels_given_as_features() -> Iterator[None]:
-    with rewritten(request.resolve, ('field.role == "label" and ref not in allowed', "False")):
+    with rewritten(request._resolved, ('field.role == "label" and ref not in allowed', "False")):
         yield
 
 
