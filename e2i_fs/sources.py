@@ -127,9 +127,7 @@ def _check_address(source: str, kind: str, path: str) -> None:
         return
     authority, slash, folder = rest.partition("/")
     web = scheme.lower() in ("http", "https")
-    shown = f"{scheme}://{authority.rpartition('@')[2]}{slash}{folder}"
-    if kind != "parquet" or web:
-        shown = shown.partition("?")[0]
+    shown = f"{scheme}://{authority.rpartition('@')[2]}{slash}{folder}".partition("?")[0]
     if ":" in authority.rpartition("@")[0] or (web and ("@" in authority or "?" in rest)):
         raise DefinitionError(
             f"{source}({shown!r}): the address has a password or a query string in it, and a definition is kept by every backend and "

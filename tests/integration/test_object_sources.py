@@ -138,6 +138,7 @@ def test_of_object_stores_only_parquet_is_read() -> None:
         "https://me:hunter2@store.example/visits",
         "https://hunter2@store.example/visits",
         "s3://key:hunter2@e2i/visits",
+        "s3://key:other@e2i/visits?X-Amz-Signature=hunter2",
     ],
 )
 def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(kind: type[fs.Source], address: str) -> None:

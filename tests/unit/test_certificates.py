@@ -147,7 +147,7 @@ def test_json_is_one_document_on_stdout(capsys) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(capsys, monkeypatch) -> None:
-    monkeypatch.setattr("e2i_fs.cli.certify.find_spec", lambda module: None)
+    monkeypatch.setattr("e2i_fs.cli.needed.find_spec", lambda module: None)
     assert run(["certify", "memory"]) == 2
     assert 'pip install "e2i-fs[testing]"' in capsys.readouterr().err
 

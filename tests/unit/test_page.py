@@ -76,7 +76,7 @@ def test_one_section_that_cannot_be_had_says_why_and_keeps_no_other_from_being_t
 def test_a_source_is_told_without_what_opens_it(tmp_path: Path) -> None:
     sources = [
         fs.SQLSource("postgresql://ann:${PASSWORD}@db/e2i", table="triggers"),
-        fs.ParquetSource("s3://key:hunter2@bucket/a.parquet?X-Amz-Signature=hunter2"),
+        fs.ParquetSource("s3://key@bucket/a.parquet?X-Amz-Signature=hunter2"),
     ]
     made = [
         fs.FeatureView(
