@@ -1,9 +1,10 @@
 """The point-in-time join: for each entity row, the row of history that answers at its time (P-1 to P-8).
 
-Read `point_in_time` for the whole of it. A row becomes usable at ``a``: its event time or, when knowledge time
-counts, the later of event and created time. Rows of one key are ranked by the winner's order (P-4); the greatest
-rank usable so far is a running maximum over ``a``; one ASOF join on ``a`` then finds it for every entity row, in
-time that stays linear however long a key's history is.
+Read `point_in_time` for the whole of it. A row of history is a key, its times and a number until it has won: which row
+answers is settled on those alone, and only then are features read, of winners, and only those asked for. A row becomes
+usable at ``a``: its event time or, when knowledge time counts, the later of event and created time. One ASOF join on ``a``
+finds the row of each entity row, in time that stays linear however long a key's history is: under knowledge time only rows
+that are greater than all usable before them take part. Where rows tie on their times, their values decide (P-4).
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from e2i_fs.backend import ArrowRows, Knowledge, ScanPart
+from e2i_fs.backend import ArrowRows, Knowledge, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
 from e2i_fs.pit.bounded import bounded
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.fit import sort_sql
-from e2i_fs.pit.history import history_sql
-from e2i_fs.values import LossyCastError, cast_column
+from e2i_fs.pit.history import Piece, history_sql, pieces_of
+from e2i_fs.pit.steady import unchanged
+from e2i_fs.values import LossyCastError, arrow_type, cast_column
 
 __all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column", "winner_order"]
 
@@ -41,33 +44,20 @@ def point_in_time(
     nothing). The result has as many rows: ``e`` (int64, µs, None where nothing is visible) and one column for
     each of ``features`` in its dtype. The ``ttl`` is not applied here.
     """
+    if not parts:
+        nothing = [pa.nulls(len(entities), arrow_type(view.features[name].dtype)) for name in features]
+        return pa.table([pa.nulls(len(entities), pa.int64()), *nothing], names=["e", *features])
     connection = connect()
     try:
         _load(connection, entities, len(join_keys))
-        history = history_sql(connection, view, join_keys, parts)
-        connection.execute(_usable_sql(history, len(join_keys), knowledge))
-        order = _rank_order(connection, view)
-        positions = {f.name: i for i, f in enumerate(view.schema)}
-        chosen = "".join(f", h.v{positions[name]}" for name in features)
-        usable_at = "greatest(e, c)" if knowledge.filter_by_created else "e"
-        matched = connection.sql(f"""
-            WITH ranked AS (
-                SELECT rowid AS id, kid, {usable_at} AS a,
-                       row_number() OVER (PARTITION BY kid ORDER BY {order}) AS rank
-                FROM usable),
-            steps AS (SELECT kid, a, max(rank) AS rank FROM ranked GROUP BY kid, a),
-            best AS (
-                SELECT kid, a, max(rank) OVER (PARTITION BY kid ORDER BY a ROWS UNBOUNDED PRECEDING) AS rank
-                FROM steps),
-            hits AS (
-                SELECT asked.row, best.kid, best.rank
-                FROM asked ASOF LEFT JOIN best ON asked.kid = best.kid AND asked.t >= best.a)
-            SELECT h.e{chosen}
-            FROM hits
-            LEFT JOIN ranked ON ranked.kid = hits.kid AND ranked.rank = hits.rank
-            LEFT JOIN usable h ON h.rowid = ranked.id
-            ORDER BY hits.row
-        """).to_arrow_table()
+        until_us = pc.max(entities.column("t")).as_py()
+        with unchanged(path for part in parts if isinstance(part, ParquetRows) for path in part.paths):
+            pieces = pieces_of(connection, view, join_keys, parts, until_us=until_us)
+            pieces = [_kept(connection, piece, len(join_keys), i, len(pieces)) for i, piece in enumerate(pieces)]
+            connection.execute(_usable_sql(pieces, len(join_keys), knowledge))
+            connection.execute(_hits_sql(knowledge))
+            _break_ties(connection, pieces, view, knowledge)
+            matched = connection.sql(_answer_sql(pieces, view, features)).to_arrow_table()
     except duckdb.Error as error:
         raise _translated(error, view) from error
     finally:
@@ -184,8 +174,20 @@ def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) 
     connection.execute(f"CREATE TEMP TABLE asked AS SELECT row, t, keyed.kid FROM entities LEFT JOIN keyed ON {same}")
 
 
-def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
-    """Return the statement that keeps the rows of history that could answer any entity row at all."""
+def _kept(connection: duckdb.DuckDBPyConnection, piece: Piece, keys: int, place: int, pieces: int) -> Piece:
+    """Return the piece, one of ``pieces``, as a table of what may be needed of it if it can be read only once."""
+    if piece.number is not None:
+        return piece
+    same = " AND ".join(f"h.k{i} = keyed.k{i}" for i in range(keys)) or "true"
+    rows = piece.select(*piece.columns)
+    connection.execute(f"CREATE TEMP TABLE kept{place} AS SELECT h.* FROM ({rows}) h SEMI JOIN keyed ON {same}")
+    return Piece(f"kept{place}", {name: name for name in piece.columns}, f"-1 - (rowid * {pieces} + {place})")
+
+
+def _usable_sql(pieces: Sequence[Piece], keys: int, knowledge: Knowledge) -> str:
+    """Return the statement that makes ``usable``: the keys, times and numbers of rows that could answer any entity row at all."""
+    columns = [f"k{i}" for i in range(keys)]
+    history = "\nUNION ALL\n".join(piece.select(*columns, "e", "c", "id") for piece in pieces)
     same = " AND ".join(f"keyed.k{i} = h.k{i}" for i in range(keys)) or "true"
     conditions = ["h.e <= keyed.until"]
     if knowledge.counts:
@@ -195,15 +197,65 @@ def _usable_sql(history: str, keys: int, knowledge: Knowledge) -> str:
     if knowledge.filter_by_created:
         conditions.append("h.c <= keyed.until")
     return (
-        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.* FROM ({history}) h JOIN keyed ON {same} "
-        f"WHERE {' AND '.join(conditions)}"
+        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.e, h.c, h.id FROM ({history}) h "
+        f"JOIN keyed ON {same} WHERE {' AND '.join(conditions)}"
     )
 
 
-def _rank_order(connection: duckdb.DuckDBPyConnection, view: FeatureView) -> str:
-    """Return the ORDER BY of P-4; the values are compared only if two rows tie on key, event and created time."""
-    tie = connection.execute("SELECT 1 FROM usable GROUP BY kid, e, c HAVING count(*) > 1 LIMIT 1").fetchall()
-    return ", ".join(winner_order(view)) if tie else "e, c ASC NULLS FIRST"
+def _hits_sql(knowledge: Knowledge) -> str:
+    """Return the statement that makes ``hits``: for each entity row the times and the number of a row that answers, one of those that tie."""
+    best = "SELECT *, e AS a FROM usable"
+    if knowledge.filter_by_created:
+        rank = f"CAST(e AS HUGEINT) * {2**64} + (CAST(c AS HUGEINT) + {2**63})"  # by event time, then by created time
+        best = f"""
+            SELECT * FROM (SELECT *, greatest(e, c) AS a, {rank} AS rank FROM usable)
+            QUALIFY rank = max(rank) OVER (PARTITION BY kid ORDER BY a)"""
+    return f"""
+        CREATE TEMP TABLE hits AS SELECT asked.row, asked.kid, best.e, best.c, best.id
+        FROM asked ASOF LEFT JOIN ({best}) best ON asked.kid = best.kid AND asked.t >= best.a"""
+
+
+def _break_ties(
+    connection: duckdb.DuckDBPyConnection, pieces: Sequence[Piece], view: FeatureView, knowledge: Knowledge
+) -> None:
+    """Put the winner by P-4 into ``hits`` where several rows tie on what the join went by."""
+    tied = ["kid", "e", "c"] if knowledge.filter_by_created else ["kid", "e"]
+    same = " AND ".join(f"usable.{n} = hits.{n}" for n in tied)
+    ((found, there),) = connection.execute(f"""
+        SELECT (SELECT count(DISTINCT id) FROM hits), (SELECT count(*) FROM usable SEMI JOIN hits ON {same})
+    """).fetchall()
+    if found == there:
+        return
+    group = ", ".join(tied)
+    connection.execute(f"""
+        CREATE TEMP TABLE rivals AS
+        SELECT * FROM (SELECT * FROM usable SEMI JOIN hits ON {same} QUALIFY count(*) OVER (PARTITION BY {group}) > 1)
+        QUALIFY rank() OVER (PARTITION BY {group} ORDER BY c DESC NULLS LAST) = 1
+    """)
+    ((left, groups),) = connection.execute(
+        f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {group} FROM rivals)) FROM rivals"
+    ).fetchall()
+    if left > groups:
+        values = [f"v{i}" for i in range(len(view.schema))]
+        rows = "\nUNION ALL\n".join(piece.select("id", *values) for piece in pieces)
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE rivals AS
+            SELECT rivals.* FROM rivals JOIN ({rows}) h ON rivals.id = h.id
+            QUALIFY row_number() OVER (PARTITION BY {group} ORDER BY {", ".join(winner_order(view, descending=True))}) = 1
+        """)
+    same = " AND ".join(f"rivals.{n} = hits.{n}" for n in tied)
+    connection.execute(f"UPDATE hits SET id = rivals.id FROM rivals WHERE {same}")
+
+
+def _answer_sql(pieces: Sequence[Piece], view: FeatureView, features: Sequence[str]) -> str:
+    """Return the SELECT of the event time and the features of each entity row's winner, in the entity rows' order."""
+    positions = {f.name: i for i, f in enumerate(view.schema)}
+    chosen = [f"v{positions[name]}" for name in features]
+    rows = "\nUNION ALL\n".join(piece.select("id", *chosen) for piece in pieces)
+    return f"""
+        SELECT hits.e{"".join(f", h.{name}" for name in chosen)}
+        FROM hits LEFT JOIN ({rows}) h ON hits.id = h.id
+        ORDER BY hits.row"""
 
 
 def winner_order(view: FeatureView, *, descending: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ schema order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -20,7 +21,28 @@ from e2i_fs.pit.fit import cast_sql, duckdb_type, instant_sql, misfit
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
 
-__all__ = ["history_sql"]
+__all__ = ["Piece", "history_sql", "pieces_of"]
+
+_FAR_US = 2**61  # of times further away than 70,000 years each type has its own limits
+_ROWS_OF_A_FILE = 2**40  # a row's number: its file's, and its place there
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of history as SQL: where they lie, and what stands for each positional column there.
+
+    ``number`` is SQL that gives each row a whole number that no row of another piece has, the same in every query; None where
+    the rows can be read only once.
+    """
+
+    relation: str
+    columns: Mapping[str, str]
+    number: str | None = None
+
+    def select(self, *names: str) -> str:
+        """Return a SELECT of the positional columns ``names``, and of ``id``, the rows' numbers, if that is among them."""
+        chosen = (f"{self.number if name == 'id' else self.columns[name]} AS {name}" for name in names)
+        return f"SELECT {', '.join(chosen)} FROM {self.relation}"
 
 
 def history_sql(
@@ -31,27 +53,41 @@ def history_sql(
     *,
     name: str = "part",
 ) -> str:
-    """Return a SELECT of the view's whole history over ``parts``; streams are registered with ``connection``.
+    """Return a SELECT of the view's whole history over ``parts``; see `pieces_of`."""
+    pieces = pieces_of(connection, view, join_keys, parts, name=name)
+    return "\nUNION ALL\n".join(p.select(*p.columns) for p in pieces) or _nothing(view, join_keys)
 
-    ``name`` tells the streams of one call from those of another on the same connection.
+
+def pieces_of(
+    connection: duckdb.DuckDBPyConnection,
+    view: FeatureView,
+    join_keys: Mapping[str, DType],
+    parts: Sequence[ScanPart],
+    *,
+    name: str = "part",
+    until_us: int | None = None,
+) -> list[Piece]:
+    """Return the view's history over ``parts``; streams are registered with ``connection``.
+
+    ``name`` tells the streams of one call from those of another on the same connection. Rows of files with an event time
+    later than ``until_us`` (µs) are left out where DuckDB can tell them by what the file says of its row groups.
 
     Raises `BackendDataError` naming file and column where a part does not hold what the view says.
     """
-    selects: list[str] = []
+    pieces: list[Piece] = []
+    files = 0
 
     def stream(
         reader: pa.RecordBatchReader, columns: Mapping[str, str], missing_ok: frozenset[str], where: str
     ) -> None:
         # DuckDB takes names that differ only by case for one: here columns are known by position.
         checked = checked_reader(reader)
-        schema, stream_name = checked.schema, f"{name}{len(selects)}"
+        schema, stream_name = checked.schema, f"{name}{len(pieces)}"
         renamed = pa.schema([pa.field(f"c{i}", f.type) for i, f in enumerate(schema)])
         batches = (pa.record_batch([_compact(c) for c in batch.columns], schema=renamed) for batch in checked)
         connection.register(stream_name, pa.RecordBatchReader.from_batches(renamed, batches))
         known = {f.name: f"c{i}" for i, f in enumerate(schema)}
-        selects.append(
-            f"SELECT {_select(view, join_keys, schema, columns, missing_ok, where, known)} FROM {stream_name}"
-        )
+        pieces.append(Piece(stream_name, _columns(view, join_keys, schema, columns, missing_ok, where, known)))
 
     for part in parts:
         if isinstance(part, ArrowRows):
@@ -63,13 +99,16 @@ def history_sql(
                     stream(_read_exactly(path, view, join_keys, part), part.columns, part.missing_ok, path)
                 continue
             listed = ", ".join(_text(p) for p in paths)
-            chosen = _select(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
-            selects.append(f"SELECT {chosen} FROM read_parquet([{listed}], hive_partitioning=false)")
+            chosen = _columns(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
+            early = _early(schema, part.columns.get(view.event_column, view.event_column), until_us)
+            number = f"({files} + CAST(file_index AS BIGINT)) * {_ROWS_OF_A_FILE} + CAST(file_row_number AS BIGINT)"
+            pieces.append(Piece(f"read_parquet([{listed}], hive_partitioning=false){early}", chosen, number))
+            files += len(paths)
             for column in _time_columns(view, join_keys, part.columns):
                 if column in schema.names and needs_check(schema.field(column).type):
                     for path in paths:
                         check_stored_times(path, column)
-    return "\nUNION ALL\n".join(selects) or _nothing(view, join_keys)
+    return pieces
 
 
 def _compact(column: pa.Array) -> pa.Array:
@@ -116,7 +155,7 @@ def _time_columns(view: FeatureView, join_keys: Mapping[str, DType], columns: Ma
     return [columns.get(n, n) for n in times]
 
 
-def _select(
+def _columns(
     view: FeatureView,
     join_keys: Mapping[str, DType],
     schema: pa.Schema,
@@ -124,8 +163,8 @@ def _select(
     missing_ok: frozenset[str],
     where: str,
     known: Mapping[str, str] | None = None,
-) -> str:
-    """Return the SELECT list of one part; ``known`` maps its column names to those that DuckDB sees, if others."""
+) -> dict[str, str]:
+    """Return the SQL of each positional column of one part; ``known`` maps its column names to those that DuckDB sees, if others."""
     stamp = DType("timestamp")
 
     def column(name: str, dtype: DType, *, is_time: bool = False, future: bool = False) -> str:
@@ -148,14 +187,19 @@ def _select(
         quoted = '"' + seen.replace('"', '""') + '"'
         return instant_sql(quoted, given, own, future=future) if is_time else cast_sql(quoted, given, dtype, own)
 
-    chosen = [f"{column(name, dtype)} AS k{i}" for i, (name, dtype) in enumerate(join_keys.items())]
-    chosen.append(f"{column(view.event_column, stamp, is_time=True, future=True)} AS e")
-    created = "CAST(NULL AS BIGINT)"
-    if view.created_column:
-        created = column(view.created_column, stamp, is_time=True)
-    chosen.append(f"{created} AS c")
-    chosen += [f"{column(f.name, f.dtype)} AS v{i}" for i, f in enumerate(view.schema)]
-    return ", ".join(chosen)
+    chosen = {f"k{i}": column(name, dtype) for i, (name, dtype) in enumerate(join_keys.items())}
+    chosen["e"] = column(view.event_column, stamp, is_time=True, future=True)
+    chosen["c"] = column(view.created_column, stamp, is_time=True) if view.created_column else "CAST(NULL AS BIGINT)"
+    return chosen | {f"v{i}": column(f.name, f.dtype) for i, f in enumerate(view.schema)}
+
+
+def _early(schema: pa.Schema, column: str, until_us: int | None) -> str:
+    """Return the WHERE by which DuckDB leaves out row groups that are later: it knows their times as they are stored."""
+    given = schema.field(column).type
+    if until_us is None or not pa.types.is_timestamp(given) or given.unit == "ns" or abs(until_us) > _FAR_US:
+        return ""
+    made = "make_timestamp" if given.tz is None else "make_timestamptz"
+    return f""" WHERE "{column.replace('"', '""')}" <= {made}({until_us})"""
 
 
 def _nothing(view: FeatureView, join_keys: Mapping[str, DType]) -> str:

@@ -88,6 +88,22 @@ class TemporalTests(UnseenTests, InvarianceTests):
             for as_of in (at(10), at(10) - US, at(10) + US):
                 checked(kit, "P-3", world_of(view, asked, as_of=as_of), every=True)
 
+    @proves("P-3", "P-4")
+    def test_p3_an_older_event_that_becomes_known_later_hides_no_newer_one(self, kit: Kit) -> None:
+        """Known last is not newest: a correction of an old event, or a first word of it, leaves a newer event the winner."""
+        rows = [
+            row("corrected", at(1), 1, created=at(1)), row("corrected", at(5), 2, created=at(6)),
+            row("corrected", at(1), 3, created=at(20)), row("late", at(5), 4, created=at(5)),
+            row("late", at(3), 5, created=at(20)), row("late", at(4), 6, created=at(20)),
+            row("both late", at(5), 7, created=at(30)), row("both late", at(1), 8, created=at(20)),
+            row("one event", at(1), 9, created=at(20)), row("one event", at(1), 10, created=at(3)),
+        ]  # fmt: skip
+        moments = [at(1), at(3), at(5), at(6), at(20) - US, at(20), at(30) - US, at(30), at(40)]
+        asked = [(key, t) for key in dict.fromkeys(r.key[0] for r in rows) for t in moments]
+        for view in _wherever(kit, rows, created=True):
+            for as_of in (at(19), at(25), at(50)):
+                checked(kit, "P-3", world_of(view, asked, as_of=as_of), every=True)
+
     @proves("P-4", "T-4")
     def test_p4_ties_fall_to_the_later_created_then_to_the_greater_values(self, kit: Kit) -> None:
         """Missing is lowest; the whole row counts, also fields not asked for; any order, file and batch of the rows."""

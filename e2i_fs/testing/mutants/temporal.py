@@ -199,6 +199,23 @@ class LateRowsNeverKnown(KeptNative):
         return super().known(row, t, knowledge) and not (knowledge.counts and late)
 
 
+@TEMPORAL.backend(
+    "P-3",
+    "Under the filter, the row that became usable last wins, not the newest event.",
+    killed_by="test_p3_an_older_event_that_becomes_known_later_hides_no_newer_one",
+)
+class LastKnownWins(KeptNative):
+    _filtering = False
+
+    def known(self, row: SourceRow, t: int, knowledge: Knowledge) -> bool:
+        self._filtering = knowledge.filter_by_created
+        return super().known(row, t, knowledge)
+
+    def rank(self, row: SourceRow, view: FeatureView) -> tuple[Any, ...]:
+        usable = max(row.event_us or 0, row.created_us or 0) if self._filtering else 0
+        return (usable, *super().rank(row, view))
+
+
 # ---- how old it is (P-2) -------------------------------------------------------------------------------------
 
 
