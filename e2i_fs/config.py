@@ -25,6 +25,7 @@ __all__ = [
     "BackendConfig",
     "BreakerConfig",
     "Config",
+    "EngineConfig",
     "FailoverConfig",
     "PrometheusConfig",
     "Strict",
@@ -128,6 +129,18 @@ class FailoverConfig(Strict):
     hedge: HedgeConfig | None = None
 
 
+class EngineConfig(Strict):
+    """What the point-in-time engine may take of the machine. What does not fit into memory goes to disk."""
+
+    memory_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B$",
+        description="memory for rows and joins, such as 4GB; 80 % of the machine's unless given",
+    )
+    temp_directory: str | None = Field(None, min_length=1, description="the folder for what does not fit into memory")
+    threads: int | None = Field(None, ge=1, description="threads of one retrieval; one a core unless given")
+
+
 class PrometheusConfig(Strict):
     """An endpoint that Prometheus scrapes. It answers whoever reaches it: unless told otherwise, this machine only."""
 
@@ -165,6 +178,7 @@ class _Common(Strict):
     materialisation: str | Mapping[str, Any] | None = None
     telemetry: TelemetryConfig | None = None
     alerts: Mapping[str, Any] | None = None
+    engine: EngineConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +195,7 @@ class Config:
     materialisation: MaterializationConfig | None
     telemetry: TelemetryConfig | None = None
     alerts: AlertsConfig | None = None
+    engine: EngineConfig | None = None
 
 
 def brief_config(config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> Config:
@@ -272,7 +287,16 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> 
         materialisation=settings,
         telemetry=common.telemetry,
         alerts=alerts,
+        engine=_engine(common.engine, base),
     )
+
+
+def _engine(given: EngineConfig | None, base: str) -> EngineConfig | None:
+    """Return the engine's settings with its folder in full."""
+    if given is None or given.temp_directory is None:
+        return given
+    folder = os.path.abspath(os.path.join(base, os.path.expanduser(given.temp_directory)))
+    return given.model_copy(update={"temp_directory": folder})
 
 
 def expand_variables(text: str, where: str) -> str:
@@ -377,6 +401,8 @@ def _wanted(found: ErrorDetails) -> str:
             return f"at most {limits['le']:g}"
         case "literal_error":
             return str(limits["expected"])
+        case "string_pattern_mismatch":
+            return "a number and a unit, such as 4GB or 512MiB"
         case "model_type":
             return "a mapping of keys to values"
     words = {

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from e2i_fs.backend import Backend, Knowledge, NativePointInTime, ScanPart
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import from_us
-from e2i_fs.config import Config
+from e2i_fs.config import Config, EngineConfig
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidEntityFrameError, InvalidTimestampError
@@ -102,9 +102,10 @@ class Retrieved:
 
 
 def retrieve(
-    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge
-) -> Retrieved:
-    """Return the point-in-time answer of one backend, whole (X-6)."""
+    backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge, *,
+    limits: EngineConfig | None = None,
+) -> Retrieved:  # fmt: skip
+    """Return the point-in-time answer of one backend, whole (X-6). ``limits`` bounds what the engine takes of the machine."""
     values: dict[str, pa.ChunkedArray] = {}
     codes: dict[str, pa.ChunkedArray] = {}
     events: dict[str, pa.ChunkedArray] = {}
@@ -115,7 +116,7 @@ def retrieve(
         if backend.capabilities.point_in_time:
             found = _native(backend, view, features, keyed, knowledge)
         else:
-            found = _by_the_engine(backend, view, join_keys, features, keyed, knowledge)
+            found = _by_the_engine(backend, view, join_keys, features, keyed, knowledge, limits)
         event = found.column(0)
         missing = event.is_null()
         age = pc.subtract(entities.times, event)
@@ -148,13 +149,13 @@ def retrieve(
 
 def _by_the_engine(
     backend: Backend, view: FeatureView, join_keys: Mapping[str, DType], features: Sequence[str], keyed: pa.Table,
-    knowledge: Knowledge,
+    knowledge: Knowledge, limits: EngineConfig | None,
 ) -> pa.Table:  # fmt: skip
     """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one."""
     for last in (False, False, True):
         parts = _scan(backend, view.name, view.features, keyed)
         try:
-            return point_in_time(keyed, view, join_keys, features, parts, knowledge)
+            return point_in_time(keyed, view, join_keys, features, parts, knowledge, limits=limits)
         except ChangedWhileReadError:
             if last:
                 raise

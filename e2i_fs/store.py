@@ -244,7 +244,7 @@ class Store(Operating, Profiled, Watching):
             return request
 
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
-            return retrieve(backend, catalog, request, entities, knowledge)
+            return retrieve(backend, catalog, request, entities, knowledge, limits=self._config.engine)
 
         answered = self._router.ask(Question("historical", prepare, views_of, answer, strict=strict))
         result = answered.value

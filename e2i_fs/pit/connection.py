@@ -5,26 +5,32 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 import duckdb
 
+if TYPE_CHECKING:
+    from e2i_fs.config import EngineConfig
+
 __all__ = ["connect", "cursor_of", "database"]
 
-_databases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: none may cross a fork, nor be closed after one
+_databases: dict[
+    tuple[int, EngineConfig | None], duckdb.DuckDBPyConnection
+] = {}  # by process: none may cross a fork, nor be closed after one
 
 
-def connect() -> duckdb.DuckDBPyConnection:
+def connect(limits: EngineConfig | None = None) -> duckdb.DuckDBPyConnection:
     """Return a connection to an in-memory DuckDB whose answers depend on nothing outside it (T-4).
 
-    Opening a database costs 17 ms, so a process has one, empty; each connection to it has temporary tables,
-    registered streams and settings of its own. The time zone is UTC, nothing is fetched from a network, and work
-    larger than memory spills to the system's temporary folder rather than to the working directory.
+    Opening a database costs 17 ms, so a process has one for all work of the same ``limits``, empty; each connection to it has
+    temporary tables, registered streams and settings of its own. The time zone is UTC, nothing is fetched from a network, and
+    work larger than memory spills to the system's temporary folder, or the one in ``limits``, rather than to the working directory.
     """
-    process = os.getpid()
+    place = (os.getpid(), limits)
     try:
-        return cursor_of(_databases[process])
+        return cursor_of(_databases[place])
     except (KeyError, duckdb.FatalException):  # none yet, or one that DuckDB gave up after an internal error
-        made = _databases[process] = database()
+        made = _databases[place] = database(limits)
         return cursor_of(made)
 
 
@@ -38,13 +44,13 @@ def cursor_of(shared: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 _numbers = itertools.count()  # two databases must not spill into one folder
 
 
-def database() -> duckdb.DuckDBPyConnection:
+def database(limits: EngineConfig | None = None) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB that nobody else sees: for what a whole database shares, such as attached files."""
-    return duckdb.connect(
-        ":memory:",
-        config={
-            "temp_directory": os.path.join(tempfile.gettempdir(), f"e2i_fs-spill-{os.getpid()}-{next(_numbers)}"),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        },
-    )
+    config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    folder = tempfile.gettempdir()
+    if limits is not None:
+        folder = limits.temp_directory or folder
+        config |= {} if limits.memory_limit is None else {"memory_limit": limits.memory_limit}
+        config |= {} if limits.threads is None else {"threads": str(limits.threads)}
+    spill = os.path.join(folder, f"e2i_fs-spill-{os.getpid()}-{next(_numbers)}")
+    return duckdb.connect(":memory:", config={"temp_directory": spill, **config})

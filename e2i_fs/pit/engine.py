@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -27,6 +28,9 @@ from e2i_fs.pit.history import Piece, history_sql, pieces_of
 from e2i_fs.pit.steady import unchanged
 from e2i_fs.values import LossyCastError, arrow_type, cast_column
 
+if TYPE_CHECKING:
+    from e2i_fs.config import EngineConfig
+
 __all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column", "winner_order"]
 
 
@@ -37,17 +41,19 @@ def point_in_time(
     features: Sequence[str],
     parts: Sequence[ScanPart],
     knowledge: Knowledge,
+    *,
+    limits: EngineConfig | None = None,
 ) -> pa.Table:
     """Return, for each entity row and in its order, the winner of one view: ``e`` and the features asked for.
 
     ``entities`` has the columns ``t`` (int64, µs) and ``k0..`` (the join keys in their dtypes, None matching
     nothing). The result has as many rows: ``e`` (int64, µs, None where nothing is visible) and one column for
-    each of ``features`` in its dtype. The ``ttl`` is not applied here.
+    each of ``features`` in its dtype. The ``ttl`` is not applied here. ``limits`` bounds what it takes of the machine.
     """
     if not parts:
         nothing = [pa.nulls(len(entities), arrow_type(view.features[name].dtype)) for name in features]
         return pa.table([pa.nulls(len(entities), pa.int64()), *nothing], names=["e", *features])
-    connection = connect()
+    connection = connect(limits)
     try:
         _load(connection, entities, len(join_keys))
         until_us = pc.max(entities.column("t")).as_py()

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from e2i_fs.alerts.settings import AlertsConfig, WebhookConfig
 from e2i_fs.config import (
     BreakerConfig,
+    EngineConfig,
     FailoverConfig,
     HedgeConfig,
     JournalConfig,
@@ -51,6 +52,7 @@ def _told(default: object) -> str:
     ("title", "model", "more"),
     [
         ("The whole store", _Common, {"backend", "backends", "failover"}),
+        ("engine", EngineConfig, set()),
         ("failover", FailoverConfig, set()),
         ("failover: breaker", BreakerConfig, set()),
         ("failover: journal", JournalConfig, set()),
