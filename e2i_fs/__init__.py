@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
     from e2i_fs.routing import BackendHealth
+    from e2i_fs.sorted_copies import Optimized as Optimized
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
     from e2i_fs.telemetry.events import Event
     from e2i_fs.writing import WriteReceipt
@@ -134,6 +135,7 @@ _HOMES = {
     "receipts": "TrainingReceipt Verification",
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
     "routing": "BackendHealth",
+    "sorted_copies": "Optimized",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
     "telemetry.events": "Event",
     "writing": "WriteReceipt",
@@ -215,6 +217,7 @@ __all__ = [
     "OnDemandFeatureView",
     "OnlineResult",
     "OnlineRow",
+    "Optimized",
     "ParquetRows",
     "ParquetSource",
     "Plan",

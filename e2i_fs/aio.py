@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics, Where
+    from e2i_fs.sorted_copies import Optimized
 
 __all__ = ["AsyncJobs", "AsyncStore", "connect_async"]
 
@@ -341,6 +342,10 @@ class AsyncStore:
     ) -> dict[str, CatchUp]:
         """See `Store.catch_up`."""
         return await self._run(self._store.catch_up, backend, views, timeout=timeout)
+
+    async def optimize(self, views: str | Sequence[str] | None = None) -> list[Optimized]:
+        """See `Store.optimize`."""
+        return await self._run(self._store.optimize, views)
 
     async def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
         """See `Store.rebuild`."""

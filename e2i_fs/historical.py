@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,10 @@ from e2i_fs.question import Answered
 from e2i_fs.request import Request
 from e2i_fs.results import STATUSES, Asked, FeatureStatus
 from e2i_fs.row_wise import ALONE_OFFLINE
+
+if TYPE_CHECKING:
+    from e2i_fs.pit.sorted_rows import SortedRows
+    from e2i_fs.sorted_copies import SortedCopies
 
 __all__ = ["EntityFrame", "Evidence", "Retrieved", "asked_of", "retrieve"]
 
@@ -103,9 +108,12 @@ class Retrieved:
 
 def retrieve(
     backend: Backend, catalog: Catalog, request: Request, entities: EntityFrame, knowledge: Knowledge, *,
-    limits: EngineConfig | None = None,
+    limits: EngineConfig | None = None, copies: SortedCopies | None = None,
 ) -> Retrieved:  # fmt: skip
-    """Return the point-in-time answer of one backend, whole (X-6). ``limits`` bounds what the engine takes of the machine."""
+    """Return the point-in-time answer of one backend, whole (X-6).
+
+    ``limits`` bounds what the engine takes of the machine, ``copies`` are sorted copies that may stand for files.
+    """
     values: dict[str, pa.ChunkedArray] = {}
     codes: dict[str, pa.ChunkedArray] = {}
     events: dict[str, pa.ChunkedArray] = {}
@@ -116,7 +124,8 @@ def retrieve(
         if backend.capabilities.point_in_time:
             found = _native(backend, view, features, keyed, knowledge)
         else:
-            found = _by_the_engine(backend, view, join_keys, features, keyed, knowledge, limits)
+            stand_in = None if copies is None else partial(copies.standing_in, name, catalog.fingerprint(name))
+            found = _by_the_engine(backend, view, join_keys, features, keyed, knowledge, limits, stand_in)
         event = found.column(0)
         missing = event.is_null()
         age = pc.subtract(entities.times, event)
@@ -150,12 +159,14 @@ def retrieve(
 def _by_the_engine(
     backend: Backend, view: FeatureView, join_keys: Mapping[str, DType], features: Sequence[str], keyed: pa.Table,
     knowledge: Knowledge, limits: EngineConfig | None,
+    stand_in: Callable[[Sequence[ScanPart]], Sequence[ScanPart | SortedRows]] | None,
 ) -> pa.Table:  # fmt: skip
     """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one."""
     for last in (False, False, True):
         parts = _scan(backend, view.name, view.features, keyed)
         try:
-            return point_in_time(keyed, view, join_keys, features, parts, knowledge, limits=limits)
+            sorted_parts = parts if stand_in is None else stand_in(parts)
+            return point_in_time(keyed, view, join_keys, features, sorted_parts, knowledge, limits=limits)
         except ChangedWhileReadError:
             if last:
                 raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
+from e2i_fs.config import Config
 from e2i_fs.errors import RequestError, did_you_mean
 from e2i_fs.routing import Router
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
+    from e2i_fs.sorted_copies import Optimized, SortedCopies
 
 __all__ = ["Operating"]
 
@@ -23,6 +26,13 @@ class Operating(ABC):
     """The part of `e2i_fs.store.Store` that is about its backends."""
 
     _clock: Clock
+    _config: Config
+
+    @cached_property
+    def _copies(self) -> SortedCopies:
+        from e2i_fs.sorted_copies import SortedCopies
+
+        return SortedCopies.below(self._config.state)
 
     @property
     @abstractmethod
@@ -92,6 +102,35 @@ class Operating(ABC):
 
         names = self._backend_named(backend), self._backend_named(other)
         return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
+
+    def optimize(self, views: str | Sequence[str] | None = None) -> list[Optimized]:
+        """Sort the local Parquet files of views by key and time, into a copy beside the store's records; return `Optimized`.
+
+        Retrieval then finds a row by bisection and reads little else, several times faster; an answer is the same as without.
+        A copy stands for its files while these are unchanged. What is written later is read beside it, and a file that changes
+        ends its use, until it is made again. It takes about the room of the files. Without ``views`` all are sorted that have
+        local files, on every backend that reads them; a view that has none is an `UnsupportedError` when named.
+
+        >>> import tempfile
+        >>> import e2i_fs as fs
+        >>> with fs.connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+        ...     store.optimize()
+        []
+        """
+        from e2i_fs.sorted_copies import Files
+
+        made = []
+        for name in self._router.names:
+            backend = self._router.backend(name)
+            catalog = backend.definitions()
+            for view in sorted(catalog.views) if views is None else self._named(catalog, views):
+                definition, fingerprint = catalog.view(view), catalog.fingerprint(view)
+                native = backend.capabilities.point_in_time
+                parts = () if native else backend.scan(view, list(definition.features))
+                files = Files.among(definition, fingerprint, catalog.join_keys(view), parts)
+                if views is not None or files.files:
+                    made.append(self._copies.make(files, backend=name, limits=self._config.engine))
+        return made
 
     def _backend_named(self, backend: str) -> str:
         if backend not in self._router.names:

@@ -151,6 +151,8 @@ class Store(Operating, Profiled, Watching):
         removed = (self._router.catalog().kind_of(name, kind), name)
         self._ledger.forget([name] if removed[0] == "view" else [])
         self._router.change(change, removed=removed)
+        if removed[0] == "view":
+            self._copies.drop(name)
         self.emit(lambda at: Applied(at, plan))
         return plan
 
@@ -244,7 +246,9 @@ class Store(Operating, Profiled, Watching):
             return request
 
         def answer(backend: Backend, catalog: Catalog, request: Request) -> Columns:
-            return retrieve(backend, catalog, request, entities, knowledge, limits=self._config.engine)
+            return retrieve(
+                backend, catalog, request, entities, knowledge, limits=self._config.engine, copies=self._copies
+            )
 
         answered = self._router.ask(Question("historical", prepare, views_of, answer, strict=strict))
         result = answered.value

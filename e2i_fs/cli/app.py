@@ -23,6 +23,7 @@ from e2i_fs.cli import (
     mcp_command,
     migrate,
     new_backend,
+    optimize,
     project,
     quality,
     register,
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, schedule_command, looking_back, stats,
+    project, register, search, retrieve, verify, audit, materialize, fill, watch, jobs, schedule_command, looking_back, stats, optimize,
     quality, failover, doctor, certify, demo_command, new_backend, mcp_command, serve_command, ui_command, exchange, migrate,
     dashboard,
 ):  # fmt: skip

@@ -12,8 +12,8 @@ from e2i_fs.backend import ArrowRows, Backend, Copyable, Key, OnlineRow
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import UnsupportedError
-from e2i_fs.pit.engine import winner_order
 from e2i_fs.pit.history import history_sql
+from e2i_fs.pit.order import winner_order
 from e2i_fs.values import arrow_type, python_value
 
 __all__ = ["Gathered", "gather_history", "gather_online"]

@@ -15,20 +15,12 @@ import msgpack
 
 from e2i_fs.backend import Backend, Key, OnlineRow, ParquetRows, ScanPart
 from e2i_fs.errors import BackendDataError
+from e2i_fs.pit.steady import FileState
 
 __all__ = ["FileState", "Seen", "Standing", "Witness", "file_states", "only", "still_as_read", "witnesses_of"]
 
 _WITNESSES = 64
 _PER_PIECE = 8
-
-
-class FileState(NamedTuple):
-    """A file as it was when it was looked at."""
-
-    inode: int
-    written_ns: int
-    changed_ns: int
-    size: int
 
 
 class Witness(NamedTuple):

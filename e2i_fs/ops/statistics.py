@@ -19,7 +19,7 @@ from e2i_fs.json_values import as_json
 from e2i_fs.ops.distribution import figures_of
 from e2i_fs.ops.gathering import gather_history, gather_online
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.engine import _translated
+from e2i_fs.pit.engine import translated
 from e2i_fs.pit.times import moment_to_us
 from e2i_fs.question import Question
 from e2i_fs.request import resolve
@@ -218,6 +218,6 @@ def _answer(
             )  # fmt: skip
         return found
     except duckdb.Error as error:
-        raise _translated(error, view) from error
+        raise translated(error, view) from error
     finally:
         connection.close()

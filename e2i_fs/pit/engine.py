@@ -10,10 +10,12 @@ that are greater than all usable before them take part. Where rows tie on their 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,15 +25,16 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
 from e2i_fs.pit.bounded import bounded
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.fit import sort_sql
 from e2i_fs.pit.history import Piece, history_sql, pieces_of
+from e2i_fs.pit.order import winner_order
+from e2i_fs.pit.sorted_rows import SortedRows, latest_places, values_at
 from e2i_fs.pit.steady import unchanged
 from e2i_fs.values import LossyCastError, arrow_type, cast_column
 
 if TYPE_CHECKING:
     from e2i_fs.config import EngineConfig
 
-__all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column", "winner_order"]
+__all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column"]
 
 
 def point_in_time(
@@ -39,7 +42,7 @@ def point_in_time(
     view: FeatureView,
     join_keys: Mapping[str, DType],
     features: Sequence[str],
-    parts: Sequence[ScanPart],
+    parts: Sequence[ScanPart | SortedRows],
     knowledge: Knowledge,
     *,
     limits: EngineConfig | None = None,
@@ -53,19 +56,34 @@ def point_in_time(
     if not parts:
         nothing = [pa.nulls(len(entities), arrow_type(view.features[name].dtype)) for name in features]
         return pa.table([pa.nulls(len(entities), pa.int64()), *nothing], names=["e", *features])
+    positions = {f.name: i for i, f in enumerate(view.schema)}
+    chosen = [f"v{positions[name]}" for name in features]
+    keys = len(join_keys)
     connection = connect(limits)
     try:
-        _load(connection, entities, len(join_keys))
-        until_us = pc.max(entities.column("t")).as_py()
-        with unchanged(path for part in parts if isinstance(part, ParquetRows) for path in part.paths):
-            pieces = pieces_of(connection, view, join_keys, parts, until_us=until_us)
-            pieces = [_kept(connection, piece, len(join_keys), i, len(pieces)) for i, piece in enumerate(pieces)]
-            connection.execute(_usable_sql(pieces, len(join_keys), knowledge))
-            connection.execute(_hits_sql(knowledge))
-            _break_ties(connection, pieces, view, knowledge)
-            matched = connection.sql(_answer_sql(pieces, view, features)).to_arrow_table()
+        numbers = pa.array(np.arange(len(entities), dtype=np.int64))
+        connection.register("entities", entities.append_column("row", numbers))
+        files = [path for part in parts if isinstance(part, ParquetRows) for path in part.paths]
+        copies = [path for part in parts if isinstance(part, SortedRows) for path in (part.rows, part.keys)]
+        with unchanged(files, there=copies):
+            (first, *others) = parts
+            if isinstance(first, SortedRows) and not others and not knowledge.counts:
+                matched = values_at(first, latest_places(connection, first, keys, len(entities)), ["e", *chosen])
+            else:
+                _load(connection, keys)
+                pieces = pieces_of(connection, view, join_keys, parts, until_us=pc.max(entities.column("t")).as_py())
+                pieces = [_kept(connection, piece, keys, i, len(pieces)) for i, piece in enumerate(pieces)]
+                copied = None if knowledge.counts else partial(_candidates, connection, keys, len(entities))
+                connection.execute(_usable_sql(pieces, keys, knowledge, copied))
+                connection.execute(_hits_sql(knowledge))
+                _break_ties(connection, pieces, view, knowledge)
+                matched = connection.sql(_answer_sql(pieces, chosen)).to_arrow_table()
     except duckdb.Error as error:
-        raise _translated(error, view) from error
+        raise translated(error, view) from error
+    except (OSError, pa.ArrowException) as error:
+        raise BackendDataError(
+            f"A sorted copy of view {view.name!r} cannot be read: {unstopped(error)}. Run store.optimize({view.name!r}) again."
+        ) from error
     finally:
         connection.close()
     columns = [typed_column(matched.column(1 + i), view.features[n].dtype, view, n) for i, n in enumerate(features)]
@@ -142,7 +160,7 @@ def _latest(
         connection.execute("DROP TABLE usable")
     except duckdb.Error as error:
         connection.close()
-        raise _translated(error, view) from error
+        raise translated(error, view) from error
     except BaseException:
         connection.close()
         raise
@@ -153,7 +171,7 @@ def _latest(
                 f"SELECT * FROM winners WHERE rowid >= {offset} AND rowid < {offset + size} ORDER BY rowid"
             ).to_arrow_table()
         except duckdb.Error as error:
-            raise _translated(error, view) from error
+            raise translated(error, view) from error
         columns = [typed_column(found.column(i), t, view, n) for i, (n, t) in enumerate(join_keys.items())]
         columns += [found.column("e"), found.column("c")]
         columns += [typed_column(found.column(f"v{i}"), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
@@ -162,10 +180,13 @@ def _latest(
     return LatestRows(rows, looked_at, newest_us, piece, connection.close)
 
 
-def _load(connection: duckdb.DuckDBPyConnection, entities: pa.Table, keys: int) -> None:
-    """Make ``keyed`` (each distinct whole key with a number and its latest time) and ``asked`` (the rows)."""
-    connection.register("entities", entities.append_column("row", pa.array(range(len(entities)), pa.int64())))
-    columns = [f"k{i}" for i in range(keys)]
+def _keys(keys: int) -> list[str]:
+    return [f"k{i}" for i in range(keys)]
+
+
+def _load(connection: duckdb.DuckDBPyConnection, keys: int) -> None:
+    """Make, of ``entities``, ``keyed`` (each distinct whole key with a number and its latest time) and ``asked`` (the rows)."""
+    columns = _keys(keys)
     listed = ", ".join(columns)
     known = " AND ".join(f"{c} IS NOT NULL" for c in columns) or "true"
     if not columns:
@@ -190,10 +211,31 @@ def _kept(connection: duckdb.DuckDBPyConnection, piece: Piece, keys: int, place:
     return Piece(f"kept{place}", {name: name for name in piece.columns}, f"-1 - (rowid * {pieces} + {place})")
 
 
-def _usable_sql(pieces: Sequence[Piece], keys: int, knowledge: Knowledge) -> str:
-    """Return the statement that makes ``usable``: the keys, times and numbers of rows that could answer any entity row at all."""
-    columns = [f"k{i}" for i in range(keys)]
-    history = "\nUNION ALL\n".join(piece.select(*columns, "e", "c", "id") for piece in pieces)
+def _candidates(connection: duckdb.DuckDBPyConnection, keys: int, rows: int, copy: SortedRows, piece: Piece) -> str:
+    """Return a SELECT of the rows of a sorted copy that answer any entity row, as far as the copy knows: no other can win."""
+    places = np.unique(latest_places(connection, copy, keys, rows))
+    names = [*_keys(keys), "e", "c"]
+    found = values_at(copy, places[places >= 0], names).append_column("file_row_number", pa.array(places[places >= 0]))
+    connection.register("candidates", found)
+    return replace(piece, relation="candidates").select(*names, "id")
+
+
+def _usable_sql(
+    pieces: Sequence[Piece],
+    keys: int,
+    knowledge: Knowledge,
+    copied: Callable[[SortedRows, Piece], str] | None = None,
+) -> str:
+    """Return the statement that makes ``usable``: the keys, times and numbers of rows that could answer any entity row at all.
+
+    ``copied`` makes the SELECT of what is needed of a sorted copy.
+    """
+    history = "\nUNION ALL\n".join(
+        piece.select(*_keys(keys), "e", "c", "id")
+        if copied is None or piece.copy is None
+        else copied(piece.copy, piece)
+        for piece in pieces
+    )
     same = " AND ".join(f"keyed.k{i} = h.k{i}" for i in range(keys)) or "true"
     conditions = ["h.e <= keyed.until"]
     if knowledge.counts:
@@ -253,25 +295,13 @@ def _break_ties(
     connection.execute(f"UPDATE hits SET id = rivals.id FROM rivals WHERE {same}")
 
 
-def _answer_sql(pieces: Sequence[Piece], view: FeatureView, features: Sequence[str]) -> str:
-    """Return the SELECT of the event time and the features of each entity row's winner, in the entity rows' order."""
-    positions = {f.name: i for i, f in enumerate(view.schema)}
-    chosen = [f"v{positions[name]}" for name in features]
+def _answer_sql(pieces: Sequence[Piece], chosen: Sequence[str]) -> str:
+    """Return the SELECT of the event time and the ``chosen`` columns of each entity row's winner, in the entity rows' order."""
     rows = "\nUNION ALL\n".join(piece.select("id", *chosen) for piece in pieces)
     return f"""
         SELECT hits.e{"".join(f", h.{name}" for name in chosen)}
         FROM hits LEFT JOIN ({rows}) h ON hits.id = h.id
         ORDER BY hits.row"""
-
-
-def winner_order(view: FeatureView, *, descending: bool = False) -> list[str]:
-    """Return the ORDER BY terms of P-4: event time, created time, then every value in schema order."""
-    terms = ["e ASC", "c ASC NULLS FIRST"]
-    terms += [term for i, f in enumerate(view.schema) for term in sort_sql(f"v{i}", f.dtype)]
-    if not descending:
-        return terms
-    turned = [t.replace(" ASC NULLS FIRST", " DESC NULLS LAST").replace(" ASC", " DESC") for t in terms]
-    return [t if " DESC" in t else f"({t}) DESC" for t in turned]
 
 
 def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name: str) -> pa.ChunkedArray:
@@ -284,7 +314,7 @@ def typed_column(column: pa.ChunkedArray, dtype: DType, view: FeatureView, name:
         ) from error
 
 
-def _translated(error: duckdb.Error, view: FeatureView) -> Exception:
+def translated(error: duckdb.Error, view: FeatureView) -> Exception:
     """Return the error of ours that says what DuckDB's does (G-4)."""
     if isinstance(error.__cause__, InvalidTimestampError):
         return error.__cause__

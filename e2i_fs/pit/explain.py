@@ -16,8 +16,9 @@ from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, unstopped
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.engine import typed_column, winner_order
+from e2i_fs.pit.engine import typed_column
 from e2i_fs.pit.history import history_sql
+from e2i_fs.pit.order import winner_order
 
 __all__ = ["Candidate", "Explanation", "Verdict", "every_row", "explain_row"]
 

@@ -18,6 +18,7 @@ from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
 from e2i_fs.pit.fit import cast_sql, duckdb_type, instant_sql, misfit
+from e2i_fs.pit.sorted_rows import SortedRows
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
 
@@ -32,12 +33,13 @@ class Piece:
     """Rows of history as SQL: where they lie, and what stands for each positional column there.
 
     ``number`` is SQL that gives each row a whole number that no row of another piece has, the same in every query; None where
-    the rows can be read only once.
+    the rows can be read only once. ``copy`` is the sorted copy that these rows are.
     """
 
     relation: str
     columns: Mapping[str, str]
     number: str | None = None
+    copy: SortedRows | None = None
 
     def select(self, *names: str) -> str:
         """Return a SELECT of the positional columns ``names``, and of ``id``, the rows' numbers, if that is among them."""
@@ -62,7 +64,7 @@ def pieces_of(
     connection: duckdb.DuckDBPyConnection,
     view: FeatureView,
     join_keys: Mapping[str, DType],
-    parts: Sequence[ScanPart],
+    parts: Sequence[ScanPart | SortedRows],
     *,
     name: str = "part",
     until_us: int | None = None,
@@ -90,6 +92,12 @@ def pieces_of(
         pieces.append(Piece(stream_name, _columns(view, join_keys, schema, columns, missing_ok, where, known)))
 
     for part in parts:
+        if isinstance(part, SortedRows):
+            names = [*(f"k{i}" for i in range(len(join_keys))), "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
+            number = f"{files * _ROWS_OF_A_FILE} + CAST(file_row_number AS BIGINT)"
+            pieces.append(Piece(f"read_parquet({_text(part.rows)})", {n: n for n in names}, number, part))
+            files += 1
+            continue
         if isinstance(part, ArrowRows):
             stream(part.reader, {}, frozenset(), f"the rows of view {view.name!r}")
             continue

@@ -13,7 +13,7 @@ from e2i_fs.backend import Key, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.engine import _translated, typed_column
+from e2i_fs.pit.engine import translated, typed_column
 from e2i_fs.pit.history import history_sql
 from e2i_fs.values import arrow_type, python_value, storage_values
 
@@ -58,7 +58,7 @@ def sampled_keys(
                 join_keys,
             )
     except duckdb.Error as error:
-        raise _translated(error, view) from error
+        raise translated(error, view) from error
     finally:
         connection.close()
     return dict(sorted(found.items(), key=lambda item: item[1].number)[:sample])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from e2i_fs_duckdb.conformance import DuckDBHarness
 
-from e2i_fs.pit import engine
+from e2i_fs.pit import engine, order
 from e2i_fs.testing.mutants import FAST, examine
 from e2i_fs.testing.mutants.rewriting import rewritten
 from e2i_fs.testing.runner import examine as examine_all
@@ -40,7 +40,7 @@ EXACT = (engine._hits_sql, ASOF, NEWEST)
 BY_CREATED = (engine._usable_sql, 'conditions.append("h.c <= keyed.until")', "pass")
 FROM_CREATED = (engine._hits_sql, "greatest(e, c) AS a", "e AS a")
 LATER_CREATED = "ORDER BY c DESC NULLS LAST"
-_WITHOUT_CREATED = (engine.winner_order, '["e ASC", "c ASC NULLS FIRST"]', '["e ASC"]')
+_WITHOUT_CREATED = (order.winner_order, '["e ASC", "c ASC NULLS FIRST"]', '["e ASC"]')
 
 DELETIONS: dict[str, tuple[list[Change], list[str]]] = {
     "event time <= t, everywhere": ([EXACT, COARSE, EARLY], [_EDGE, _ORACLE, _FUTURE]),
@@ -59,9 +59,9 @@ DELETIONS: dict[str, tuple[list[Change], list[str]]] = {
         [(engine._break_ties, LATER_CREATED, "ORDER BY c DESC NULLS FIRST")],
         [_TIES],
     ),
-    "then the greater values": ([(engine.winner_order, "terms += [term for i", "[] and [term for i")], [_TIES]),
+    "then the greater values": ([(order.winner_order, "terms += [term for i", "[] and [term for i")], [_TIES]),
     "all of the values": (
-        [(engine.winner_order, "enumerate(view.schema) for term", "enumerate(view.schema[:1]) for term")],
+        [(order.winner_order, "enumerate(view.schema) for term", "enumerate(view.schema[:1]) for term")],
         [_TIES],
     ),
     "the values, wherever rows still tie": ([(engine._break_ties, "if left > groups", "if False")], [_TIES]),

@@ -22,7 +22,7 @@ COMMANDS = {
     "init", "apply", "plan", "list", "describe", "historical", "online", "verify", "materialize", "materialize-incremental",
     "push", "freshness", "events", "job-summary", "health", "journal", "rebuild", "diff", "doctor", "demo", "certify", "new-backend",
     "qc", "baseline", "drift", "audit",
-    "search", "serve", "ui", "mcp", "jobs", "schedule", "import-feast", "export-feast", "migrate", "dashboard", "stats",
+    "search", "serve", "ui", "mcp", "jobs", "schedule", "import-feast", "export-feast", "migrate", "dashboard", "stats", "optimize",
 }  # fmt: skip
 ONE = "hcp_id=hcp_1,brand_id=alvexa"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from e2i_fs.backend import Knowledge
-from e2i_fs.pit.engine import winner_order
+from e2i_fs.pit.order import winner_order
 from e2i_fs.quality.leakage.answers import Answers
 from e2i_fs.quality.leakage.bench import Bench
 from e2i_fs.quality.leakage.compare import comparable, prepared

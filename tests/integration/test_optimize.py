@@ -1,0 +1,217 @@
+"""`Store.optimize`: sorted copies that change no answer, whoever writes, replaces, deletes or dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import e2i_fs as fs
+from e2i_fs import historical
+from e2i_fs.backend import ParquetRows
+from e2i_fs.pit.sorted_rows import SortedRows
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+NOW = T0 + timedelta(days=30)
+
+
+def _rows(values: dict[str, list[int]], start: int = 0) -> pa.Table:
+    flat = [(key, T0 + timedelta(hours=start + n), x) for key, xs in values.items() for n, x in enumerate(xs)]
+    keys, times, numbers = zip(*flat, strict=True)
+    return pa.table(
+        {"k": keys, "event_timestamp": pa.array(times, pa.timestamp("us", "UTC")), "x": pa.array(numbers, pa.int64())}
+    )
+
+
+def _asked(**at: int) -> pa.Table:
+    times = pa.array([T0 + timedelta(hours=hour) for hour in at.values()], pa.timestamp("us", "UTC"))
+    return pa.table({"k": list(at), "event_timestamp": times})
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    pq.write_table(_rows({"a": [1, 2, 3], "b": [10, 20]}), tmp_path / "h.parquet")
+    return tmp_path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """What each retrieval has read: the parts that came to the engine."""
+    seen: list[list[Any]] = []
+    engine = historical.point_in_time
+
+    def noted(entities: Any, view: Any, join_keys: Any, features: Any, parts: Any, *more: Any, **named: Any) -> Any:
+        seen.append(list(parts))
+        return engine(entities, view, join_keys, features, parts, *more, **named)
+
+    monkeypatch.setattr(historical, "point_in_time", noted)
+    return seen
+
+
+def _opened(place: Path) -> fs.store.Store:
+    store = fs.connect({"backend": "duckdb", "path": str(place / "store")}, clock=lambda: NOW)
+    source = fs.ParquetSource(str(place / "h.parquet"))
+    store.apply([fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)], source=source)])
+    return store
+
+
+def _answer(store: Any, **at: int) -> list[int | None]:
+    return store.get_historical_features(_asked(**at), ["v:x"]).to_arrow()["x"].to_pylist()
+
+
+def test_what_is_written_later_is_read_beside_the_copy(place: Path, read: list[list[Any]]) -> None:
+    """P-4: and wins where it is greater; a second optimize takes it in."""
+    with _opened(place) as store:
+        (made,) = store.optimize("v")
+        assert (made.view, made.backend, made.rows, made.keys, made.files) == ("v", "duckdb", 5, 2, 1)
+        assert _answer(store, a=1, b=9) == [2, 20]
+        store.write("v", _rows({"a": [99], "b": [0]}, start=1), to="offline")
+        assert _answer(store, a=1, b=9, a2=1) == [99, 20, None]
+        assert [type(part) for part in read[-1]] == [SortedRows, ParquetRows]
+        assert store.optimize("v")[0].rows == 7
+        assert _answer(store, a=1, b=9) == [99, 20]
+        assert [type(part) for part in read[-1]] == [SortedRows]
+
+
+@pytest.mark.parametrize("how", ["replaced", "rewritten in place", "removed"])
+def test_a_copy_of_a_file_that_changed_is_not_used(place: Path, read: list[list[Any]], how: str) -> None:
+    """P-10: a row that is gone answers no more, whatever was sorted before."""
+    with _opened(place) as store:
+        store.write("v", _rows({"a": [7]}, start=2), to="offline")
+        store.optimize()
+        other = _rows({"a": [4, 5, 6], "b": [40, 50]})
+        if how == "replaced":
+            _replace(place / "h.parquet", other)
+        elif how == "rewritten in place":
+            pq.write_table(other, place / "h.parquet")
+        else:
+            (place / "h.parquet").unlink()
+            with pytest.raises(fs.BackendDataError):
+                _answer(store, a=1)
+            return
+        assert _answer(store, a=1, b=9) == [5, 50]
+        assert SortedRows not in [type(part) for part in read[-1]]
+
+
+def test_another_definition_has_a_copy_of_its_own(place: Path, read: list[list[Any]]) -> None:
+    """R-4: what was sorted as one dtype is not read as another."""
+    with _opened(place) as store:
+        store.optimize()
+        source = fs.ParquetSource(str(place / "h.parquet"))
+        changed = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Float64)], source=source)
+        store.apply([changed], allow_breaking=True)
+        assert _answer(store, a=1) == [2.0]
+        assert [type(part) for part in read[-1]] == [ParquetRows]
+
+
+def test_a_deleted_view_leaves_no_copy(place: Path) -> None:
+    """Deletion is explicit, and of all rows that the store keeps (R-4)."""
+    with _opened(place) as store:
+        store.optimize()
+        assert list((place / "store").rglob("rows.parquet"))
+        store.delete("v")
+        assert not list((place / "store").rglob("rows.parquet"))
+
+
+def test_a_reader_that_began_before_finishes_and_old_copies_go(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers survive an optimize: of earlier copies the last one stays, others are removed."""
+    with _opened(place) as store:
+        store.optimize()
+        engine = historical.point_in_time
+
+        def optimized_meanwhile(*given: Any, **named: Any) -> Any:
+            monkeypatch.setattr(historical, "point_in_time", engine)
+            store.optimize()
+            store.optimize()
+            return engine(*given, **named)
+
+        monkeypatch.setattr(historical, "point_in_time", optimized_meanwhile)
+        assert _answer(store, a=1, b=9) == [2, 20]
+        assert len(list((place / "store").rglob("rows.parquet"))) == 2
+
+
+_KILLED = """
+import os, signal, sys
+import e2i_fs as fs
+from e2i_fs import sorted_copies
+real = sorted_copies.write_sorted
+def killed(*given):
+    real(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+sorted_copies.write_sorted = killed
+fs.connect({"backend": "duckdb", "path": sys.argv[1]}).optimize("v")
+"""
+
+
+def test_a_killed_optimize_leaves_nothing_that_is_used(place: Path, read: list[list[Any]]) -> None:
+    """O-7's like for copies: whole or not there; the next one clears away what was left and holds no lock."""
+    with _opened(place) as store:
+        done = subprocess.run([sys.executable, "-c", _KILLED, str(place / "store")], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert _answer(store, a=1) == [2]
+        assert [type(part) for part in read[-1]] == [ParquetRows]
+        store.optimize()
+        assert _answer(store, a=1) == [2]
+        assert [type(part) for part in read[-1]] == [SortedRows]
+        home = next((place / "store").rglob("copy.json")).parent.parent
+        assert sorted(e.name for e in os.scandir(home) if not e.name.endswith("000000001")) == [".lock"]
+
+
+def test_a_damaged_copy_is_named_and_a_removed_one_is_done_without(place: Path) -> None:
+    with _opened(place) as store:
+        store.optimize()
+        about = next((place / "store").rglob("copy.json"))
+        shutil.rmtree(about.parent)
+        assert _answer(store, a=1) == [2]
+        store.optimize()
+        about = next((place / "store").rglob("copy.json"))
+        told = json.loads(about.read_text())
+        about.write_text(json.dumps({"fingerprint": told["fingerprint"]}))
+    with _opened(place) as store, pytest.raises(fs.BackendDataError, match="is damaged .* Remove the folder"):
+        _answer(store, a=1)
+
+
+def test_a_view_without_local_files_cannot_be_sorted(tmp_path: Path) -> None:
+    view = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)], source=fs.PushSource("p"))
+    with fs.connect({"backend": "duckdb", "path": str(tmp_path / "store")}) as store:
+        store.apply([view])
+        assert store.optimize() == []
+        with pytest.raises(fs.UnsupportedError, match="'v' on 'duckdb' has no local Parquet files to sort"):
+            store.optimize(["v"])
+    with fs.connect({"backend": "memory"}) as store:
+        store.apply([view])
+        with pytest.raises(fs.UnsupportedError):
+            store.optimize("v")
+
+
+def test_the_command_tells_what_it_sorted(place: Path) -> None:
+    """And `--json` gives the same as a document."""
+    with _opened(place):
+        pass
+    (place / "e2i_fs.yaml").write_text("backend: duckdb\npath: store\n")
+    run = [
+        str(Path(sys.executable).with_name("e2i-fs")),
+        "--config",
+        str(place / "e2i_fs.yaml"),
+        "--json",
+        "optimize",
+        "v",
+    ]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    (one,) = json.loads(done.stdout)["optimized"]
+    assert (one["view"], one["rows"], one["keys"], one["files"]) == ("v", 5, 2, 1)
