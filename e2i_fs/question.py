@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,7 +23,8 @@ class Question(Generic[Q, T]):
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
     views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
     they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
-    ``told`` says whether observers are told when another backend than the primary answers.
+    ``told`` says whether observers are told when another backend than the primary answers. ``sequences`` gives, of an answer, the
+    sequence of each view's `Position`, where the backend gave it along.
     """
 
     kind: str
@@ -34,14 +35,23 @@ class Question(Generic[Q, T]):
     again: Callable[[Backend, Catalog, Q, T], T] | None = None
     strict: bool = False
     told: bool = True
+    sequences: Callable[[T], Mapping[str, int] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Q, T]):
-    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from."""
+    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from.
+
+    ``told`` makes the provenance, of what was so when the answer was given.
+    """
 
     value: T
     query: Q
     catalog: Catalog
     backend: str
-    provenance: Provenance
+    told: Callable[[], Provenance]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the answer comes from (X-7)."""
+        return self.told()

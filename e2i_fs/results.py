@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2i_fs.clock import from_us
@@ -232,30 +232,46 @@ class OnlineResult:
         inputs: Mapping[str, Sequence[Any]],
         values: Mapping[str, Sequence[Any]],
         types: Mapping[str, Callable[[], pa.DataType]],
-        statuses: Mapping[str, list[FeatureStatus]],
-        events: Mapping[str, list[int | None]],
-        provenance: Provenance,
+        codes: Callable[[], Mapping[str, list[int]]],
+        events: Mapping[str, Sequence[int | None]],
+        provenance: Callable[[], Provenance],
     ) -> None:
         self._inputs = inputs
         self._values = values
         self._types = types
-        self.statuses = statuses
+        self._codes = codes
+        self._events = events
+        self._told = provenance
+
+    @cached_property
+    def statuses(self) -> Mapping[str, list[FeatureStatus]]:
+        """The status of each value, by reference (O-3)."""
+        codes = self._codes()
+        return {ref: list(map(STATUSES.__getitem__, codes[ref])) for ref in self._events}
+
+    @cached_property
+    def event_timestamps(self) -> Mapping[str, list[datetime | None]]:
+        """The event time of each value, by reference; None where there is no row."""
         times: dict[int, list[datetime | None]] = {}  # by event column: the features of one view have the same
 
-        def told(column: list[int | None]) -> list[datetime | None]:
+        def told(column: Sequence[int | None]) -> list[datetime | None]:
             made = times.get(id(column))
             if made is None:
                 made = times[id(column)] = [None if us is None else from_us(us) for us in column]
             return list(made)
 
-        self.event_timestamps: Mapping[str, list[datetime | None]] = _Lazy(
-            {ref: partial(told, column) for ref, column in events.items()}
-        )
-        self.provenance = provenance
+        return _Lazy({ref: partial(told, column) for ref, column in self._events.items()})
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Where the answer comes from (X-7)."""
+        return self._told()
+
+    def __len__(self) -> int:
+        return len(next(iter(self._values.values()), ()))
 
     def __repr__(self) -> str:
-        rows = len(next(iter(self._values.values()), ()))
-        return f"<OnlineResult: {rows} rows, features {list(self._values)}, by {self.provenance.served_by!r}>"
+        return f"<OnlineResult: {len(self)} rows, features {list(self._values)}, by {self.provenance.served_by!r}>"
 
     @property
     def feature_names(self) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +20,19 @@ from e2i_fs.values import content_hash
 __all__ = ["Segments"]
 
 _CONTENT, _BATCH = b"e2i_fs.content", b"e2i_fs.batch"
+
+_TICK = 0.1
+"""More seconds than a file system's time of change may be behind."""
+
+
+class _Counted(NamedTuple):
+    """How many segments were listed while ``watched`` was of this time of change, which was first seen at ``since``."""
+
+    watched: str
+    changed_ns: int
+    segments: int
+    since: float
+    settled: bool
 
 
 class Segments:
@@ -30,6 +45,7 @@ class Segments:
     def __init__(self, folder: Path, *, made: bool = False) -> None:
         self._folder = folder
         self._made = made
+        self._counts: dict[str, _Counted] = {}
 
     def _check_there(self) -> None:
         if self._made and not self._folder.is_dir():
@@ -88,6 +104,36 @@ class Segments:
             return ()
         except OSError as error:
             raise BackendUnavailableError(f"Cannot read history below {self._folder}: {unstopped(error)}.") from error
+
+    def count(self, name: str) -> int:
+        """Return how many whole segments there are, without listing them again while nothing was added.
+
+        A folder's time of change tells. It moves in ticks, so it counts only when the folder was listed once more after the tick
+        in which the change was seen.
+        """
+        known = self._counts.get(name)
+        if known is not None and known.settled:
+            try:
+                if os.stat(known.watched).st_mtime_ns == known.changed_ns:
+                    return known.segments
+            except FileNotFoundError:
+                pass  # it was removed: look again
+        folder: Path | str = self._folder / name
+        now = time.monotonic()
+        try:
+            changed_ns = os.stat(folder).st_mtime_ns
+        except FileNotFoundError:
+            # The folder above changes when this one is made.
+            folder = self._folder
+            try:
+                changed_ns = os.stat(folder).st_mtime_ns
+            except FileNotFoundError:
+                return len(self.paths(name))
+        segments = len(self.paths(name))
+        same = known is not None and (known.watched, known.changed_ns) == (str(folder), changed_ns)
+        since = known.since if known is not None and same else now
+        self._counts[name] = _Counted(str(folder), changed_ns, segments, since, now - since > _TICK)
+        return segments
 
     def batches(self, name: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield each whole segment of ``name``: its ``batch_id`` and its rows as they were given.
