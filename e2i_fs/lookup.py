@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -47,12 +46,11 @@ class Found(NamedTuple):
     sequences: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntityRows:
+class EntityRows(NamedTuple):
     """The caller's entity rows as columns, checked."""
 
     columns: Mapping[str, Sequence[Any]]
-    count: int
+    number: int
     reject_naive: bool = False
 
     @classmethod
@@ -106,11 +104,11 @@ def _of_equal_rows(given: Any) -> dict[str, list[Any]] | None:
     """Return the columns of a list of dicts that have the same keys, all text: what most ask with. None for anything else."""
     if type(given) is not list or set(map(type, given)) != {dict}:
         return None
-    names = given[0].keys()
-    if set(map(type, names)) != {str}:
+    first, names = given[0], given[0].keys()
+    if set(map(type, first)) != {str}:
         return None
     if len(given) == 1:
-        return {name: [value] for name, value in given[0].items()}
+        return {name: [value] for name, value in first.items()}
     if not all(map(names.__eq__, map(dict.keys, given))):
         return None
     return {name: list(map(itemgetter(name), given)) for name in names}
@@ -125,12 +123,12 @@ def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRow
     wanted: dict[str, Sequence[Key]] = {}
     places: dict[str, Sequence[int] | None] = {}
     for join_keys, parts in asked.groups:
-        keys, at = _once(key_tuples(rows.columns, join_keys, rows.count, reject_naive=rows.reject_naive))
+        keys, at = _once(key_tuples(rows.columns, join_keys, rows.number, reject_naive=rows.reject_naive))
         for part in parts:
             wanted[part.name], places[part.name] = keys, at
     if backend.capabilities.columnar:
-        assert isinstance(backend, Columnar)
-        found = backend.online_columns(catalog, wanted, at_us=now_us)
+        columnar: Columnar = backend  # type: ignore[assignment]  # as it declares; to look would cost as much as the read
+        found = columnar.online_columns(catalog, wanted, at_us=now_us)
         sequences = {name: columns.sequence for name, columns in found.items()}
     else:
         found = {
@@ -224,34 +222,34 @@ def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callab
         for part in parts:
             name, ttl, stood = part.name, part.ttl_us, found.views[part.name]
             oldest = -math.inf if ttl is None else found.now_us - ttl
-            events[name] = times = stood.aligned(stood.columns.event_us)
+            events[name] = times = stood.columns.event_us if stood.at is None else stood.aligned(stood.columns.event_us)
             codes: Sequence[int]
             if None not in times and min(times) >= oldest:
-                codes = (_NULL,) * rows.count
+                codes = (_NULL,) * rows.number
             else:
-                codes = [
-                    _MISSING if event is None else _NULL if event >= oldest else _OLD for event in times
-                ]
+                codes = [_MISSING if event is None else _NULL if event >= oldest else _OLD for event in times]
             lacking[name], dropped = codes, _OLD in codes
             stored = stood.columns.values
             for feature, ref, dtype in part.features:
                 column = stored.get(feature)
-                column = (None,) * rows.count if column is None else stood.aligned(column)
+                if column is None:
+                    column = (None,) * rows.number
+                elif stood.at is not None:
+                    column = stood.aligned(column)
                 if dropped:
                     column = [None if code == _OLD else value for value, code in zip(column, codes, strict=True)]
                 values[ref] = column if dtype is None else python_values(column, dtype)
-    at = {ref: events[part.name] for _, parts in asked.groups for part in parts for _, ref, _ in part.features}
-    codes_of = partial(_codes, asked, values, lacking)
+    codes_of: Callable[[], Mapping[str, Sequence[int]]] = partial(_codes, asked, values, lacking)
+    events_of: Callable[[], Mapping[str, Sequence[int | None]]] = partial(_events, asked, events)
     if asked.request.on_demand:
-        codes_of = partial(dict, _run(asked, rows, values, codes_of(), at))
-    return OnlineResult(
-        inputs=rows.columns,
-        values={name: values[ref] for ref, name in asked.names.items()},
-        types=asked.types,
-        codes=codes_of,
-        events={ref: at[ref] for ref in asked.names},
-        provenance=provenance,
-    )
+        made = _run(asked, rows, values, _codes(asked, values, lacking), _events(asked, events))
+        codes_of, events_of = made[0].copy, made[1].copy
+    return OnlineResult(rows.columns, asked.names, values, asked.types, codes_of, events_of, provenance)
+
+
+def _events(asked: Prepared, events: Mapping[str, Sequence[int | None]]) -> dict[str, Sequence[int | None]]:
+    """Return the event times of all features read, by reference: those of their view."""
+    return {ref: events[part.name] for _, parts in asked.groups for part in parts for _, ref, _ in part.features}
 
 
 def _codes(
@@ -272,16 +270,16 @@ def _run(
     values: dict[str, Sequence[Any]],
     codes: dict[str, list[int]],
     events: dict[str, Sequence[int | None]],
-) -> dict[str, list[int]]:
-    """Add what the on-demand views compute to the values and event times, and return the statuses' numbers with theirs."""
+) -> tuple[dict[str, list[int]], dict[str, Sequence[int | None]]]:
+    """Add what the on-demand views compute to the values, and return the statuses' numbers and the event times with theirs."""
     for view in asked.request.on_demand:
         given = request_columns(view, rows.columns, reject_naive=rows.reject_naive)
-        made = run_on_demand(view, given, values, codes, events, rows.count, alone=ALONE_ONLINE)
+        made = run_on_demand(view, given, values, codes, events, rows.number, alone=ALONE_ONLINE)
         for field_name, (made_values, made_codes, made_events) in made.items():
             ref, dtype = f"{view.name}:{field_name}", view.features[field_name].dtype
             values[ref] = python_values(storage_values(made_values, dtype), dtype)
             codes[ref], events[ref] = made_codes, made_events
-    return codes
+    return codes, events
 
 
 def newest_event(found: Found) -> int | None:

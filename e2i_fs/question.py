@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
@@ -16,8 +15,7 @@ Q = TypeVar("Q")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Question(Generic[Q, T]):
+class Question(NamedTuple, Generic[Q, T]):
     """One read, independent of who answers it.
 
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
@@ -38,8 +36,7 @@ class Question(Generic[Q, T]):
     sequences: Callable[[T], Mapping[str, int] | None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Q, T]):
+class Answered(NamedTuple, Generic[Q, T]):
     """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from.
 
     ``told`` makes the provenance, of what was so when the answer was given.

@@ -89,13 +89,9 @@ class DuckDBBackend:
     ) -> Mapping[str, OnlineColumns]:
         """Read from one snapshot; see `e2i_fs.backend.Columnar`."""
         numbers = self._registry.storage_under(definitions, asked)
-        found = self._online.columns(zip(numbers, asked.values(), strict=True), at_us=at_us)
-        return {
-            view: OnlineColumns(
-                read.event_us, read.created_us, read.values, read.sequence + self._segments.count(_folder(view, number))
-            )
-            for view, number, read in zip(asked, numbers, found, strict=True)
-        }
+        counts = [self._segments.count(_folder(*each)) for each in zip(asked, numbers, strict=True)]
+        found = self._online.columns(zip(numbers, asked.values(), counts, strict=True), at_us=at_us)
+        return dict(zip(asked, found, strict=True))
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge in one transaction."""

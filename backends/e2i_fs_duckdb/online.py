@@ -9,22 +9,23 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from operator import is_
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lmdb
 import msgpack
 
-from e2i_fs.backend import Key, OnlineRow, Position
+from e2i_fs.backend import Key, OnlineColumns, OnlineRow, Position
 from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import BackendDataError, BackendUnavailableError
 from e2i_fs.online import GRACE_US, merge, pick
-from e2i_fs_duckdb.packing import Layout, decode_before_layouts, layout_number, one_row_each, only_event
+from e2i_fs_duckdb.packing import Fixed, Layout, decode_before_layouts, layout_number, only_event
 
-__all__ = ["OnlineRows", "Read"]
+__all__ = ["OnlineRows"]
 
 _LONGEST_KEY = 500  # LMDB takes keys of up to 511 bytes
 _ROWS, _META, _LONG, _LAYOUTS = b"r", b"m", b"k", b"l"
@@ -32,15 +33,6 @@ _HASHED = (
     0xC1  # what no msgpack begins with: a key that is too long for LMDB stands there as its hash, and whole under _LONG
 )
 _PIECE = 10_000
-
-
-class Read(NamedTuple):
-    """The rows of some keys as columns, None where a key has none, and how many writes there were."""
-
-    event_us: Sequence[int | None]
-    created_us: Sequence[int | None]
-    values: dict[str, Sequence[Any]]
-    sequence: int
 
 
 class _Opened:
@@ -59,6 +51,7 @@ class _Opened:
         self.gone = False
         self.over = False
         self.layouts: dict[tuple[int, int], Layout] = {}
+        self.fixed: dict[tuple[int, bytes], Fixed] = {}
 
 
 class _Shared:
@@ -182,26 +175,30 @@ class OnlineRows:
 
     def read(self, storage: int, keys: Sequence[Key], *, at_us: int) -> list[OnlineRow | None]:
         """Return the row of each key that answers at ``at_us``, all of one snapshot."""
-        ((events, created, values, _),) = self.columns([(storage, keys)], at_us=at_us)
-        rows = zip(*values.values(), strict=True) if values else [()] * len(keys)
+        (found,) = self.columns([(storage, keys, 0)], at_us=at_us)
+        names, columns = list(found.values), list(found.values.values())
+        rows = zip(*columns, strict=True) if columns else [()] * len(keys)
         return [
-            None if event is None else OnlineRow(event, known, dict(zip(values, row, strict=True)))
-            for event, known, row in zip(events, created, rows, strict=True)
+            None if event is None else OnlineRow(event, created, dict(zip(names, row, strict=True)))
+            for event, created, row in zip(found.event_us, found.created_us, rows, strict=True)
         ]
 
-    def columns(self, asked: Iterable[tuple[int, Sequence[Key]]], *, at_us: int) -> list[Read]:
-        """Return for each storage number the rows of its keys that answer at ``at_us``, all of one snapshot."""
+    def columns(self, asked: Iterable[tuple[int, Sequence[Key], int]], *, at_us: int) -> list[OnlineColumns]:
+        """Return for each storage number the rows of its keys that answer at ``at_us``, all of one snapshot.
+
+        The third of what is asked is added to the sequence.
+        """
         opened = self._hold()
         try:
             with self._begin(opened.env) as transaction:
                 get, found, last, packed = transaction.get, [], None, []
-                for storage, keys in asked:
+                for storage, keys, more in asked:
                     if keys is not last:  # views of the same entities are asked with the same keys
                         last, packed = keys, _packed(keys)
-                    prefix = _prefix(storage)
+                    prefix, meta = _begins(storage)
                     kept = [get(prefix + name) for name in packed]
-                    sequence = _meta(get(_meta_key(storage)))[0]
-                    found.append(Read(*self._decoded(opened, transaction, storage, kept, at_us), sequence))
+                    columns = self._decoded(opened, transaction, storage, kept, at_us)
+                    found.append(OnlineColumns(*columns, _meta(get(meta))[0] + more))
                 return found
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
@@ -210,52 +207,43 @@ class OnlineRows:
 
     def _decoded(
         self, opened: _Opened, transaction: Any, storage: int, kept: list[bytes | None], at_us: int
-    ) -> tuple[Sequence[int | None], Sequence[int | None], dict[str, Sequence[Any]]]:
+    ) -> tuple[Sequence[int | None], Sequence[int | None], Mapping[str, Sequence[Any]]]:
         """Return the event times, the created times and the values of the rows that answer at ``at_us``."""
         there = [value for value in kept if value is not None] if None in kept else kept
-        if there:
-            try:
-                columns = self._at_once(opened, transaction, storage, there, at_us)
-                if columns is None:
-                    chosen = [
-                        None if value is None else pick(self._rows(opened, transaction, storage, value), at_us=at_us)
-                        for value in kept
-                    ]
-                    return _as_columns(chosen)
-            except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
-                raise BackendDataError(
-                    f"An online row cannot be decoded ({error}); materialise the view again."
-                ) from error
-            names, (events, created, *values) = columns
-            if len(there) < len(kept):
-                place = iter(range(len(there)))
-                at = [-1 if value is None else next(place) for value in kept]
-                events, created, *values = ([*map((*c, None).__getitem__, at)] for c in (events, created, *values))
-            return events, created, dict(zip(names, values, strict=True))
-        nothing = (None,) * len(kept)
-        return nothing, nothing, {}
+        if not there:
+            nothing = (None,) * len(kept)
+            return nothing, nothing, {}
+        # Nearly always each key has one row of one layout: then all are decoded at once.
+        fixed = opened.fixed.get((storage, there[0][:4]))  # type: ignore[index]
+        columns = None if fixed is None else fixed.columns(there)  # type: ignore[arg-type]
+        if fixed is None or columns is None or max(columns[0]) > at_us:
+            return _as_columns(
+                [
+                    None if value is None else pick(self._rows(opened, transaction, storage, value), at_us=at_us)
+                    for value in kept
+                ]
+            )
+        events, created, values = columns
+        if len(there) == len(kept):
+            return events, created, dict(zip(fixed.names, values, strict=True))
+        place = iter(range(len(there)))
+        at = [-1 if value is None else next(place) for value in kept]
+        spread = [list(map((*column, None).__getitem__, at)) for column in (events, created, *values)]
+        return spread[0], spread[1], dict(zip(fixed.names, spread[2:], strict=True))
 
-    def _at_once(
-        self, opened: _Opened, transaction: Any, storage: int, kept: Sequence[Any], at_us: int
-    ) -> tuple[tuple[str, ...], list[Any]] | None:
-        """Return the names and columns of keys with one row each, of one layout, that answer at ``at_us``; None where they differ."""
-        number = layout_number(kept[0])
-        if number is None or only_event(kept[0]) is None:
-            return None
-        layout = self._layout(opened, transaction, storage, number)
-        columns = one_row_each(kept, layout)
-        return None if columns is None or max(columns[0]) > at_us else (layout.names, columns)
-
-    def _rows(self, opened: _Opened, transaction: Any, storage: int, kept: bytes) -> tuple[OnlineRow, ...]:
+    def _rows(self, opened: _Opened, transaction: Any, storage: int, kept: bytes) -> Sequence[OnlineRow]:
         """Return all rows that are kept of a key, greatest first."""
-        number = layout_number(kept)
-        if number is None:
-            return decode_before_layouts(kept)
-        layout = self._layout(opened, transaction, storage, number)
-        return tuple(
-            OnlineRow(event, created, dict(zip(layout.names, values, strict=True)))
-            for event, created, *values in layout.unpack(kept)
-        )
+        try:
+            number = layout_number(kept)
+            if number is None:
+                return decode_before_layouts(kept)
+            layout = self._layout(opened, transaction, storage, number)
+            fixed = layout.fixed(kept)
+            if fixed is not None:
+                opened.fixed[storage, kept[:4]] = fixed
+            return layout.unpack(kept)
+        except (ValueError, TypeError, IndexError, struct.error, msgpack.UnpackException) as error:
+            raise BackendDataError(f"An online row cannot be decoded ({error}); materialise the view again.") from error
 
     def _layout(self, opened: _Opened, transaction: Any, storage: int, number: int) -> Layout:
         """Return a layout, which never changes; remembered once it is committed, as it is when rows that name it are read."""
@@ -285,7 +273,7 @@ class OnlineRows:
         self, storage: int, view: FeatureView, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int
     ) -> int:
         """Merge rows in one transaction; return how many keys changed."""
-        prefix = _prefix(storage)
+        prefix, meta = _begins(storage)
         names = [prefix + packed for packed in _packed(keys)]
         incoming = _grouped(names, rows)
         long = {n: msgpack.packb(k) for n, k in zip(names, keys, strict=True) if n[len(prefix)] == _HASHED}
@@ -293,8 +281,8 @@ class OnlineRows:
         opened = self._hold()
         try:
             with self._begin(opened.env, write=True) as transaction:
-                get, meta_key = transaction.get, _meta_key(storage)
-                sequence, newest, count = _meta(get(meta_key))
+                get = transaction.get
+                sequence, newest, count = _meta(get(meta))
                 layout = self._layout_to_write(transaction, storage, view)
                 for name in sorted(incoming):
                     new, kept = incoming[name], get(name)
@@ -312,7 +300,7 @@ class OnlineRows:
                 transaction.cursor().putmulti(puts)
                 for name in long.keys() & {name for name, _ in puts} if long else ():
                     transaction.put(_LONG + name, long[name])
-                transaction.put(meta_key, msgpack.packb([sequence + 1, newest, count]))
+                transaction.put(meta, msgpack.packb([sequence + 1, newest, count]))
         except lmdb.MapFullError as error:
             raise BackendUnavailableError(
                 f"The online rows in {self._path} have reached online_size ({self._size} bytes); configure more."
@@ -325,7 +313,7 @@ class OnlineRows:
 
     def copied(self, storage: int) -> Iterator[tuple[list[Key], list[OnlineRow], int]]:
         """Yield all rows of one storage number in pieces, all of one snapshot; see `e2i_fs.backend.Copyable`."""
-        prefix = _prefix(storage)
+        prefix, _ = _begins(storage)
         keys: list[Key] = []
         rows: list[OnlineRow] = []
         opened = self._hold()
@@ -353,13 +341,13 @@ class OnlineRows:
         """Return how far the rows of one storage number are."""
         try:
             with self._transaction() as transaction:
-                return Position(*_meta(transaction.get(_meta_key(storage))))
+                return Position(*_meta(transaction.get(_begins(storage)[1])))
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be read: {error}.") from error
 
     def drop(self, storage: int) -> None:
         """Remove every row of one storage number."""
-        prefix = _prefix(storage)
+        prefix, meta = _begins(storage)
         try:
             with self._transaction(write=True) as transaction:
                 cursor = transaction.cursor()
@@ -367,7 +355,7 @@ class OnlineRows:
                     found = cursor.set_range(start)
                     while found and cursor.key().startswith(start):
                         found = cursor.delete()
-                transaction.delete(_meta_key(storage))
+                transaction.delete(meta)
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
 
@@ -402,12 +390,11 @@ def _identity(path: str) -> tuple[int, int]:
     return (state.st_dev, state.st_ino)
 
 
-def _prefix(storage: int) -> bytes:
-    return _ROWS + struct.pack(">I", storage)
-
-
-def _meta_key(storage: int) -> bytes:
-    return _META + struct.pack(">I", storage)
+@lru_cache(1024)
+def _begins(storage: int) -> tuple[bytes, bytes]:
+    """Return the beginning of the names of a storage number's rows, and the name of what is noted of them."""
+    number = struct.pack(">I", storage)
+    return _ROWS + number, _META + number
 
 
 def _layout_key(storage: int, number: int) -> bytes:
@@ -467,7 +454,7 @@ def _alone(kept: bytes | None, new: Sequence[OnlineRow], at_us: int) -> Sequence
 
 def _as_columns(
     rows: Sequence[OnlineRow | None],
-) -> tuple[Sequence[int | None], Sequence[int | None], dict[str, Sequence[Any]]]:
+) -> tuple[Sequence[int | None], Sequence[int | None], Mapping[str, Sequence[Any]]]:
     """Return rows of any layouts as their event times, created times and values by field; a field that a row lacks is None."""
     there = [row for row in rows if row is not None]
     names = dict.fromkeys(name for row in there for name in row.values) if there else {}

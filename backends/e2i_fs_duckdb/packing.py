@@ -20,13 +20,38 @@ import msgpack
 from e2i_fs.backend import OnlineRow
 from e2i_fs.definitions import FeatureView
 
-__all__ = ["Layout", "decode_before_layouts", "layout_number", "one_row_each", "only_event"]
+__all__ = ["Fixed", "Layout", "decode_before_layouts", "layout_number", "only_event"]
 
 _MARK = 0xC1
 _PLAIN, _CREATED, _ROWS = 1, 2, 3
 _CODES = {"float64": "d", "float32": "d", "int64": "q", "int32": "q", "date": "q", "timestamp": "q", "bool": "?"}
 _HEAD = struct.Struct("<BBH")
 _EVENT = struct.Struct("<4sq")
+
+
+class Fixed:
+    """Rows of one layout whose values are whole and of fixed width, with created times or without."""
+
+    def __init__(self, number: int, names: Sequence[str], codes: str, *, created: bool) -> None:
+        self.names = tuple(names)
+        self.created = created
+        self.flags = "?" in codes
+        # The four bytes of the beginning as one number, which is compared at once for a whole column of rows.
+        self.head = int.from_bytes(_HEAD.pack(_MARK, _CREATED if created else _PLAIN, number), "little")
+        shape = struct.Struct(f"<I{'qq' if created else 'q'}{codes}")
+        self.pack, self.unpack = shape.pack, shape.unpack
+
+    def columns(
+        self, kept: Sequence[bytes]
+    ) -> tuple[Sequence[int], Sequence[int | None], Sequence[Sequence[Any]]] | None:
+        """Return the event times, the created times and the values of keys that have one such row each; None for others."""
+        try:
+            heads, events, *values = zip(*map(self.unpack, kept))  # noqa: B905 - all of one length, by their form
+        except struct.error:
+            return None  # of another length
+        if heads.count(self.head) != len(heads):
+            return None
+        return (events, values[0], values[1:]) if self.created else (events, (None,) * len(events), values)
 
 
 class Layout:
@@ -39,14 +64,10 @@ class Layout:
         self.number = number
         self.names = tuple(names)
         self.codes = codes
-        self._values_of: Any = itemgetter(*names) if len(names) > 1 else _Only(names[0]) if names else _nothing
-        self._flags = "?" in codes
+        self.plain = Fixed(number, names, codes, created=False)
+        self.created = Fixed(number, names, codes, created=True)
+        self._values_of: Any = itemgetter(*names) if len(names) > 1 else _Only(names)
         self._rows = _HEAD.pack(_MARK, _ROWS, number)
-        # The four bytes of the beginning as one number, which is compared at once for a whole column of rows.
-        self.plain_head, self.created_head = (
-            int.from_bytes(_HEAD.pack(_MARK, form, number), "little") for form in (_PLAIN, _CREATED)
-        )
-        self.plain, self.created = struct.Struct(f"<Iq{codes}"), struct.Struct(f"<Iqq{codes}")
 
     @classmethod
     def of(cls, view: FeatureView, number: int) -> Layout:
@@ -72,44 +93,44 @@ class Layout:
     def pack(self, rows: Sequence[OnlineRow]) -> bytes:
         """Return the rows of one key, greatest first, as bytes."""
         if self.codes and len(rows) == 1:
-            (row,) = rows
+            event, created, mapping = rows[0]
             try:
-                values = self._values_of(row.values)
-                if not (self._flags and None in values):  # which `struct` would take for False
-                    if row.created_us is None:
-                        return self.plain.pack(self.plain_head, row.event_us, *values)
-                    return self.created.pack(self.created_head, row.event_us, row.created_us, *values)
+                values = self._values_of(mapping)
+                if not (self.plain.flags and None in values):  # which `struct` would take for False
+                    if created is None:
+                        return self.plain.pack(self.plain.head, event, *values)
+                    return self.created.pack(self.created.head, event, created, *values)
             except (KeyError, struct.error):
                 pass  # a value is missing, or wider than its dtype: not for a form of fixed width
         listed = [[row.event_us, row.created_us, *map(row.values.get, self.names)] for row in rows]
         packed: bytes = self._rows + msgpack.packb(listed, use_bin_type=True)
         return packed
 
-    def unpack(self, kept: bytes) -> list[tuple[Any, ...]]:
-        """Return rows that were kept in this layout as ``(event time, created time, value, ...)``, greatest first."""
-        form = kept[1]
-        if form == _PLAIN:
-            _, event, *values = self.plain.unpack(kept)
-            return [(event, None, *values)]
-        if form == _CREATED:
-            return [self.created.unpack(kept)[1:]]
-        if form != _ROWS:
-            raise ValueError(f"form {form}")
-        return list(map(tuple, msgpack.unpackb(memoryview(kept)[4:], raw=False, strict_map_key=False)))
+    def fixed(self, kept: bytes) -> Fixed | None:
+        """Return the form of the one row that is kept of a key, None if it has another form."""
+        return {_PLAIN: self.plain, _CREATED: self.created}.get(kept[1])
+
+    def unpack(self, kept: bytes) -> list[OnlineRow]:
+        """Return the rows of a key that were kept in this layout, greatest first."""
+        fixed = self.fixed(kept)
+        if fixed is not None:
+            _, event, *values = fixed.unpack(kept)
+            rows = [(event, *values) if fixed.created else (event, None, *values)]
+        elif kept[1] == _ROWS:
+            rows = msgpack.unpackb(memoryview(kept)[_HEAD.size :], raw=False, strict_map_key=False)
+        else:
+            raise ValueError(f"form {kept[1]}")
+        return [OnlineRow(event, created, dict(zip(self.names, v, strict=True))) for event, created, *v in rows]
 
 
 class _Only:
-    """What `itemgetter` is for several names, for one."""
+    """What `itemgetter` is for several names, for one or none."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
 
-    def __call__(self, values: Any) -> tuple[Any]:
-        return (values[self._name],)
-
-
-def _nothing(values: Any) -> tuple[()]:
-    return ()
+    def __call__(self, values: Any) -> tuple[Any, ...]:
+        return tuple(values[name] for name in self._names)
 
 
 def layout_number(kept: bytes) -> int | None:
@@ -124,19 +145,6 @@ def only_event(kept: bytes) -> int | None:
         return None
     event: int = _EVENT.unpack_from(kept)[1]
     return event
-
-
-def one_row_each(kept: Sequence[bytes], layout: Layout) -> list[tuple[Any, ...]] | None:
-    """Return the columns (event time, created time, value, ...) of keys that have one row of fixed width each; None for others."""
-    with_created = kept[0][1] == _CREATED
-    shape, head = (layout.created, layout.created_head) if with_created else (layout.plain, layout.plain_head)
-    try:
-        heads, events, *columns = zip(*map(shape.unpack, kept), strict=True)
-    except struct.error:
-        return None  # of different lengths
-    if heads.count(head) != len(heads):
-        return None
-    return [events, *columns] if with_created else [events, (None,) * len(events), *columns]
 
 
 def decode_before_layouts(kept: bytes) -> tuple[OnlineRow, ...]:

@@ -30,6 +30,7 @@ class Registry:
 
     def __init__(self, folder: Path, project: str) -> None:
         self._file = folder / "definitions.sqlite"
+        self._path = str(self._file)
         self._project = project
         self._lock = threading.RLock()
         self._closed = False
@@ -50,6 +51,7 @@ class Registry:
                 f"The folder {self._file.parent} holds the project {project!r}, not {self._project!r}. "
                 "Use another path, or the project's own name."
             )
+        self._looking = self._db.cursor()
         self._pid = os.getpid()
         self._changes = 0
         self._seen: tuple[int, int] | None = None
@@ -74,10 +76,13 @@ class Registry:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
             self._connect()
-        if not os.path.exists(self._file):  # SQLite would go on with the file that was taken away
-            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
         try:
-            seen = (self._db.execute("PRAGMA data_version").fetchone()[0], self._changes)
+            os.stat(self._path)
+        except OSError as error:  # SQLite would go on with the file that was taken away
+            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.") from error
+        try:
+            ((version,),) = self._looking.execute("PRAGMA data_version")
+            seen = (version, self._changes)
             if seen == self._seen:
                 return
             (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
