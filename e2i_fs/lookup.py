@@ -19,7 +19,7 @@ from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
 from e2i_fs.row_wise import ALONE_ONLINE
 from e2i_fs.values import python_values, storage_values
 
-__all__ = ["EntityRows", "Found", "Stood", "assemble", "look_up", "newest_event", "same_row", "same_rows"]
+__all__ = ["EntityRows", "Found", "Stood", "assemble", "columns_of", "look_up", "newest_event", "same_row", "same_rows"]
 
 _PRESENT, _NULL, _MISSING, _OLD = map(
     STATUSES.index,
@@ -132,7 +132,7 @@ def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRow
         sequences = {name: columns.sequence for name, columns in found.items()}
     else:
         found = {
-            name: _columns(backend.online_read(name, keys, at_us=now_us) if keys else [], -1)
+            name: columns_of(backend.online_read(name, keys, at_us=now_us) if keys else [], -1)
             for name, keys in wanted.items()
         }
         sequences = None
@@ -149,8 +149,8 @@ def _once(keys: Sequence[Key | None]) -> tuple[Sequence[Key], Sequence[int] | No
     return list(unique), [len(unique) if key is None else place[key] for key in keys]  # type: ignore[arg-type]
 
 
-def _columns(rows: Sequence[OnlineRow | None], sequence: int) -> OnlineColumns:
-    """Return rows as columns, made when they are asked for."""
+def columns_of(rows: Sequence[OnlineRow | None], sequence: int) -> OnlineColumns:
+    """Return rows as columns; those of values are made when they are asked for."""
     return OnlineColumns(
         [None if row is None else row.event_us for row in rows],
         [None if row is None else row.created_us for row in rows],
@@ -224,11 +224,13 @@ def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callab
             oldest = -math.inf if ttl is None else found.now_us - ttl
             events[name] = times = stood.columns.event_us if stood.at is None else stood.aligned(stood.columns.event_us)
             codes: Sequence[int]
-            if None not in times and min(times) >= oldest:
+            whole = None not in times and min(times) >= oldest
+            if whole:
                 codes = (_NULL,) * rows.number
             else:
                 codes = [_MISSING if event is None else _NULL if event >= oldest else _OLD for event in times]
-            lacking[name], dropped = codes, _OLD in codes
+            lacking[name] = codes
+            dropped = not whole and _OLD in codes
             stored = stood.columns.values
             for feature, ref, dtype in part.features:
                 column = stored.get(feature)

@@ -96,7 +96,7 @@ def write_table(
 
     if key is not None and (not isinstance(key, str) or not key or not key.isprintable()):
         raise RequestError(f"idempotency_key is {key!r}; give printable text, or leave it out.")
-    content = content_key(table)
+    content = content_key(table, to)
     batch_id = key or content
     details = {"to": to, "batch_id": batch_id, "fingerprint": catalog.fingerprint(view.name)}
     outcomes = router.write(Entry(view.name, "write", f"{to}:{batch_id}", content, details, table), perform)

@@ -9,9 +9,9 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import is_
 from pathlib import Path
 from typing import Any
@@ -286,16 +286,17 @@ class OnlineRows:
                 layout = self._layout_to_write(transaction, storage, view)
                 for name in sorted(incoming):
                     new, kept = incoming[name], get(name)
-                    after = _alone(kept, new, at_us)
-                    if after is None:
-                        before = () if kept is None else self._rows(opened, transaction, storage, kept)
-                        after = merge(before, new, view, at_us=at_us)
-                        if len(after) == len(before) and all(map(is_, after, before)):
-                            continue
-                    elif not after:
+                    after: Sequence[OnlineRow] = new
+                    packed = layout.pack(new) if len(new) == 1 else b""
+                    if packed == kept:
                         continue
-                    puts.append((name, layout.pack(after)))
+                    if kept is not None or not packed:
+                        before = partial(self._rows, opened, transaction, storage, kept)
+                        after = _merged(kept, before, new, view, at_us)
+                        if not after:
+                            continue
                     count += kept is None
+                    puts.append((name, packed if after is new and packed else layout.pack(after)))
                     newest = after[0].event_us if newest is None or after[0].event_us > newest else newest
                 transaction.cursor().putmulti(puts)
                 for name in long.keys() & {name for name, _ in puts} if long else ():
@@ -437,19 +438,24 @@ def _grouped(names: Sequence[bytes], rows: Sequence[OnlineRow]) -> dict[bytes, S
     return dict(grouped)
 
 
-def _alone(kept: bytes | None, new: Sequence[OnlineRow], at_us: int) -> Sequence[OnlineRow] | None:
-    """Return what `merge` would keep, where the event times alone tell: nothing for what is kept already. None where they do not.
+def _merged(
+    kept: bytes | None,
+    before: Callable[[], Sequence[OnlineRow]],
+    new: Sequence[OnlineRow],
+    view: FeatureView,
+    at_us: int,
+) -> Sequence[OnlineRow]:
+    """Return what `merge` keeps of one key, nothing if that is what is kept already; ``before`` decodes it.
 
-    That is one row where there was none, or one of another event time, both longer ago than a read may be behind.
+    Of two rows of different times, both longer ago than any read may be behind, the times alone tell: neither is decoded.
     """
-    if len(new) != 1:
-        return None
-    if kept is None:
-        return new
-    before, event = only_event(kept), new[0].event_us
-    if before is None or before == event or max(before, event) > at_us - GRACE_US:
-        return None
-    return new if event > before else ()
+    if kept is not None and len(new) == 1:
+        event, known = new[0].event_us, only_event(kept)
+        if known is not None and known != event and max(known, event) <= at_us - GRACE_US:
+            return new if event > known else ()
+    rows = () if kept is None else before()
+    after = merge(rows, new, view, at_us=at_us)
+    return () if len(after) == len(rows) and all(map(is_, after, rows)) else after
 
 
 def _as_columns(
