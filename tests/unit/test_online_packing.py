@@ -352,3 +352,28 @@ def test_stores_opened_read_and_closed_by_many_threads_at_once_share_one_environ
     assert failed == []
     assert not [path for _, path in online._shared.open if path == str(tmp_path)]
     assert online._shared.leaving == []
+
+
+@pytest.mark.rule("O-7")
+def test_the_last_transaction_of_a_closed_store_closes_its_environment(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(online, "_PIECE", 1)
+    rows = OnlineRows(tmp_path, 2**24)
+    rows.write(1, view(), [("a",), ("b",)], [OnlineRow(1, None, {"n": 1, "x": 2.0, "b": True})] * 2, at_us=AT)
+    under_way = rows.copied(1)
+    next(under_way)
+    rows.close()
+    assert len(online._shared.leaving) == 1
+    assert [keys for keys, _, _ in under_way] == [[("b",)]]
+    assert online._shared.leaving == []
+
+
+def test_rows_of_two_forms_and_one_length_are_told_apart(rows: OnlineRows) -> None:
+    """A row with its created time is as long as one of a field more without."""
+    one, two = [fs.Field("n", fs.Int64)], [fs.Field("n", fs.Int64), fs.Field("m", fs.Int64)]
+    rows.write(1, view(schema=one), [("a",)], [OnlineRow(3, 5, {"n": 7})], at_us=AT)
+    rows.write(1, view(schema=two), [("b",)], [OnlineRow(4, None, {"n": 8, "m": 9})], at_us=AT)
+    expected = {"a": OnlineRow(3, 5, {"n": 7}), "b": OnlineRow(4, None, {"n": 8, "m": 9})}
+    for asked in (["a", "b"], ["b", "a"], ["b"], ["a"]):
+        for _ in range(2):  # the second time the forms are known
+            (columns,) = rows.columns([(1, [(key,) for key in asked], 0)], at_us=AT)
+            assert rows_of_columns(columns) == [expected[key] for key in asked]
