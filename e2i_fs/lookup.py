@@ -141,6 +141,8 @@ def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRow
 
 def _once(keys: Sequence[Key | None]) -> tuple[Sequence[Key], Sequence[int] | None]:
     """Return each key once, and the place of each row's among them: behind the last if it can match nothing; None if all differ."""
+    if len(keys) == 1 and keys[0] is not None:
+        return keys, None  # type: ignore[return-value]
     unique = dict.fromkeys(keys)
     if len(unique) == len(keys) and None not in unique:
         return keys, None  # type: ignore[return-value]

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,34 +105,38 @@ class Segments:
         except OSError as error:
             raise BackendUnavailableError(f"Cannot read history below {self._folder}: {unstopped(error)}.") from error
 
-    def count(self, name: str) -> int:
-        """Return how many whole segments there are, without listing them again while nothing was added.
+    def counts(self, names: Iterable[str]) -> list[int]:
+        """Return how many whole segments each name has, without listing them again while nothing was added.
 
         A folder's time of change tells. It moves in ticks, so it counts only when the folder was listed once more after the tick
         in which the change was seen.
         """
-        known = self._counts.get(name)
-        if known is not None and known.settled:
-            try:
-                if os.stat(known.watched).st_mtime_ns == known.changed_ns:
-                    return known.segments
-            except FileNotFoundError:
-                pass  # it was removed: look again
-        folder: Path | str = self._folder / name
-        now = time.monotonic()
-        try:
-            changed_ns = os.stat(folder).st_mtime_ns
-        except FileNotFoundError:
-            # The folder above changes when this one is made.
-            folder = self._folder
-            try:
-                changed_ns = os.stat(folder).st_mtime_ns
-            except FileNotFoundError:
-                return len(self.paths(name))
-        segments = len(self.paths(name))
-        same = known is not None and (known.watched, known.changed_ns) == (str(folder), changed_ns)
-        since = known.since if known is not None and same else now
-        self._counts[name] = _Counted(str(folder), changed_ns, segments, since, now - since > _TICK)
+        seen: dict[str, int | None] = {}
+        found = []
+        for name in names:
+            known = self._counts.get(name)
+            if known is not None and known.settled:
+                watched = known.watched
+                if watched not in seen:
+                    seen[watched] = _changed(watched)
+                if seen[watched] == known.changed_ns:
+                    found.append(known.segments)
+                    continue
+            found.append(self._listed(name))
+        return found
+
+    def _listed(self, name: str) -> int:
+        """Count the segments of ``name`` by listing them, and note what tells when to list them again."""
+        watched, now = str(self._folder / name), time.monotonic()
+        changed_ns = _changed(watched)
+        if changed_ns is None:
+            watched = str(self._folder)  # which changes when the folder of this name is made
+            changed_ns = _changed(watched)
+        segments, known = len(self.paths(name)), self._counts.get(name)
+        if changed_ns is not None:
+            same = known is not None and (known.watched, known.changed_ns) == (watched, changed_ns)
+            since = known.since if known is not None and same else now
+            self._counts[name] = _Counted(watched, changed_ns, segments, since, now - since > _TICK)
         return segments
 
     def batches(self, name: str) -> Iterator[tuple[str, pa.Table]]:
@@ -155,6 +159,14 @@ class Segments:
     def drop(self, name: str) -> None:
         """Remove all segments of ``name``."""
         shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _changed(folder: str) -> int | None:
+    """Return when a folder was changed last, None if it is not there."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -89,7 +89,7 @@ class DuckDBBackend:
     ) -> Mapping[str, OnlineColumns]:
         """Read from one snapshot; see `e2i_fs.backend.Columnar`."""
         numbers = self._registry.storage_under(definitions, asked)
-        counts = [self._segments.count(_folder(*each)) for each in zip(asked, numbers, strict=True)]
+        counts = self._segments.counts(map(_folder, asked, numbers))
         found = self._online.columns(zip(numbers, asked.values(), counts, strict=True), at_us=at_us)
         return dict(zip(asked, found, strict=True))
 
@@ -102,7 +102,8 @@ class DuckDBBackend:
         """Return how far the online rows are; batches in history count as writes too, so that their loss shows."""
         number = self._registry.storage(view)
         sequence, newest, rows = self._online.position(number)
-        return Position(sequence + self._segments.count(_folder(view, number)), newest, rows)
+        (batches,) = self._segments.counts([_folder(view, number)])
+        return Position(sequence + batches, newest, rows)
 
     def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield the segments; see `e2i_fs.backend.Copyable`."""

@@ -225,7 +225,7 @@ class OnlineRows:
             )
         events, created, values = columns
         if len(there) == len(kept):
-            return events, created, dict(zip(fixed.names, values, strict=True))
+            return events, created, dict(zip(fixed.names, values))  # noqa: B905 - as many, by their form
         place = iter(range(len(there)))
         at = [-1 if value is None else next(place) for value in kept]
         spread = [list(map((*column, None).__getitem__, at)) for column in (events, created, *values)]
