@@ -159,10 +159,10 @@ def online_rows(
     return keys, list(map(OnlineRow._make, zip(events, created, values, strict=True)))
 
 
-def content_key(table: pa.Table, to: str) -> str:
-    """Return an idempotency key made of the rows themselves, for a batch that was given none.
+def content_key(table: pa.Table, *, online_only: bool) -> str:
+    """Return a key made of the rows themselves: the idempotency key of a batch that was given none.
 
     History knows a batch by it for ever, whichever version wrote it. Online rows are the same however often they are written
-    (O-1), so for them a hash will do that is made faster.
+    (O-1), so for a batch that goes nowhere else (``online_only``) a hash will do that is made faster.
     """
-    return f"rows-{quick_hash(table)}" if to == "online" else f"content-{content_hash(table)}"
+    return f"rows-{quick_hash(table)}" if online_only else f"content-{content_hash(table)}"
