@@ -38,8 +38,8 @@ _PIECE = 10_000
 class _Opened:
     """An open environment: how many stores hold it, and a mark for each transaction under way. ``gone``: its files were replaced.
 
-    ``over`` is set when the last store has let go: then no transaction begins, and whoever ends the last one under way closes the
-    environment. Marks are put and taken without a lock, which each reader would have to wait for: a reader puts its mark and
+    ``over`` is set when the last store has let go: then whoever ends the last transaction under way closes the environment
+    (``shut``), unless another store opens it before. Marks are put and taken without a lock, which each reader would have to wait for: a reader puts its mark and
     then looks at ``over``, who ends it sets ``over`` and then looks at the marks, so that one of them sees the other.
     """
 
@@ -50,6 +50,7 @@ class _Opened:
         self.marks: list[None] = []
         self.gone = False
         self.over = False
+        self.shut = False
         self.layouts: dict[tuple[int, int], Layout] = {}
         self.fixed: dict[tuple[int, bytes], Fixed] = {}
 
@@ -64,7 +65,6 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], _Opened] = {}
-        self.leaving: list[_Opened] = []
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
@@ -80,11 +80,8 @@ class _Shared:
         """Let go of an environment that a store has held."""
         with self.lock:
             opened.users -= 1
-            if opened.users == 0:
-                for key in [key for key, other in self.open.items() if other is opened]:
-                    self.leaving.append(self.open.pop(key))
-                opened.over = True
-                self._close_unused(opened)
+            opened.over = opened.users == 0
+            self._close_unused(opened)
 
     def ended(self, opened: _Opened) -> None:
         """Close an environment that is over, if this was its last transaction."""
@@ -92,8 +89,10 @@ class _Shared:
             self._close_unused(opened)
 
     def _close_unused(self, opened: _Opened) -> None:
-        if opened.over and not opened.marks and opened in self.leaving:
-            self.leaving.remove(opened)
+        if opened.over and not opened.marks and not opened.shut:
+            opened.shut = True
+            for key in [key for key, other in self.open.items() if other is opened]:
+                del self.open[key]
             opened.env.close()
 
 
@@ -134,6 +133,7 @@ class OnlineRows:
                     ) from error
                 opened = _shared.open[self._pid, self._path] = _Opened(env, _identity(self._path))
             opened.users += 1
+            opened.over = False  # which it is while reads of stores that were closed are still under way
         self._opened = opened
 
     @contextmanager
