@@ -22,11 +22,13 @@ __all__ = [
     "ArrowRows",
     "Backend",
     "Capabilities",
+    "Columnar",
     "Copyable",
     "HasTimeout",
     "Key",
     "Knowledge",
     "NativePointInTime",
+    "OnlineColumns",
     "OnlineRow",
     "ParquetRows",
     "Position",
@@ -46,7 +48,7 @@ class Capabilities:
     history, ``online`` reading and writing online rows. ``local`` says that no call waits on a network, so
     that the core may call it without a thread to abandon when the deadline passes (X-8). ``persistent`` says
     that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too,
-    ``copyable`` that it is `Copyable`. ``certified`` is the level of its certificate (``full``, ``partial``, ``none``):
+    ``copyable`` that it is `Copyable`, ``columnar`` that it is `Columnar`. ``certified`` is the level of its certificate (``full``, ``partial``, ``none``):
     a historical retrieval moves only between backends of one level (X-6).
     """
 
@@ -59,6 +61,7 @@ class Capabilities:
     persistent: bool = True
     point_in_time: bool = False
     copyable: bool = False
+    columnar: bool = False
     certified: str = "none"
 
 
@@ -81,6 +84,19 @@ class OnlineRow(NamedTuple):
     event_us: int
     created_us: int | None
     values: Mapping[str, Any]
+
+
+class OnlineColumns(NamedTuple):
+    """The online rows of some keys of a view as columns, each aligned with the keys: times in microseconds, storage values.
+
+    Where a key has no row the event time and everything else is None. A field that is in no row may be left out of ``values``.
+    ``sequence`` is that of the view's `Position` at the moment of reading.
+    """
+
+    event_us: Sequence[int | None]
+    created_us: Sequence[int | None]
+    values: Mapping[str, Sequence[Any]]
+    sequence: int
 
 
 class Position(NamedTuple):
@@ -227,6 +243,25 @@ class Copyable(Protocol):
 
         A piece has keys, their rows (a key with several rows is there several times), and the ``at_us`` with which
         `online_write` elsewhere keeps all of them. What is written meanwhile may be in it or not.
+        """
+        ...
+
+
+@runtime_checkable
+class Columnar(Protocol):
+    """A backend that reads several views at once, and gives columns rather than rows.
+
+    Declared with ``Capabilities(columnar=True)``. It is `Backend.online_read` and `Backend.position` with work skipped, never
+    another meaning: the kit compares them.
+    """
+
+    def online_columns(
+        self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
+    ) -> Mapping[str, OnlineColumns]:
+        """Return for each view what `Backend.online_read` has for its keys, all views of one snapshot where there is one.
+
+        ``definitions`` is a value that `Backend.definitions` gave a moment ago: the rows are those kept under it, so that nothing
+        need be looked up twice. A view may be asked without keys.
         """
         ...
 

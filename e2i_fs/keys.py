@@ -23,6 +23,7 @@ __all__ = ["is_missing", "key_column", "key_tuples", "key_type_words", "key_valu
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _EXACT_FLOATS = range(1 - 2**53, 2**53)
+_EXACT = {"string": str, "int64": int, "int32": int, "bytes": bytes, "bool": bool}
 _RANGES = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 
 
@@ -93,9 +94,14 @@ def key_tuples(
     columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str, DType], rows: int, *, reject_naive: bool = False
 ) -> list[tuple[Any, ...] | None]:
     """Return the key of each row as storage values; None for a row whose key is missing in part or of another type."""
-    made = []
+    made: list[Sequence[Any]] = []
+    whole = True
     for name, dtype in join_keys.items():
         given = columns[name]
+        if _all_exact(given, dtype):
+            made.append(given)
+            continue
+        whole = False
         values = [None if v is None else key_value(v, dtype, reject_naive=reject_naive) for v in given]
         wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not is_missing(g)), None)
         if wrong is not None:
@@ -103,12 +109,37 @@ def key_tuples(
         made.append(values)
     if not made:
         return [()] * rows
-    return [None if None in key else key for key in zip(*made, strict=True)]
+    keys = zip(*made, strict=True)
+    return list(keys) if whole else [None if None in key else key for key in keys]
+
+
+def _all_exact(given: Sequence[Any], dtype: DType) -> bool:
+    """Return whether every value of a column is a storage value of the key already, as it is in nearly every request.
+
+    >>> from e2i_fs.dtypes import Int64, String
+    >>> _all_exact(["a", "b"], String), _all_exact([1, True], Int64)
+    (True, False)
+    """
+    kind = _EXACT.get(dtype.kind)
+    if kind is None or set(map(type, given)) != {kind}:
+        return False
+    if kind is str:
+        return _is_unicode("".join(given))
+    if kind is int:
+        allowed = _RANGES[dtype.kind]
+        return min(given) in allowed and max(given) in allowed
+    return True
 
 
 def _is_unicode(text: str) -> bool:
     """Return whether a text has no half of a surrogate pair, which no stored text can have."""
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_missing(value: Any) -> bool:

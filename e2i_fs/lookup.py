@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from e2i_fs.backend import Backend, Key, OnlineRow
+from e2i_fs.backend import Backend, Columnar, Key, OnlineColumns, OnlineRow
 from e2i_fs.catalog import Catalog
 from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 from e2i_fs.frames import Frame, rows_of
 from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
-from e2i_fs.request import Request
+from e2i_fs.prepared import Prepared
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
 from e2i_fs.row_wise import ALONE_ONLINE
-from e2i_fs.values import arrow_type, python_values, storage_values
+from e2i_fs.values import python_values, storage_values
 
-__all__ = ["EntityRows", "Found", "assemble", "look_up", "same_rows"]
+__all__ = ["EntityRows", "Found", "Stood", "assemble", "columns_of", "look_up", "newest_event", "same_row", "same_rows"]
 
-_CODE = {status: code for code, status in enumerate(STATUSES)}
+_PRESENT, _NULL, _MISSING, _OLD = map(
+    STATUSES.index,
+    (FeatureStatus.PRESENT, FeatureStatus.NULL_VALUE, FeatureStatus.NOT_FOUND, FeatureStatus.OUTSIDE_MAX_AGE),
+)
+
+
+class Stood(NamedTuple):
+    """What one view has online for the keys asked for; ``at`` has the place of each entity row's key, None where every row has its own."""
+
+    columns: OnlineColumns
+    at: Sequence[int] | None = None
+
+    def aligned(self, column: Sequence[Any]) -> Sequence[Any]:
+        """Return a column of the keys as one of the entity rows. A row whose key can match nothing has the place behind the last."""
+        return column if self.at is None else list(map([*column, None].__getitem__, self.at))
 
 
 class Found(NamedTuple):
-    """What was found at one moment (µs): by view, the row that answers for each entity row, or None."""
+    """What was found at one moment (µs), by view; ``sequences`` has the views' positions if the backend gave them along."""
 
     now_us: int
-    rows: Mapping[str, Sequence[OnlineRow | None]]
+    views: Mapping[str, Stood]
+    sequences: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True)
-class EntityRows:
+class EntityRows(NamedTuple):
     """The caller's entity rows as columns, checked."""
 
     columns: Mapping[str, Sequence[Any]]
-    count: int
+    number: int
     reject_naive: bool = False
 
     @classmethod
     def checked(cls, given: Any, *, reject_naive: bool = False) -> EntityRows:
         """Return the rows of a list of mappings or a frame; raise when there is none (P-11)."""
+        equal = _of_equal_rows(given)
+        if equal is not None:
+            return cls(equal, len(given), reject_naive)
         rows = rows_of(given)
         if rows is None:
             table = Frame(given, "entity_rows").table
@@ -70,31 +87,94 @@ class EntityRows:
             raise InvalidEntityFrameError("entity_rows is empty; there is nothing to look up (P-11).")
         return cls(columns, count, reject_naive)
 
-    def require(self, request: Request) -> None:
+    def require(self, asked: Prepared) -> None:
         """Raise unless every join key and request column is there (P-11) and no output hides a column (P-9)."""
-        for column in (*request.join_keys, *request.columns):
-            if column not in self.columns:
-                what = "join key" if column in request.join_keys else "request column"
-                raise InvalidEntityFrameError(
-                    f"entity_rows lack the {what} {column!r} (P-11). They have {', '.join(map(repr, self.columns))}."
-                )
-        request.check_collisions(self.columns)
+        if not asked.needed <= self.columns.keys():
+            request = asked.request
+            column = next(c for c in (*request.join_keys, *request.columns) if c not in self.columns)
+            what = "join key" if column in request.join_keys else "request column"
+            raise InvalidEntityFrameError(
+                f"entity_rows lack the {what} {column!r} (P-11). They have {', '.join(map(repr, self.columns))}."
+            )
+        if not asked.taken.isdisjoint(self.columns):
+            asked.request.check_collisions(self.columns)
 
 
-def look_up(backend: Backend, catalog: Catalog, request: Request, rows: EntityRows, *, now_us: int) -> Found:
+def _of_equal_rows(given: Any) -> dict[str, list[Any]] | None:
+    """Return the columns of a list of dicts that have the same keys, all text: what most ask with. None for anything else."""
+    if type(given) is not list or set(map(type, given)) != {dict}:
+        return None
+    first, names = given[0], given[0].keys()
+    if set(map(type, first)) != {str}:
+        return None
+    if len(given) == 1:
+        return {name: [value] for name, value in first.items()}
+    if not all(map(names.__eq__, map(dict.keys, given))):
+        return None
+    return {name: list(map(itemgetter(name), given)) for name in names}
+
+
+def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRows, *, now_us: int) -> Found:
     """Return the row that stands online at ``now_us`` for each entity row and view. Each key is asked for once."""
-    found: dict[str, list[OnlineRow | None]] = {}
-    for name in request.views:
-        if not catalog.views[name].online:
-            raise UnsupportedError(f"View {name!r} is not online (online=False); read it with get_historical_features.")
-        keys = key_tuples(rows.columns, catalog.join_keys(name), rows.count, reject_naive=rows.reject_naive)
-        unique: dict[Key, int] = {}
-        for key in keys:
-            if key is not None:
-                unique.setdefault(key, len(unique))
-        read = backend.online_read(name, list(unique), at_us=now_us) if unique else []
-        found[name] = [None if key is None else read[unique[key]] for key in keys]
-    return Found(now_us, found)
+    if asked.not_online is not None:
+        raise UnsupportedError(
+            f"View {asked.not_online!r} is not online (online=False); read it with get_historical_features."
+        )
+    wanted: dict[str, Sequence[Key]] = {}
+    places: dict[str, Sequence[int] | None] = {}
+    for join_keys, parts in asked.groups:
+        keys, at = _once(key_tuples(rows.columns, join_keys, rows.number, reject_naive=rows.reject_naive))
+        for part in parts:
+            wanted[part.name], places[part.name] = keys, at
+    if backend.capabilities.columnar:
+        columnar: Columnar = backend  # type: ignore[assignment]  # as it declares; to look would cost as much as the read
+        found = columnar.online_columns(catalog, wanted, at_us=now_us)
+        sequences = {name: columns.sequence for name, columns in found.items()}
+    else:
+        found = {
+            name: columns_of(backend.online_read(name, keys, at_us=now_us) if keys else [], -1)
+            for name, keys in wanted.items()
+        }
+        sequences = None
+    return Found(now_us, {name: Stood(found[name], at) for name, at in places.items()}, sequences)
+
+
+def _once(keys: Sequence[Key | None]) -> tuple[Sequence[Key], Sequence[int] | None]:
+    """Return each key once, and the place of each row's among them: behind the last if it can match nothing; None if all differ."""
+    if len(keys) == 1 and keys[0] is not None:
+        return keys, None  # type: ignore[return-value]
+    unique = dict.fromkeys(keys)
+    if len(unique) == len(keys) and None not in unique:
+        return keys, None  # type: ignore[return-value]
+    unique.pop(None, None)
+    place = {key: number for number, key in enumerate(unique)}
+    return list(unique), [len(unique) if key is None else place[key] for key in keys]  # type: ignore[arg-type]
+
+
+def columns_of(rows: Sequence[OnlineRow | None], sequence: int) -> OnlineColumns:
+    """Return rows as columns; those of values are made when they are asked for."""
+    return OnlineColumns(
+        [None if row is None else row.event_us for row in rows],
+        [None if row is None else row.created_us for row in rows],
+        _Values(rows),
+        sequence,
+    )
+
+
+class _Values(Mapping[str, Sequence[Any]]):
+    """The values of rows, by field."""
+
+    def __init__(self, rows: Sequence[OnlineRow | None]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        return [None if row is None else row.values.get(name) for row in self._rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for row in self._rows if row is not None for name in row.values))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def same_rows(one: Found, other: Found) -> bool:
@@ -102,13 +182,28 @@ def same_rows(one: Found, other: Found) -> bool:
 
     A created time counts where both know one. Rows that Feast itself has put online have none: that is no other answer.
     """
-    return one.rows.keys() == other.rows.keys() and all(
-        len(rows) == len(other.rows[view]) and all(map(_same_row, rows, other.rows[view]))
-        for view, rows in one.rows.items()
+    return one.views.keys() == other.views.keys() and all(
+        len(rows := _rows(stood)) == len(others := _rows(other.views[view])) and all(map(same_row, rows, others))
+        for view, stood in one.views.items()
     )
 
 
-def _same_row(one: OnlineRow | None, other: OnlineRow | None) -> bool:
+def _rows(stood: Stood) -> list[OnlineRow | None]:
+    """Return the columns of one view as rows."""
+    columns = stood.columns
+    values = (
+        [{}] * len(columns.event_us)
+        if not columns.values
+        else [dict(zip(columns.values, row, strict=True)) for row in zip(*columns.values.values(), strict=True)]
+    )
+    return [
+        None if event is None else OnlineRow(event, created, row)
+        for event, created, row in zip(columns.event_us, columns.created_us, values, strict=True)
+    ]
+
+
+def same_row(one: OnlineRow | None, other: OnlineRow | None) -> bool:
+    """Return whether two rows are the same; see `same_rows`."""
     if one is None or other is None:
         return one is other
     known = one.created_us is not None and other.created_us is not None
@@ -120,50 +215,78 @@ def _plain(row: OnlineRow, created: bool) -> Any:
     return (row.event_us, row.created_us if created else None, values)
 
 
-def assemble(
-    catalog: Catalog, request: Request, rows: EntityRows, found: Found, provenance: Provenance
-) -> OnlineResult:
+def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callable[[], Provenance]) -> OnlineResult:
     """Return the answer: values, statuses and event times of every output, aligned with the entity rows (O-5)."""
-    values: dict[str, list[Any]] = {}
-    codes: dict[str, list[int]] = {}
-    events: dict[str, list[int | None]] = {}
-    present, null = _CODE[FeatureStatus.PRESENT], _CODE[FeatureStatus.NULL_VALUE]
-    missing, old = _CODE[FeatureStatus.NOT_FOUND], _CODE[FeatureStatus.OUTSIDE_MAX_AGE]
-    for name, features in request.views.items():
-        view = catalog.views[name]
-        ttl, fields = view.ttl_us, view.features
-        view_rows = found.rows[name]
-        times = [None if row is None else row.event_us for row in view_rows]
-        oldest = -math.inf if ttl is None else found.now_us - ttl
-        served = [row if row is not None and row.event_us >= oldest else None for row in view_rows]
-        lacking = [  # the status of a feature that has no value, by row
-            missing if row is None else null if row is one else old for row, one in zip(view_rows, served, strict=True)
-        ]
-        for feature in features:
-            ref, dtype = f"{name}:{feature}", fields[feature].dtype
-            stored = [None if row is None else row.values.get(feature) for row in served]
-            values[ref] = python_values(stored, dtype)
-            codes[ref] = [code if value is None else present for value, code in zip(stored, lacking, strict=True)]
-            events[ref] = times
-    for view_od in request.on_demand:
-        given = request_columns(view_od, rows.columns, reject_naive=rows.reject_naive)
-        made = run_on_demand(view_od, given, values, codes, events, rows.count, alone=ALONE_ONLINE)
+    values: dict[str, Sequence[Any]] = {}
+    lacking: dict[str, Sequence[int]] = {}  # the status of a feature of the view that has no value, by row
+    events: dict[str, Sequence[int | None]] = {}
+    for _, parts in asked.groups:
+        for part in parts:
+            name, ttl, stood = part.name, part.ttl_us, found.views[part.name]
+            oldest = -math.inf if ttl is None else found.now_us - ttl
+            events[name] = times = stood.columns.event_us if stood.at is None else stood.aligned(stood.columns.event_us)
+            codes: Sequence[int]
+            whole = None not in times and min(times) >= oldest
+            if whole:
+                codes = (_NULL,) * rows.number
+            else:
+                codes = [_MISSING if event is None else _NULL if event >= oldest else _OLD for event in times]
+            lacking[name] = codes
+            dropped = not whole and _OLD in codes
+            stored = stood.columns.values
+            for feature, ref, dtype in part.features:
+                column = stored.get(feature)
+                if column is None:
+                    column = (None,) * rows.number
+                elif stood.at is not None:
+                    column = stood.aligned(column)
+                if dropped:
+                    column = [None if code == _OLD else value for value, code in zip(column, codes, strict=True)]
+                values[ref] = column if dtype is None else python_values(column, dtype)
+    codes_of: Callable[[], Mapping[str, Sequence[int]]] = partial(_codes, asked, values, lacking)
+    events_of: Callable[[], Mapping[str, Sequence[int | None]]] = partial(_events, asked, events)
+    if asked.request.on_demand:
+        made = _run(asked, rows, values, _codes(asked, values, lacking), _events(asked, events))
+        codes_of, events_of = made[0].copy, made[1].copy
+    return OnlineResult(rows.columns, asked.names, values, asked.types, codes_of, events_of, provenance)
+
+
+def _events(asked: Prepared, events: Mapping[str, Sequence[int | None]]) -> dict[str, Sequence[int | None]]:
+    """Return the event times of all features read, by reference: those of their view."""
+    return {ref: events[part.name] for _, parts in asked.groups for part in parts for _, ref, _ in part.features}
+
+
+def _codes(
+    asked: Prepared, values: Mapping[str, Sequence[Any]], lacking: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """Return the numbers of the statuses of all features read, by reference."""
+    return {
+        ref: [code if value is None else _PRESENT for value, code in zip(values[ref], lacking[part.name], strict=True)]
+        for _, parts in asked.groups
+        for part in parts
+        for _, ref, _ in part.features
+    }
+
+
+def _run(
+    asked: Prepared,
+    rows: EntityRows,
+    values: dict[str, Sequence[Any]],
+    codes: dict[str, list[int]],
+    events: dict[str, Sequence[int | None]],
+) -> tuple[dict[str, list[int]], dict[str, Sequence[int | None]]]:
+    """Add what the on-demand views compute to the values, and return the statuses' numbers and the event times with theirs."""
+    for view in asked.request.on_demand:
+        given = request_columns(view, rows.columns, reject_naive=rows.reject_naive)
+        made = run_on_demand(view, given, values, codes, events, rows.number, alone=ALONE_ONLINE)
         for field_name, (made_values, made_codes, made_events) in made.items():
-            ref = f"{view_od.name}:{field_name}"
-            dtype = view_od.features[field_name].dtype
-            typed = python_values(storage_values(made_values, dtype), dtype)
-            values[ref], codes[ref], events[ref] = typed, made_codes, made_events
-    return OnlineResult(
-        inputs=rows.columns,
-        values={o.name: values[o.ref] for o in request.outputs},
-        types={o.name: partial(arrow_type, o.field.dtype) for o in request.outputs},
-        statuses={o.ref: list(map(STATUSES.__getitem__, codes[o.ref])) for o in request.outputs},
-        events={o.ref: events[o.ref] for o in request.outputs},
-        provenance=provenance,
-    )
+            ref, dtype = f"{view.name}:{field_name}", view.features[field_name].dtype
+            values[ref] = python_values(storage_values(made_values, dtype), dtype)
+            codes[ref], events[ref] = made_codes, made_events
+    return codes, events
 
 
 def newest_event(found: Found) -> int | None:
     """Return the newest event time among the rows found (µs), None when there is none."""
-    newest = max((r.event_us for rows in found.rows.values() for r in rows if r is not None), default=-math.inf)
-    return None if newest == -math.inf else int(newest)
+    times = (event for stood in found.views.values() for event in stood.columns.event_us if event is not None)
+    return max(times, default=None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
@@ -16,14 +15,14 @@ Q = TypeVar("Q")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Question(Generic[Q, T]):
+class Question(NamedTuple, Generic[Q, T]):
     """One read, independent of who answers it.
 
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
     views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
     they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
-    ``told`` says whether observers are told when another backend than the primary answers.
+    ``told`` says whether observers are told when another backend than the primary answers. ``sequences`` gives, of an answer, the
+    sequence of each view's `Position`, where the backend gave it along.
     """
 
     kind: str
@@ -34,14 +33,22 @@ class Question(Generic[Q, T]):
     again: Callable[[Backend, Catalog, Q, T], T] | None = None
     strict: bool = False
     told: bool = True
+    sequences: Callable[[T], Mapping[str, int] | None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Q, T]):
-    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from."""
+class Answered(NamedTuple, Generic[Q, T]):
+    """An answer with the resolved request, the catalogue it was resolved against, who gave it and where from.
+
+    ``told`` makes the provenance, of what was so when the answer was given.
+    """
 
     value: T
     query: Q
     catalog: Catalog
     backend: str
-    provenance: Provenance
+    told: Callable[[], Provenance]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the answer comes from (X-7)."""
+        return self.told()

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2i_fs.clock import from_us
@@ -225,53 +225,79 @@ class OnlineResult:
     """The answer of `FeatureStore.get_online_features`: lined up with the entity rows asked (O-5).
 
     ``statuses`` and ``event_timestamps`` are keyed by ``view:feature``, each as long as the rows.
+
+    ``names`` has the outputs' names by reference, ``values`` their columns by reference and perhaps others'. ``codes`` (the
+    statuses' places in `STATUSES`), ``events`` (µs) and ``provenance`` are made when they are first asked for, of what was
+    found when the answer was given.
     """
 
     def __init__(
         self,
         inputs: Mapping[str, Sequence[Any]],
+        names: Mapping[str, str],
         values: Mapping[str, Sequence[Any]],
         types: Mapping[str, Callable[[], pa.DataType]],
-        statuses: Mapping[str, list[FeatureStatus]],
-        events: Mapping[str, list[int | None]],
-        provenance: Provenance,
+        codes: Callable[[], Mapping[str, Sequence[int]]],
+        events: Callable[[], Mapping[str, Sequence[int | None]]],
+        provenance: Callable[[], Provenance],
     ) -> None:
         self._inputs = inputs
+        self._names = names
         self._values = values
         self._types = types
-        self.statuses = statuses
+        self._codes = codes
+        self._events = events
+        self._told = provenance
+
+    @cached_property
+    def statuses(self) -> Mapping[str, list[FeatureStatus]]:
+        """The status of each value, by reference (O-3)."""
+        codes = self._codes()
+        return {ref: list(map(STATUSES.__getitem__, codes[ref])) for ref in self._names}
+
+    @cached_property
+    def event_timestamps(self) -> Mapping[str, list[datetime | None]]:
+        """The event time of each value, by reference; None where there is no row."""
         times: dict[int, list[datetime | None]] = {}  # by event column: the features of one view have the same
 
-        def told(column: list[int | None]) -> list[datetime | None]:
+        def told(column: Sequence[int | None]) -> list[datetime | None]:
             made = times.get(id(column))
             if made is None:
                 made = times[id(column)] = [None if us is None else from_us(us) for us in column]
             return list(made)
 
-        self.event_timestamps: Mapping[str, list[datetime | None]] = _Lazy(
-            {ref: partial(told, column) for ref, column in events.items()}
-        )
-        self.provenance = provenance
+        columns = self._events()
+        return _Lazy({ref: partial(told, columns[ref]) for ref in self._names})
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Where the answer comes from (X-7)."""
+        return self._told()
+
+    def __len__(self) -> int:
+        return len(next(iter(self._values.values()), ()))
 
     def __repr__(self) -> str:
-        rows = len(next(iter(self._values.values()), ()))
-        return f"<OnlineResult: {rows} rows, features {list(self._values)}, by {self.provenance.served_by!r}>"
+        return f"<OnlineResult: {len(self)} rows, features {self.feature_names}, by {self.provenance.served_by!r}>"
 
     @property
     def feature_names(self) -> list[str]:
         """The names of the features, in the order asked for."""
-        return list(self._values)
+        return list(self._names.values())
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
-        return {name: list(column) for name, column in {**self._inputs, **self._values}.items()}
+        made = {name: list(column) for name, column in self._inputs.items()}
+        for ref, name in self._names.items():
+            made[name] = list(self._values[ref])
+        return made
 
     def to_arrow(self) -> pa.Table:
         """Return a ``pyarrow.Table``: the columns asked with, then the features in their dtypes (P-8)."""
         import pyarrow as pa
 
         columns = {name: pa.array(list(column)) for name, column in self._inputs.items()}
-        columns |= {name: pa.array(list(column), self._types[name]()) for name, column in self._values.items()}
+        columns |= {name: pa.array(list(self._values[ref]), self._types[name]()) for ref, name in self._names.items()}
         return pa.table(columns)
 
     def to_pandas(self) -> Any:

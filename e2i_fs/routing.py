@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from e2i_fs.backend import Backend, Capabilities
@@ -194,14 +195,22 @@ class Single:
         catalog = self._backend.definitions()
         query = question.prepare(catalog)
         value = question.answer(self._backend, catalog, query)
-        views = list(question.views(query))
-        provenance = Provenance(
+        took = self._clock.monotonic() - begun
+        views = tuple(question.views(query))
+        position = None if question.sequences is None else question.sequences(value)
+        if position is None:
+            position = {view: self._backend.position(view).sequence for view in views if view in catalog.views}
+        return Answered(value, query, catalog, self._name, partial(self._provenance, catalog, views, position, took))
+
+    def _provenance(
+        self, catalog: Catalog, views: Iterable[str], position: Mapping[str, int], took: float
+    ) -> Provenance:
+        return Provenance(
             self._name,
-            attempts=(Attempt(self._name, "answered", self._clock.monotonic() - begun),),
+            attempts=(Attempt(self._name, "answered", took),),
             fingerprints={view: catalog.fingerprint(view) for view in views},
-            position={view: self._backend.position(view).sequence for view in views if view in catalog.views},
+            position=position,
         )
-        return Answered(value, query, catalog, self._name, provenance)
 
     def write(self, entry: Entry, perform: Perform) -> list[Outcome]:
         """Write to the backend."""

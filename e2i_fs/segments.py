@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +20,19 @@ from e2i_fs.values import content_hash
 __all__ = ["Segments"]
 
 _CONTENT, _BATCH = b"e2i_fs.content", b"e2i_fs.batch"
+
+_TICK = 0.1
+"""More seconds than a file system's time of change may be behind."""
+
+
+class _Counted(NamedTuple):
+    """How many segments were listed while ``watched`` was of this time of change, which was first seen at ``since``."""
+
+    watched: str
+    changed_ns: int
+    segments: int
+    since: float
+    settled: bool
 
 
 class Segments:
@@ -30,6 +45,7 @@ class Segments:
     def __init__(self, folder: Path, *, made: bool = False) -> None:
         self._folder = folder
         self._made = made
+        self._counts: dict[str, _Counted] = {}
 
     def _check_there(self) -> None:
         if self._made and not self._folder.is_dir():
@@ -89,6 +105,40 @@ class Segments:
         except OSError as error:
             raise BackendUnavailableError(f"Cannot read history below {self._folder}: {unstopped(error)}.") from error
 
+    def counts(self, names: Iterable[str]) -> list[int]:
+        """Return how many whole segments each name has, without listing them again while nothing was added.
+
+        A folder's time of change tells. It moves in ticks, so it counts only when the folder was listed once more after the tick
+        in which the change was seen.
+        """
+        seen: dict[str, int | None] = {}
+        found = []
+        for name in names:
+            known = self._counts.get(name)
+            if known is not None and known.settled:
+                watched = known.watched
+                if watched not in seen:
+                    seen[watched] = _changed(watched)
+                if seen[watched] == known.changed_ns:
+                    found.append(known.segments)
+                    continue
+            found.append(self._listed(name))
+        return found
+
+    def _listed(self, name: str) -> int:
+        """Count the segments of ``name`` by listing them, and note what tells when to list them again."""
+        watched, now = str(self._folder / name), time.monotonic()
+        changed_ns = _changed(watched)
+        if changed_ns is None:
+            watched = str(self._folder)  # which changes when the folder of this name is made
+            changed_ns = _changed(watched)
+        segments, known = len(self.paths(name)), self._counts.get(name)
+        if changed_ns is not None:
+            same = known is not None and (known.watched, known.changed_ns) == (watched, changed_ns)
+            since = known.since if known is not None and same else now
+            self._counts[name] = _Counted(watched, changed_ns, segments, since, now - since > _TICK)
+        return segments
+
     def batches(self, name: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield each whole segment of ``name``: its ``batch_id`` and its rows as they were given.
 
@@ -109,6 +159,14 @@ class Segments:
     def drop(self, name: str) -> None:
         """Remove all segments of ``name``."""
         shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _changed(folder: str) -> int | None:
+    """Return when a folder was changed last, None if it is not there."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

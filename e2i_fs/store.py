@@ -31,6 +31,7 @@ from e2i_fs.watching import Watching
 from e2i_fs.writing import Limits, Target, WriteReceipt, checked, pushed, target_of, write_table
 
 if TYPE_CHECKING:
+    from e2i_fs.answering import Answering
     from e2i_fs.discovery import FoundFeature
     from e2i_fs.entries import Progress
     from e2i_fs.ops.freshness import FreshnessReport
@@ -283,28 +284,18 @@ class Store(Operating, Profiled, Watching):
         status that says why (O-3). ``strict`` raises `DegradedAnswerError` rather than give an answer that may have
         missed a write (X-7). Labels are not served online (P-12).
         """
-        from e2i_fs.lookup import EntityRows, Found, assemble, look_up, newest_event, same_rows
-        from e2i_fs.request import Request, resolve, views_of
-
+        answering = self._answering
         begun = self._clock.monotonic()
-        rows = EntityRows.checked(entity_rows, reject_naive=self._config.reject_naive)
-
-        def prepare(catalog: Catalog) -> Request:
-            request = resolve(catalog, features, full_feature_names=full_feature_names)
-            rows.require(request)
-            return request
-
-        def answer(backend: Backend, catalog: Catalog, request: Request) -> Found:
-            return look_up(backend, catalog, request, rows, now_us=to_us(self._clock.now()))
-
-        def again(backend: Backend, catalog: Catalog, request: Request, before: Found) -> Found:
-            return look_up(backend, catalog, request, rows, now_us=before.now_us)
-
-        answered = self._router.ask(Question("online", prepare, views_of, answer, same_rows, again, strict))
-        provenance = self._with_age(answered, newest_event(answered.value))
-        result = assemble(answered.catalog, answered.query, rows, answered.value, provenance)
-        self._told("online", answered, rows.count, begun, result.statuses)
+        answered, result = answering.answer(self._router, features, entity_rows, full_feature_names, strict=strict)
+        if self._plugins.has_observers:
+            self._told("online", answered, len(result), begun, result.statuses)
         return result
+
+    @cached_property
+    def _answering(self) -> Answering:
+        from e2i_fs.answering import Answering
+
+        return Answering(self._clock, self._config)
 
     def _with_age(self, answered: Answered[Any, Any], newest_us: int | None) -> Any:
         if newest_us is None:

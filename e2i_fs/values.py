@@ -21,6 +21,7 @@ from e2i_fs.clock import from_us, to_us
 from e2i_fs.dtypes import DType
 
 __all__ = [
+    "AS_THEY_ARE",
     "LossyCastError",
     "arrow_type",
     "cast_column",
@@ -312,17 +313,18 @@ def python_value(value: Any, dtype: DType) -> Any:
             return value
 
 
-_AS_THEY_ARE = frozenset({"int32", "int64", "float32", "float64", "bool", "string", "bytes", "json", "vector"})
+AS_THEY_ARE = frozenset({"int32", "int64", "float32", "float64", "bool", "string", "bytes", "json", "vector"})
+"""The kinds of dtype of which a storage value is what the caller gets."""
 
 
-def python_values(column: list[Any], dtype: DType) -> list[Any]:
+def python_values(column: Sequence[Any], dtype: DType) -> Sequence[Any]:
     """Return a column of storage values as `python_value` has each: the same list where nothing is to be done.
 
     >>> from e2i_fs.dtypes import Date
     >>> python_values([0, None], Date)
     [datetime.date(1970, 1, 1), None]
     """
-    return column if dtype.kind in _AS_THEY_ARE else [python_value(v, dtype) for v in column]
+    return column if dtype.kind in AS_THEY_ARE else [python_value(v, dtype) for v in column]
 
 
 def order_key(value: Any, dtype: DType) -> tuple[Any, ...]:

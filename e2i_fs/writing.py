@@ -96,7 +96,8 @@ def write_table(
 
     if key is not None and (not isinstance(key, str) or not key or not key.isprintable()):
         raise RequestError(f"idempotency_key is {key!r}; give printable text, or leave it out.")
-    content = content_key(table)
+    # A key of the caller's may be used for history as well, where it stands for the same rows.
+    content = content_key(table, online_only=to == "online" and key is None)
     batch_id = key or content
     details = {"to": to, "batch_id": batch_id, "fingerprint": catalog.fingerprint(view.name)}
     outcomes = router.write(Entry(view.name, "write", f"{to}:{batch_id}", content, details, table), perform)

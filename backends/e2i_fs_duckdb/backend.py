@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
-from e2i_fs.backend import Capabilities, Key, OnlineRow, ParquetRows, Position, ScanPart
+from e2i_fs.backend import Capabilities, Key, OnlineColumns, OnlineRow, ParquetRows, Position, ScanPart
 from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
 from e2i_fs.errors import BackendUnavailableError
@@ -83,6 +84,15 @@ class DuckDBBackend:
         """Read from one snapshot."""
         return self._online.read(self._registry.storage(view), keys, at_us=at_us)
 
+    def online_columns(
+        self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
+    ) -> Mapping[str, OnlineColumns]:
+        """Read from one snapshot; see `e2i_fs.backend.Columnar`."""
+        numbers = self._registry.storage_under(definitions, asked)
+        counts = self._segments.counts(map(_folder, asked, numbers))
+        found = self._online.columns(zip(numbers, asked.values(), counts, strict=True), at_us=at_us)
+        return dict(zip(asked, found, strict=True))
+
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge in one transaction."""
         definition = self._registry.catalog().view(view)
@@ -92,7 +102,8 @@ class DuckDBBackend:
         """Return how far the online rows are; batches in history count as writes too, so that their loss shows."""
         number = self._registry.storage(view)
         sequence, newest, rows = self._online.position(number)
-        return Position(sequence + len(self._segments.paths(_folder(view, number))), newest, rows)
+        (batches,) = self._segments.counts([_folder(view, number)])
+        return Position(sequence + batches, newest, rows)
 
     def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield the segments; see `e2i_fs.backend.Copyable`."""
@@ -115,5 +126,6 @@ class DuckDBBackend:
         self._registry.close()
 
 
+@lru_cache(1024)
 def _folder(view: str, number: int) -> str:
     return f"{urllib.parse.quote(view, safe='')[:150]}.{number}"

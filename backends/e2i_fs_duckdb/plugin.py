@@ -10,7 +10,11 @@ from e2i_fs.plugins import BackendSpec, hookimpl
 __all__ = ["CAPABILITIES", "e2i_fs_backends"]
 
 CAPABILITIES = Capabilities(
-    sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}), local=True, copyable=True, certified="full"
+    sources=frozenset({"parquet", "csv", "duckdb", "sql", "push"}),
+    local=True,
+    copyable=True,
+    columnar=True,
+    certified="full",
 )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from e2i_fs.catalog import Catalog, breaking_views
@@ -29,6 +30,7 @@ class Registry:
 
     def __init__(self, folder: Path, project: str) -> None:
         self._file = folder / "definitions.sqlite"
+        self._path = str(self._file)
         self._project = project
         self._lock = threading.RLock()
         self._closed = False
@@ -49,11 +51,11 @@ class Registry:
                 f"The folder {self._file.parent} holds the project {project!r}, not {self._project!r}. "
                 "Use another path, or the project's own name."
             )
+        self._looking = self._db.cursor()
         self._pid = os.getpid()
         self._changes = 0
         self._seen: tuple[int, int] | None = None
-        self._catalog = Catalog()
-        self._storage: dict[str, int] = {}
+        self._kept: tuple[Catalog, dict[str, int]] = (Catalog(), {})
 
     def _failed(self, error: Exception) -> Exception:
         unreachable = isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)
@@ -74,32 +76,49 @@ class Registry:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
             self._connect()
-        if not os.path.exists(self._file):  # SQLite would go on with the file that was taken away
-            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
         try:
-            seen = (self._db.execute("PRAGMA data_version").fetchone()[0], self._changes)
+            os.stat(self._path)
+        except OSError as error:  # SQLite would go on with the file that was taken away
+            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.") from error
+        try:
+            ((version,),) = self._looking.execute("PRAGMA data_version")
+            seen = (version, self._changes)
             if seen == self._seen:
                 return
             (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
-            self._storage = dict(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
+            storage = dict(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        self._catalog = self._parsed(body)
+        self._kept = (self._parsed(body), storage)
         self._seen = seen
 
     def catalog(self) -> Catalog:
         """Return the kept catalogue as it is now."""
         with self._lock:
             self._refresh()
-            return self._catalog
+            return self._kept[0]
 
     def storage(self, view: str) -> int:
         """Return the number under which the rows of ``view`` are kept."""
         with self._lock:
             self._refresh()
-            if view not in self._storage:
-                raise UnknownFeatureError(f"Unknown feature view {view!r}.{did_you_mean(view, self._storage)}")
-            return self._storage[view]
+            return self._numbers([view], self._kept[1])[0]
+
+    def storage_under(self, known: Catalog, views: Iterable[str]) -> list[int]:
+        """Return the numbers under which the rows of ``views`` are kept, without looking if ``known`` is what `catalog` gave last."""
+        catalog, storage = self._kept
+        if catalog is not known:
+            with self._lock:
+                self._refresh()
+                storage = self._kept[1]
+        return self._numbers(views, storage)
+
+    def _numbers(self, views: Iterable[str], storage: Mapping[str, int]) -> list[int]:
+        try:
+            return [storage[view] for view in views]
+        except KeyError as error:
+            view = error.args[0]
+            raise UnknownFeatureError(f"Unknown feature view {view!r}.{did_you_mean(view, storage)}") from None
 
     def replace(self, wanted: Catalog, *, expected: str) -> bool:
         """Keep ``wanted`` if the catalogue is still at revision ``expected``; return whether it was."""

@@ -22,7 +22,7 @@ from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.router import Failover
 from e2i_fs.frames import Frame
 from e2i_fs.historical import EntityFrame, retrieve
-from e2i_fs.lookup import Found, same_rows
+from e2i_fs.lookup import same_row
 from e2i_fs.pit.sample import key_columns, sampled_keys
 from e2i_fs.request import Output, Request
 from e2i_fs.values import python_value
@@ -189,7 +189,7 @@ class Pair:
             kept = {name: python_value(row.values.get(name), dtype) for name, dtype in types.items()}
             return {"event_timestamp": from_us(row.event_us), **created, **kept}
 
-        return [_Row(row, shown, lambda a, b: same_rows(Found(0, {"": [a]}), Found(0, {"": [b]}))) for row in found]
+        return [_Row(row, shown, same_row) for row in found]
 
     def _history(self, backend: Backend, view: str, asked: Sequence[Asked], knowledge: Knowledge) -> list[_Row]:
         definition, join_keys = self._catalog.view(view), self._catalog.join_keys(view)

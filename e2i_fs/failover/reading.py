@@ -246,7 +246,7 @@ class Reader:
         )
         if degraded_because is None and question.same is not None:
             self._shadow.maybe_compare(member, question, catalog, query, value, list(standings))
-        return Answered(value, query, catalog, member.name, provenance)
+        return Answered(value, query, catalog, member.name, lambda: provenance)
 
     def _beside(self, slow: Member, asked: _Asked) -> Answered[Any, Any]:
         """Ask the backends after ``slow`` for an unmarked answer, while it is still at it (X-3)."""

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from e2i_fs.backend import Backend, Capabilities, Key, Knowledge, OnlineRow, Position, ScanPart
+from e2i_fs.backend import Backend, Capabilities, Key, Knowledge, OnlineColumns, OnlineRow, Position, ScanPart
 from e2i_fs.catalog import Catalog
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError
+from e2i_fs.lookup import columns_of
 from e2i_fs.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ class _Forwarding:
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
         """See `Backend`."""
         found: Sequence[OnlineRow | None] = self._call("online_read", view, keys, at_us=at_us)
+        return found
+
+    def online_columns(
+        self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
+    ) -> Mapping[str, OnlineColumns]:
+        """See `Columnar`: made of `online_read`, so that whatever happens to that happens here."""
+        found = {}
+        for view, keys in asked.items():
+            rows = self.online_read(view, keys, at_us=at_us) if keys else []
+            found[view] = columns_of(rows, self.inner.position(view).sequence)
         return found
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.backend import (
     ArrowRows,
     Backend,
     Capabilities,
+    Columnar,
     Copyable,
     Key,
     Knowledge,
     NativePointInTime,
+    OnlineColumns,
     OnlineRow,
     ParquetRows,
     Position,
@@ -44,9 +47,11 @@ def inspected(backend: object, patience: float) -> Inspected:
         lacking.append("point_in_time")
     if can.copyable and not isinstance(backend, Copyable):
         lacking += ["batches", "online_rows"]
+    if can.columnar and not isinstance(backend, Columnar):
+        lacking.append("online_columns")
     if lacking:
         raise Mismatch("G-3", f"{type(backend).__name__} lacks the methods {', '.join(lacking)}.")
-    return _KINDS[can.point_in_time, can.copyable](backend, patience)  # type: ignore[arg-type]
+    return _KINDS[can.point_in_time, can.copyable, can.columnar](backend, patience)  # type: ignore[arg-type]
 
 
 class _Worker:
@@ -261,15 +266,39 @@ class InspectedCopyable(Inspected):
         return iter(found)
 
 
-class InspectedNativeCopyable(InspectedNative, InspectedCopyable):
-    """A backend that can do both, watched."""
+class InspectedColumnar(Inspected):
+    """A backend that reads several views at once, as columns, watched."""
+
+    def online_columns(
+        self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
+    ) -> Mapping[str, OnlineColumns]:
+        """See `Columnar`."""
+        found = self._call("online_columns", definitions, asked, at_us=at_us)
+        wanted = "for each view asked OnlineColumns, every column as long as its keys"
+        self._form(isinstance(found, Mapping) and found.keys() == asked.keys(), "O-5", "online_columns", wanted, found)
+        for view, columns in found.items():
+            ok = isinstance(columns, OnlineColumns) and _is_int(columns.sequence)
+            every = (columns.event_us, columns.created_us, *columns.values.values()) if ok else ()
+            ok = ok and all(len(column) == len(asked[view]) for column in every)
+            self._form(ok, "O-5", "online_columns", wanted, columns)
+        return found  # type: ignore[no-any-return]
 
 
-_KINDS: dict[tuple[bool, bool], type[Inspected]] = {
-    (False, False): Inspected, (True, False): InspectedNative, (False, True): InspectedCopyable,
-    (True, True): InspectedNativeCopyable,
-}  # fmt: skip
-"""What watches a backend, by whether it declares point_in_time and copyable."""
+_POWERS = (InspectedNative, InspectedCopyable, InspectedColumnar)
+
+
+def _kind(*declared: bool) -> type[Inspected]:
+    """Return what watches a backend that declares these of `_POWERS`."""
+    bases = tuple(power for power, has in zip(_POWERS, declared, strict=True) if has) or (Inspected,)
+    return (
+        bases[0]
+        if len(bases) == 1
+        else type("Inspected", bases, {"__doc__": "A backend with several powers, watched."})
+    )
+
+
+_KINDS = {declared: _kind(*declared) for declared in product((False, True), repeat=len(_POWERS))}
+"""What watches a backend, by whether it declares point_in_time, copyable and columnar."""
 
 _STREAMED = ("batches", "online_rows")
 

@@ -21,6 +21,7 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from e2i_fs.backend import Backend, Capabilities
+from e2i_fs.clock import to_us
 from e2i_fs.config import load_config
 from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import E2IError
@@ -31,6 +32,7 @@ from e2i_fs.routing import Single
 from e2i_fs.store import Store
 from e2i_fs.testing import strategies
 from e2i_fs.testing.clock import FakeClock
+from e2i_fs.testing.columnar import compare_columns
 from e2i_fs.testing.compare import Difference, historical_difference, online_difference
 from e2i_fs.testing.diagnosis import diagnose
 from e2i_fs.testing.files import batch_table, definitions, entity_frame, entity_rows
@@ -355,6 +357,8 @@ class Kit:
         difference = online_difference(view, expected, answer)
         if difference is not None:
             raise Mismatch(rule, _said(difference, when), expected=difference.expected, got=difference.got)
+        if self.can.columnar and isinstance(self.store, Store) and len(self.store._router.names) == 1:
+            compare_columns(self.backend, view.name, entity_rows(world, view), to_us(self.clock.now()))
 
     # ---- searching ----------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "persistent": (r"^test_r5_|reopen", r"^test_g3_what_is_said_not_to_last"),
     "point_in_time": (r"native", r""),
     "copyable": (r"^test_g3_a_copy_", r""),
+    "columnar": (r"^test_o1_any_order_", r""),
     "local": (r"", r""),
     "certified": (r"", r""),
 }
@@ -33,6 +34,7 @@ _WORDS = {
         "copyable",
         "no",
     ): "it is rebuilt from the journal or its sources; nothing can be asked that would have to be refused",
+    ("columnar", "no"): "rows are read one view at a time; nothing can be asked that would have to be refused",
     ("point_in_time", "no"): "the core does it; nothing can be asked that would have to be refused",
 }
 

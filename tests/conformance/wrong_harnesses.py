@@ -58,7 +58,7 @@ class _Faulty(Harness):
 
     def open(self) -> Any:
         backend = MemoryBackend("memory", self.clock)
-        can = replace(backend.capabilities, copyable=False)
+        can = replace(backend.capabilities, copyable=False, columnar=False)
         found = SimpleNamespace(**{m: getattr(backend, m) for m in METHODS}, capabilities=can)
         self.spoil(found)
         return found

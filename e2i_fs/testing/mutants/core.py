@@ -64,7 +64,9 @@ def ttl_not_read_online() -> Iterator[None]:
 
 @CORE.core("O-2", "Online, the ttl is one microsecond too short.", killed_by=_ORDER)
 def online_ttl_too_short() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("row.event_us >= oldest", "row.event_us > oldest")):
+    with rewritten(
+        lookup.assemble, ("event >= oldest", "event > oldest"), ("min(times) >= oldest", "min(times) > oldest")
+    ):
         yield
 
 
@@ -89,21 +91,25 @@ def too_old_value_given() -> Iterator[None]:
 
 @CORE.core("O-3", "Online, what was not found is said to be a missing value.", killed_by=_ORDER)
 def online_not_found_said_to_be_null() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("missing if row is None", "null if row is None")):
+    with rewritten(lookup.assemble, ("_MISSING if event is None", "_NULL if event is None")):
         yield
 
 
 @CORE.core("O-3", "Online, a missing value is said to be present.", killed_by=_ORDER)
 def online_null_said_to_be_present() -> Iterator[None]:
-    with rewritten(lookup.assemble, ("null if row is one else old", "present if row is one else old")):
+    with rewritten(
+        lookup.assemble,
+        ("_NULL if event >= oldest", "_PRESENT if event >= oldest"),
+        ("codes = (_NULL,)", "codes = (_PRESENT,)"),
+    ):
         yield
 
 
 @CORE.core("O-5", "Online, a row asked twice is answered once, and the rest moves up.", killed_by=_ORDER)
 def online_duplicates_collapsed() -> Iterator[None]:
-    change = "[None if key is None else read[unique[key]] for key in keys]"
-    other = "[*read, *([None] * (len(keys) - len(read)))][: len(keys)]"
-    with rewritten(lookup.look_up, (change, other)):
+    change = "list(map([*column, None].__getitem__, self.at))"
+    other = "[*column, *([None] * (len(self.at) - len(column)))][: len(self.at)]"
+    with rewritten(lookup.Stood.aligned, (change, other)):
         yield
 
 
