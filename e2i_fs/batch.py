@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from e2i_fs.arrow import pa, pc
 from e2i_fs.backend import Key, OnlineRow
 from e2i_fs.clock import from_us, to_us
 from e2i_fs.definitions import FeatureView

@@ -46,7 +46,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 class Strict(BaseModel):
     """A part of a configuration: frozen, no unknown keys, no NaN, and no truth value for a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -123,9 +123,9 @@ class FailoverConfig(Strict):
     historical_any_level: bool = Field(
         False, description="let a backend of another certificate level answer a historical retrieval"
     )
-    breaker: BreakerConfig = BreakerConfig()  # type: ignore[call-arg]
-    journal: JournalConfig = JournalConfig()  # type: ignore[call-arg]
-    retries: RetriesConfig = RetriesConfig()  # type: ignore[call-arg]
+    breaker: BreakerConfig = Field(default_factory=lambda: BreakerConfig())  # type: ignore[call-arg]
+    journal: JournalConfig = Field(default_factory=lambda: JournalConfig())  # type: ignore[call-arg]
+    retries: RetriesConfig = Field(default_factory=lambda: RetriesConfig())  # type: ignore[call-arg]
     hedge: HedgeConfig | None = None
 
 

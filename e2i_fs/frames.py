@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.clock import to_us
 from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 
 __all__ = ["Frame", "arrow_table", "to_pandas"]
 
 _NULLABLE = {
-    pa.int32(): "Int32", pa.int64(): "Int64", pa.float32(): "Float32", pa.float64(): "Float64",
-    pa.bool_(): "boolean", pa.string(): "string",
+    "int32": "Int32", "int64": "Int64", "float": "Float32", "double": "Float64", "bool": "boolean", "string": "string",
 }  # fmt: skip
 
 
@@ -222,7 +220,7 @@ def _pandas_with(frame: Any, columns: Mapping[str, pa.ChunkedArray]) -> Any:
 
 def _series(pd: Any, column: pa.ChunkedArray) -> Any:
     """Return one column as a pandas series: nullable where pandas has it, NULL and NaN kept apart (P-8)."""
-    name = _NULLABLE.get(column.type)
+    name = _NULLABLE.get(str(column.type))
     if name == "string":
         return pd.Series(pd.array(column.to_pylist(), dtype="string"))
     if name is not None:

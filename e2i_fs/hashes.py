@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import pyarrow as pa
+from e2i_fs.arrow import pa
 
 __all__ = ["quick_hash"]
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import KeyTypeWarning
 from e2i_fs.pit.times import column_to_us, moment_to_us

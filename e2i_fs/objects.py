@@ -10,10 +10,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
+from e2i_fs.arrow import pa, pc, pq
 from e2i_fs.backend import ArrowRows, ScanPart
 from e2i_fs.errors import BackendDataError, UnsupportedError, did_you_mean, unstopped
 

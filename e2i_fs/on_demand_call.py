@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.definitions import Field
 from e2i_fs.errors import DefinitionError, E2IError
 from e2i_fs.on_demand import OnDemandFeatureView

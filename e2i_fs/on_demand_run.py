@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.errors import InvalidEntityFrameError
 from e2i_fs.frames import arrow_table
 from e2i_fs.on_demand import OnDemandFeatureView
@@ -18,7 +17,7 @@ from e2i_fs.values import LossyCastError, cast_column, python_value, storage_val
 
 __all__ = ["request_columns", "run_on_demand"]
 
-Made = tuple[pa.ChunkedArray, list[int], list[int | None]]
+Made: TypeAlias = "tuple[pa.ChunkedArray, list[int], list[int | None]]"
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 

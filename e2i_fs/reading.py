@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from e2i_fs.arrow import pa, pq
 from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import (

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from e2i_fs.arrow import pa, pc
 from e2i_fs.dtypes import DType, Float32
 from e2i_fs.errors import DefinitionError
 from e2i_fs.on_demand import OnDemandFeatureView

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from e2i_fs.arrow import pa, pq
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError, unstopped
 from e2i_fs.values import content_hash
 

@@ -14,9 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from e2i_fs.arrow import pa, pc
 from e2i_fs.clock import from_us, to_us
 from e2i_fs.dtypes import DType
 
@@ -35,18 +33,10 @@ __all__ = [
 ]
 
 _EPOCH_DAY = dt.date(1970, 1, 1)
-_SIMPLE: dict[str, pa.DataType] = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "string": pa.string(),
-    "json": pa.string(),
-    "bytes": pa.binary(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
+_SIMPLE = {
+    "int32": "int32", "int64": "int64", "float32": "float32", "float64": "float64", "bool": "bool_", "string": "string",
+    "json": "string", "bytes": "binary", "date": "date32",
+}  # fmt: skip
 
 
 class LossyCastError(ValueError):
@@ -73,7 +63,9 @@ def arrow_type(dtype: DType) -> pa.DataType:
         return pa.list_(pa.float32(), dtype.numbers[0])
     if dtype.kind == "decimal":
         return pa.decimal128(*dtype.numbers)
-    return _SIMPLE[dtype.kind]
+    if dtype.kind == "timestamp":
+        return pa.timestamp("us", "UTC")
+    return getattr(pa, _SIMPLE[dtype.kind])()
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

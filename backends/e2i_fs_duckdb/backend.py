@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.backend import Capabilities, Key, OnlineColumns, OnlineRow, ParquetRows, Position, ScanPart
 from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog

@@ -167,12 +167,12 @@ class MaterializationConfig(Strict):
     7
     """
 
-    schedule: ScheduleConfig = ScheduleConfig()  # type: ignore[call-arg]
-    freshness: FreshnessConfig = FreshnessConfig()  # type: ignore[call-arg]
-    jobs: JobsConfig = JobsConfig()  # type: ignore[call-arg]
-    full: FullConfig = FullConfig()  # type: ignore[call-arg]
-    recovery: RecoveryConfig = RecoveryConfig()  # type: ignore[call-arg]
-    celery: CeleryConfig = CeleryConfig()  # type: ignore[call-arg]
+    schedule: ScheduleConfig = Field(default_factory=lambda: ScheduleConfig())  # type: ignore[call-arg]
+    freshness: FreshnessConfig = Field(default_factory=lambda: FreshnessConfig())  # type: ignore[call-arg]
+    jobs: JobsConfig = Field(default_factory=lambda: JobsConfig())  # type: ignore[call-arg]
+    full: FullConfig = Field(default_factory=lambda: FullConfig())  # type: ignore[call-arg]
+    recovery: RecoveryConfig = Field(default_factory=lambda: RecoveryConfig())  # type: ignore[call-arg]
+    celery: CeleryConfig = Field(default_factory=lambda: CeleryConfig())  # type: ignore[call-arg]
 
     def max_staleness(self, view: str, own: timedelta | None = None) -> timedelta | None:
         """Return how old the newest row of ``view`` may be (F-2): as said for it here, or by itself (``own``), or for all.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
+from e2i_fs.arrow import pa
 from e2i_fs.dtypes import DType
 
 __all__ = ["cast_sql", "duckdb_type", "instant_sql", "misfit", "sort_sql", "time_sql"]

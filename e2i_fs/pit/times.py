@@ -7,10 +7,7 @@ import functools
 import os
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
+from e2i_fs.arrow import pa, pc, pq
 from e2i_fs.clock import to_us
 from e2i_fs.errors import BackendDataError, InvalidTimestampError
 

@@ -38,12 +38,19 @@ def test_defining_features_imports_nothing_heavy() -> None:
     assert fresh(code) == "[]"
 
 
-def test_a_store_over_files_is_opened_and_asked_without_pandas(tmp_path) -> None:
+def test_the_first_online_answer_of_a_store_needs_neither_pyarrow_nor_numpy(tmp_path) -> None:
+    """What an agent waits for when it starts: a store that is there is opened and asked."""
+    opened = f"store = fs.connect({{'backend': 'duckdb', 'path': {str(tmp_path)!r}}})\n"
+    fresh(
+        "import e2i_fs as fs\nfrom datetime import datetime, UTC\n" + opened + "view = fs.FeatureView('v', "
+        "entities=[fs.Entity('e')], schema=[fs.Field('x', fs.Int64)], source=fs.PushSource('p'))\n"
+        "store.apply([view])\nimport pyarrow as pa\n"
+        "store.write('v', pa.table({'e': ['a'], 'event_timestamp': [datetime(2024, 1, 1, tzinfo=UTC)], 'x': [5]}), to='online')"
+    )
     code = (
-        f"import sys, e2i_fs as fs\nstore = fs.connect({{'backend': 'duckdb', 'path': {str(tmp_path)!r}}})\n"
-        "view = fs.FeatureView('v', entities=[fs.Entity('e')], schema=[fs.Field('x', fs.Int64)])\n"
-        "store.apply([view])\nstore.get_online_features(['v:x'], [{'e': 'a'}])\n"
-        "print([m for m in ('pandas', 'pyarrow.dataset', 'feast', 'polars') if m in sys.modules])"
+        "import sys, e2i_fs as fs\n" + opened + "answer = store.get_online_features(['v:x'], [{'e': 'a'}])\n"
+        "assert answer.to_dict() == {'e': ['a'], 'x': [5]}, answer.to_dict()\nanswer.statuses, answer.provenance\n"
+        f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     assert fresh(code) == "[]"
 
