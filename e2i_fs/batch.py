@@ -157,7 +157,7 @@ def online_rows(
     return keys, list(map(OnlineRow._make, zip(events, created, values, strict=True)))
 
 
-def content_key(table: pa.Table, *, online_only: bool) -> str:
+def content_key(table: pa.Table, *, online_only: bool = False) -> str:
     """Return a key made of the rows themselves: the idempotency key of a batch that was given none.
 
     History knows a batch by it for ever, whichever version wrote it. Online rows are the same however often they are written
