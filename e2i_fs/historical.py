@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from e2i_fs.errors import BackendDataError, InvalidEntityFrameError, InvalidTime
 from e2i_fs.frames import Frame
 from e2i_fs.keys import key_column
 from e2i_fs.on_demand_run import request_columns, run_on_demand
-from e2i_fs.pit.engine import point_in_time, typed_column
+from e2i_fs.pit.engine import Wanted, together, typed_column
 from e2i_fs.pit.explain import Explanation, every_row, explain_row
 from e2i_fs.pit.steady import ChangedWhileReadError
 from e2i_fs.pit.times import column_to_us
@@ -117,15 +116,9 @@ def retrieve(
     values: dict[str, pa.ChunkedArray] = {}
     codes: dict[str, pa.ChunkedArray] = {}
     events: dict[str, pa.ChunkedArray] = {}
-    for name, features in request.views.items():
-        view = catalog.view(name)
-        join_keys = catalog.join_keys(name)
-        keyed = entities.keyed(join_keys)
-        if backend.capabilities.point_in_time:
-            found = _native(backend, view, features, keyed, knowledge)
-        else:
-            stand_in = None if copies is None else partial(copies.standing_in, name, catalog.fingerprint(name))
-            found = _by_the_engine(backend, view, join_keys, features, keyed, knowledge, limits, stand_in)
+    reading = _Reading(backend, catalog, entities, knowledge, limits, copies)
+    for name, found in reading.winners(request.views).items():
+        view, features = catalog.view(name), request.views[name]
         event = found.column(0)
         missing = event.is_null()
         age = pc.subtract(entities.times, event)
@@ -156,21 +149,50 @@ def retrieve(
     )
 
 
-def _by_the_engine(
-    backend: Backend, view: FeatureView, join_keys: Mapping[str, DType], features: Sequence[str], keyed: pa.Table,
-    knowledge: Knowledge, limits: EngineConfig | None,
-    stand_in: Callable[[Sequence[ScanPart]], Sequence[ScanPart | SortedRows]] | None,
-) -> pa.Table:  # fmt: skip
-    """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one."""
-    for last in (False, False, True):
-        parts = _scan(backend, view.name, view.features, keyed)
-        try:
-            sorted_parts = parts if stand_in is None else stand_in(parts)
-            return point_in_time(keyed, view, join_keys, features, sorted_parts, knowledge, limits=limits)
-        except ChangedWhileReadError:
-            if last:
-                raise
-    raise AssertionError("the last try returns or raises")
+@dataclass(frozen=True)
+class _Reading:
+    """Where the winners of one retrieval come from."""
+
+    backend: Backend
+    catalog: Catalog
+    entities: EntityFrame
+    knowledge: Knowledge
+    limits: EngineConfig | None
+    copies: SortedCopies | None
+
+    def winners(self, views: Mapping[str, Sequence[str]]) -> dict[str, pa.Table]:
+        """Return the winners of each view, in their order: ``e`` and the features named. Views of one key are asked together."""
+        by_keys: dict[tuple[tuple[str, DType], ...], list[str]] = {}
+        for name in views:
+            by_keys.setdefault(tuple(self.catalog.join_keys(name).items()), []).append(name)
+        found: dict[str, pa.Table] = {}
+        for join_keys, names in by_keys.items():
+            keyed = self.entities.keyed(dict(join_keys))
+            if self.backend.capabilities.point_in_time:
+                for name in names:
+                    view = self.catalog.view(name)
+                    found[name] = _native(self.backend, view, views[name], keyed, self.knowledge)
+            else:
+                made = self._by_the_engine(keyed, dict(join_keys), {name: views[name] for name in names})
+                found |= dict(zip(names, made, strict=True))
+        return {name: found[name] for name in views}
+
+    def _by_the_engine(
+        self, keyed: pa.Table, join_keys: Mapping[str, DType], views: Mapping[str, Sequence[str]]
+    ) -> list[pa.Table]:
+        """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one."""
+        for last in (False, False, True):
+            wanted = [Wanted(self.catalog.view(name), views[name], self._parts(name, keyed)) for name in views]
+            try:
+                return together(keyed, join_keys, wanted, self.knowledge, limits=self.limits)
+            except ChangedWhileReadError:
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _parts(self, name: str, keyed: pa.Table) -> Sequence[ScanPart | SortedRows]:
+        parts = _scan(self.backend, name, self.catalog.view(name).features, keyed)
+        return parts if self.copies is None else self.copies.standing_in(name, self.catalog.fingerprint(name), parts)
 
 
 def _native(

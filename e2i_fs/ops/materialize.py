@@ -27,7 +27,7 @@ from e2i_fs.ops.ledger import Ledger
 from e2i_fs.ops.pace import Pace
 from e2i_fs.ops.seen import Seen, Standing, Witness, file_states, witnesses_of
 from e2i_fs.ops.steps import Step, Work, arrivals, windows
-from e2i_fs.pit.engine import LatestRows, latest_rows
+from e2i_fs.pit.latest import LatestRows, latest_rows
 
 __all__ = ["MaterializationReport", "MaterializationRun", "materialize_view", "preview_view", "run_of"]
 

@@ -9,7 +9,7 @@ that are greater than all usable before them take part. Where rows tie on their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,13 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from e2i_fs.backend import ArrowRows, Knowledge, ParquetRows, ScanPart
+from e2i_fs.backend import Knowledge, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
-from e2i_fs.pit.bounded import bounded
 from e2i_fs.pit.connection import connect
-from e2i_fs.pit.history import Piece, history_sql, pieces_of
+from e2i_fs.pit.history import Piece, pieces_of
 from e2i_fs.pit.order import winner_order
 from e2i_fs.pit.sorted_rows import SortedRows, latest_places, values_at
 from e2i_fs.pit.steady import unchanged
@@ -34,7 +33,22 @@ from e2i_fs.values import LossyCastError, arrow_type, cast_column
 if TYPE_CHECKING:
     from e2i_fs.config import EngineConfig
 
-__all__ = ["LatestRows", "latest_rows", "point_in_time", "typed_column"]
+__all__ = ["Wanted", "point_in_time", "together", "typed_column"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of one view: which features, and where its history lies."""
+
+    view: FeatureView
+    features: Sequence[str]
+    parts: Sequence[ScanPart | SortedRows]
+
+    @property
+    def columns(self) -> list[str]:
+        """The positional columns of the features."""
+        positions = {f.name: i for i, f in enumerate(self.view.schema)}
+        return [f"v{positions[name]}" for name in self.features]
 
 
 def point_in_time(
@@ -53,131 +67,144 @@ def point_in_time(
     nothing). The result has as many rows: ``e`` (int64, µs, None where nothing is visible) and one column for
     each of ``features`` in its dtype. The ``ttl`` is not applied here. ``limits`` bounds what it takes of the machine.
     """
-    if not parts:
-        nothing = [pa.nulls(len(entities), arrow_type(view.features[name].dtype)) for name in features]
-        return pa.table([pa.nulls(len(entities), pa.int64()), *nothing], names=["e", *features])
-    positions = {f.name: i for i, f in enumerate(view.schema)}
-    chosen = [f"v{positions[name]}" for name in features]
-    keys = len(join_keys)
+    (found,) = together(entities, join_keys, [Wanted(view, features, parts)], knowledge, limits=limits)
+    return found
+
+
+def together(
+    entities: pa.Table,
+    join_keys: Mapping[str, DType],
+    wanted: Sequence[Wanted],
+    knowledge: Knowledge,
+    *,
+    limits: EngineConfig | None = None,
+) -> list[pa.Table]:
+    """Return `point_in_time` of each of several views of the same join keys; what lies in the same files is read once."""
+    files = [path for one in wanted for part in one.parts if isinstance(part, ParquetRows) for path in part.paths]
+    copies = [p for one in wanted for part in one.parts if isinstance(part, SortedRows) for p in (part.rows, part.keys)]
     connection = connect(limits)
+    engine = _Engine(connection, entities, join_keys, knowledge)
     try:
         numbers = pa.array(np.arange(len(entities), dtype=np.int64))
         connection.register("entities", entities.append_column("row", numbers))
-        files = [path for part in parts if isinstance(part, ParquetRows) for path in part.paths]
-        copies = [path for part in parts if isinstance(part, SortedRows) for path in (part.rows, part.keys)]
         with unchanged(files, there=copies):
-            (first, *others) = parts
-            if isinstance(first, SortedRows) and not others and not knowledge.counts:
-                matched = values_at(first, latest_places(connection, first, keys, len(entities)), ["e", *chosen])
-            else:
-                _load(connection, keys)
-                pieces = pieces_of(connection, view, join_keys, parts, until_us=pc.max(entities.column("t")).as_py())
-                pieces = [_kept(connection, piece, keys, i, len(pieces)) for i, piece in enumerate(pieces)]
-                copied = None if knowledge.counts else partial(_candidates, connection, keys, len(entities))
-                connection.execute(_usable_sql(pieces, keys, knowledge, copied))
-                connection.execute(_hits_sql(knowledge))
-                _break_ties(connection, pieces, view, knowledge)
-                matched = connection.sql(_answer_sql(pieces, chosen)).to_arrow_table()
+            found = engine.answers(wanted)
     except duckdb.Error as error:
-        raise translated(error, view) from error
+        raise translated(error, engine.at or wanted[0].view) from error
     except (OSError, pa.ArrowException) as error:
+        name = (engine.at or wanted[0].view).name
         raise BackendDataError(
-            f"A sorted copy of view {view.name!r} cannot be read: {unstopped(error)}. Run store.optimize({view.name!r}) again."
+            f"A sorted copy of view {name!r} cannot be read: {unstopped(error)}. Run store.optimize({name!r}) again."
         ) from error
     finally:
         connection.close()
-    columns = [typed_column(matched.column(1 + i), view.features[n].dtype, view, n) for i, n in enumerate(features)]
-    return pa.table([matched.column(0).cast(pa.int64()), *columns], names=["e", *features])
+    return [_typed(one, table) for one, table in zip(wanted, found, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class LatestRows:
-    """The winner of each key in one window, held by the engine (which spills to disk) and given out in pieces.
-
-    ``rows`` is how many winners there are, ``looked_at`` how many rows of history the window has, ``newest_us`` the
-    winners' newest event time (µs, None without any). ``piece(offset, size)`` is a table of so many of them, sorted by key,
-    the same each time: ``k0..``, ``e``, ``c`` and ``v0..`` (all fields, in their dtypes). ``close`` lets go of them.
-    """
-
-    rows: int
-    looked_at: int
-    newest_us: int | None
-    piece: Callable[[int, int], pa.Table]
-    close: Callable[[], None]
+def _typed(one: Wanted, found: pa.Table) -> pa.Table:
+    columns = [
+        typed_column(found.column(1 + i), one.view.features[n].dtype, one.view, n) for i, n in enumerate(one.features)
+    ]
+    return pa.table([found.column(0).cast(pa.int64()), *columns], names=["e", *one.features])
 
 
-def latest_rows(
-    view: FeatureView,
-    join_keys: Mapping[str, DType],
-    parts: Sequence[ScanPart],
-    *,
-    start_us: int | None,
-    end_us: int,
-    seen: Sequence[ScanPart] = (),
-    seen_until_us: int = 0,
-) -> LatestRows:
-    """Find the winner of each key among the rows with ``start_us <= event time <= end_us``; close what is returned.
+class _Engine:
+    """One retrieval on one connection, of which ``entities`` is a table."""
 
-    Of ``seen``, parts that were read before, only rows later than ``seen_until_us`` count. Rows with a missing key or
-    event time are none (T-3, P-7). It is done in half a gigabyte of memory and on disk, unless a file's row groups need more.
-    """
-    if any(isinstance(part, ArrowRows) for part in (*parts, *seen)):
-        connection = connect()  # what can be read once cannot be tried again with more memory
-        return _latest(connection, view, join_keys, parts, start_us, end_us, seen, seen_until_us)
-    database = bounded()
-    while True:
-        limit = database.limit
-        try:
-            return _latest(database.connect(), view, join_keys, parts, start_us, end_us, seen, seen_until_us)
-        except BackendDataError as error:
-            if not isinstance(error.__cause__, duckdb.OutOfMemoryException) or not database.grow(limit):
-                raise
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, entities: pa.Table, join_keys: Mapping[str, DType], knowledge: Knowledge
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._rows = len(entities)
+        self._until_us = pc.max(entities.column("t")).as_py()
+        self._join_keys = join_keys
+        self._keys = len(join_keys)
+        self._knowledge = knowledge
+        self._loaded = False
+        self.at: FeatureView | None = None  # the view that is being read, for an error
+
+    def answers(self, wanted: Sequence[Wanted]) -> list[pa.Table]:
+        """Return for each view the winners' ``e`` and its columns."""
+        answers: dict[int, pa.Table] = {}
+        groups: dict[Hashable, list[tuple[int, list[Piece]]]] = {}
+        for number, one in enumerate(wanted):
+            self.at = one.view
+            if not one.parts:
+                nothing = [pa.nulls(self._rows, arrow_type(one.view.features[name].dtype)) for name in one.features]
+                answers[number] = pa.table([pa.nulls(self._rows, pa.int64()), *nothing], names=["e", *one.columns])
+            elif self._alone(one.parts) is not None:
+                answers[number] = self._bisected(one)
+            else:
+                pieces = pieces_of(
+                    self._connection,
+                    one.view,
+                    self._join_keys,
+                    one.parts,
+                    name=f"part{number}_",
+                    until_us=self._until_us,
+                )
+                same = [p.rows_as([*_keys(self._keys), "e", "c"]) for p in pieces]
+                apart = number if None in same else -1  # what can be read once is nobody else's
+                groups.setdefault((apart, *same), []).append((number, pieces))
+        for group in groups.values():
+            self.at = wanted[group[0][0]].view
+            self._load()
+            found = self._joined([(wanted[number], pieces) for number, pieces in group])
+            answers |= dict(zip((number for number, _ in group), found, strict=True))
+        return [answers[number] for number in range(len(wanted))]
+
+    def _alone(self, parts: Sequence[ScanPart | SortedRows]) -> SortedRows | None:
+        """Return the sorted copy that is the whole history and can answer by bisection."""
+        (first, *others) = parts
+        return first if isinstance(first, SortedRows) and not others and not self._knowledge.counts else None
+
+    def _bisected(self, one: Wanted) -> pa.Table:
+        copy = self._alone(one.parts)
+        assert copy is not None
+        return values_at(copy, latest_places(self._connection, copy, self._keys, self._rows), ["e", *one.columns])
+
+    def _load(self) -> None:
+        if not self._loaded:
+            _load(self._connection, self._keys)
+            self._loaded = True
+
+    def _joined(self, group: Sequence[tuple[Wanted, list[Piece]]]) -> list[pa.Table]:
+        """Return the answers of views whose rows are the same in all but features."""
+        run = self._connection.execute
+        first = [_kept(self._connection, piece, self._keys, i, len(group[0][1])) for i, piece in enumerate(group[0][1])]
+        copied = None if self._knowledge.counts else partial(_candidates, self._connection, self._keys, self._rows)
+        run(_usable_sql(first, self._keys, self._knowledge, copied))
+        run(_hits_sql(self._knowledge))
+        tied = _tied(self._connection, self._knowledge)
+        pieces_by_view = [first, *(pieces for _, pieces in group[1:])]
+        if not tied:
+            names = [[f"w{number}_{column}" for column in one.columns] for number, (one, _) in enumerate(group)]
+            columns = [one.columns for one, _ in group]
+            rows = [_side_by_side(pieces, columns, names) for pieces in zip(*pieces_by_view, strict=True)]
+            matched = self._connection.sql(_answer_sql(rows, [n for own in names for n in own])).to_arrow_table()
+            found = [matched.select(["e", *own]) for own in names]
+        else:
+            found = []
+            run("ALTER TABLE hits RENAME TO untied")
+            for (one, _), pieces in zip(group, pieces_by_view, strict=True):
+                self.at = one.view
+                run("CREATE OR REPLACE TEMP TABLE hits AS SELECT * FROM untied")
+                _break_ties(self._connection, pieces, one.view, self._knowledge)
+                found.append(self._connection.sql(_answer_sql(pieces, one.columns)).to_arrow_table())
+            run("DROP TABLE untied")
+        run("DROP TABLE usable")
+        run("DROP TABLE hits")
+        return found
 
 
-def _latest(
-    connection: duckdb.DuckDBPyConnection, view: FeatureView, join_keys: Mapping[str, DType], parts: Sequence[ScanPart],
-    start_us: int | None, end_us: int, seen: Sequence[ScanPart], seen_until_us: int,
-) -> LatestRows:  # fmt: skip
-    keys = [f"k{i}" for i in range(len(join_keys))]
-    known = "".join(f" AND {k} IS NOT NULL" for k in keys)
-    since = "" if start_us is None else f" AND e >= {start_us}"
-    group = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    try:
-        history = history_sql(connection, view, join_keys, parts)
-        if seen:
-            later = history_sql(connection, view, join_keys, seen, name="seen")
-            history = f"SELECT * FROM ({history}) UNION ALL SELECT * FROM ({later}) WHERE e > {seen_until_us}"
-        connection.execute(f"CREATE TEMP TABLE usable AS SELECT * FROM ({history}) WHERE e <= {end_us}{since}{known}")
-        order = ", ".join(f"{term}" for term in winner_order(view, descending=True))
-        connection.execute(f"""
-            CREATE TEMP TABLE winners AS
-            SELECT * FROM usable QUALIFY row_number() OVER ({group}ORDER BY {order}) = 1
-            {"ORDER BY " + ", ".join(keys) if keys else ""}
-        """)
-        ((looked_at, rows, newest_us),) = connection.execute(
-            "SELECT (SELECT count(*) FROM usable), count(*), max(e) FROM winners"
-        ).fetchall()
-        connection.execute("DROP TABLE usable")
-    except duckdb.Error as error:
-        connection.close()
-        raise translated(error, view) from error
-    except BaseException:
-        connection.close()
-        raise
-
-    def piece(offset: int, size: int) -> pa.Table:
-        try:
-            found = connection.sql(
-                f"SELECT * FROM winners WHERE rowid >= {offset} AND rowid < {offset + size} ORDER BY rowid"
-            ).to_arrow_table()
-        except duckdb.Error as error:
-            raise translated(error, view) from error
-        columns = [typed_column(found.column(i), t, view, n) for i, (n, t) in enumerate(join_keys.items())]
-        columns += [found.column("e"), found.column("c")]
-        columns += [typed_column(found.column(f"v{i}"), f.dtype, view, f.name) for i, f in enumerate(view.schema)]
-        return pa.table(columns, names=[*keys, "e", "c", *(f"v{i}" for i in range(len(view.schema)))])
-
-    return LatestRows(rows, looked_at, newest_us, piece, connection.close)
+def _side_by_side(pieces: Sequence[Piece], columns: Sequence[Sequence[str]], names: Sequence[Sequence[str]]) -> Piece:
+    """Return the same rows with columns of several views under names of their own."""
+    chosen = {
+        name: piece.columns[column]
+        for piece, own, theirs in zip(pieces, columns, names, strict=True)
+        for column, name in zip(own, theirs, strict=True)
+    }
+    return replace(pieces[0], columns=chosen)
 
 
 def _keys(keys: int) -> list[str]:
@@ -207,7 +234,9 @@ def _kept(connection: duckdb.DuckDBPyConnection, piece: Piece, keys: int, place:
         return piece
     same = " AND ".join(f"h.k{i} = keyed.k{i}" for i in range(keys)) or "true"
     rows = piece.select(*piece.columns)
-    connection.execute(f"CREATE TEMP TABLE kept{place} AS SELECT h.* FROM ({rows}) h SEMI JOIN keyed ON {same}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE kept{place} AS SELECT h.* FROM ({rows}) h SEMI JOIN keyed ON {same}"
+    )
     return Piece(f"kept{place}", {name: name for name in piece.columns}, f"-1 - (rowid * {pieces} + {place})")
 
 
@@ -245,7 +274,7 @@ def _usable_sql(
     if knowledge.filter_by_created:
         conditions.append("h.c <= keyed.until")
     return (
-        f"CREATE TEMP TABLE usable AS SELECT keyed.kid, h.e, h.c, h.id FROM ({history}) h "
+        f"CREATE OR REPLACE TEMP TABLE usable AS SELECT keyed.kid, h.e, h.c, h.id FROM ({history}) h "
         f"JOIN keyed ON {same} WHERE {' AND '.join(conditions)}"
     )
 
@@ -259,24 +288,33 @@ def _hits_sql(knowledge: Knowledge) -> str:
             SELECT * FROM (SELECT *, greatest(e, c) AS a, {rank} AS rank FROM usable)
             QUALIFY rank = max(rank) OVER (PARTITION BY kid ORDER BY a)"""
     return f"""
-        CREATE TEMP TABLE hits AS SELECT asked.row, asked.kid, best.e, best.c, best.id
+        CREATE OR REPLACE TEMP TABLE hits AS SELECT asked.row, asked.kid, best.e, best.c, best.id
         FROM asked ASOF LEFT JOIN ({best}) best ON asked.kid = best.kid AND asked.t >= best.a"""
+
+
+def _tie(knowledge: Knowledge) -> list[str]:
+    """Return the columns on which rows tie that the join does not tell apart."""
+    return ["kid", "e", "c"] if knowledge.filter_by_created else ["kid", "e"]
+
+
+def _tied(connection: duckdb.DuckDBPyConnection, knowledge: Knowledge) -> bool:
+    """Return whether any row that may answer has a rival."""
+    same = " AND ".join(f"usable.{n} = hits.{n}" for n in _tie(knowledge))
+    ((found, there),) = connection.execute(f"""
+        SELECT (SELECT count(DISTINCT id) FROM hits), (SELECT count(*) FROM usable SEMI JOIN hits ON {same})
+    """).fetchall()
+    return bool(found != there)
 
 
 def _break_ties(
     connection: duckdb.DuckDBPyConnection, pieces: Sequence[Piece], view: FeatureView, knowledge: Knowledge
 ) -> None:
     """Put the winner by P-4 into ``hits`` where several rows tie on what the join went by."""
-    tied = ["kid", "e", "c"] if knowledge.filter_by_created else ["kid", "e"]
+    tied = _tie(knowledge)
     same = " AND ".join(f"usable.{n} = hits.{n}" for n in tied)
-    ((found, there),) = connection.execute(f"""
-        SELECT (SELECT count(DISTINCT id) FROM hits), (SELECT count(*) FROM usable SEMI JOIN hits ON {same})
-    """).fetchall()
-    if found == there:
-        return
     group = ", ".join(tied)
     connection.execute(f"""
-        CREATE TEMP TABLE rivals AS
+        CREATE OR REPLACE TEMP TABLE rivals AS
         SELECT * FROM (SELECT * FROM usable SEMI JOIN hits ON {same} QUALIFY count(*) OVER (PARTITION BY {group}) > 1)
         QUALIFY rank() OVER (PARTITION BY {group} ORDER BY c DESC NULLS LAST) = 1
     """)

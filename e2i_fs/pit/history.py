@@ -6,7 +6,7 @@ schema order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -40,6 +40,10 @@ class Piece:
     columns: Mapping[str, str]
     number: str | None = None
     copy: SortedRows | None = None
+
+    def rows_as(self, names: Sequence[str]) -> Hashable:
+        """Return what tells rows read so, as far as ``names`` go, from others; None where they can be read only once."""
+        return None if self.number is None else (self.relation, self.number, *(self.columns[name] for name in names))
 
     def select(self, *names: str) -> str:
         """Return a SELECT of the positional columns ``names``, and of ``id``, the rows' numbers, if that is among them."""

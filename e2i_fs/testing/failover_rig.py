@@ -23,7 +23,7 @@ from e2i_fs.failover.router import Failover
 from e2i_fs.online import pick, row_order
 from e2i_fs.ops import materialize
 from e2i_fs.ops.ledger import Ledger
-from e2i_fs.pit.engine import LatestRows
+from e2i_fs.pit.latest import LatestRows
 from e2i_fs.plugins import Plugins
 from e2i_fs.store import Store
 from e2i_fs.telemetry.events import BreakerMoved, Event

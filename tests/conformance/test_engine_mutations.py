@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from e2i_fs_duckdb.conformance import DuckDBHarness
 
-from e2i_fs.pit import engine, order
+from e2i_fs.pit import engine, latest, order
 from e2i_fs.testing.mutants import FAST, examine
 from e2i_fs.testing.mutants.rewriting import rewritten
 from e2i_fs.testing.runner import examine as examine_all
@@ -35,7 +35,7 @@ NEWEST = (
     "ON asked.kid = best.kid"
 )
 COARSE = (engine._usable_sql, 'conditions = ["h.e <= keyed.until"]', 'conditions = ["true"]')
-EARLY = (engine.point_in_time, "until_us=until_us", "until_us=None")
+EARLY = (engine._Engine.answers, "until_us=self._until_us", "until_us=None")
 EXACT = (engine._hits_sql, ASOF, NEWEST)
 BY_CREATED = (engine._usable_sql, 'conditions.append("h.c <= keyed.until")', "pass")
 FROM_CREATED = (engine._hits_sql, "greatest(e, c) AS a", "e AS a")
@@ -65,7 +65,7 @@ DELETIONS: dict[str, tuple[list[Change], list[str]]] = {
         [_TIES],
     ),
     "the values, wherever rows still tie": ([(engine._break_ties, "if left > groups", "if False")], [_TIES]),
-    "the order, wherever rows tie": ([(engine._break_ties, "if found == there", "if True")], [_TIES]),
+    "the order, wherever rows tie": ([(engine._tied, "return bool(found != there)", "return False")], [_TIES]),
     "created <= as_of": ([(engine._usable_sql, 'f"h.c <= {knowledge.as_of_us}"', '"true"')], [_KNOWN]),
     "created <= t, everywhere": ([FROM_CREATED, BY_CREATED], [_KNOWN, _CREATED]),
     "created <= t, for each entity row": ([FROM_CREATED], [_CREATED]),
@@ -83,8 +83,8 @@ DELETIONS: dict[str, tuple[list[Change], list[str]]] = {
          (engine._usable_sql, "keyed.k{i} = h.k{i}", "keyed.k{i} IS NOT DISTINCT FROM h.k{i}")],
         [_NO_KEY],
     ),
-    "materialised up to the end": ([(engine._latest, "e <= {end_us}", "true")], [_AGREE]),
-    "the winner is materialised": ([(engine._latest, "ORDER BY {order}) = 1", "ORDER BY e) = 1")], [_AGREE]),
+    "materialised up to the end": ([(latest._latest, "e <= {end_us}", "true")], [_AGREE]),
+    "the winner is materialised": ([(latest._latest, "ORDER BY {order}) = 1", "ORDER BY e) = 1")], [_AGREE]),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from e2i_fs import historical
 from e2i_fs.backend import ParquetRows
 from e2i_fs.pit import sorted_rows
 from e2i_fs.pit.connection import connect
+from e2i_fs.pit.engine import Wanted
 from e2i_fs.pit.history import history_sql
 from e2i_fs.pit.sorted_rows import SortedRows, write_sorted
 from e2i_fs.testing.conformance import base
@@ -27,31 +29,30 @@ def copies(every: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list
     """Every retrieval by the engine has a sorted copy made for it first; what is read at once is little."""
     made: list[str] = []
     numbers = itertools.count()
-    engine = historical.point_in_time
+    engine = historical.together
 
-    def sorted_first(
-        entities: Any, view: Any, join_keys: Any, features: Any, parts: Any, knowledge: Any, **more: Any
-    ) -> Any:
-        files = [part for part in parts if isinstance(part, ParquetRows)]
+    def copied(one: Wanted, join_keys: Any) -> Wanted:
+        files = [part for part in one.parts if isinstance(part, ParquetRows)]
         chosen = files if every else [ParquetRows(p.paths[:1], p.columns, p.missing_ok) for p in files[:1]]
         taken = {path for part in chosen for path in part.paths}
         if not taken:
-            return engine(entities, view, join_keys, features, parts, knowledge, **more)
+            return one
         folder = tmp_path / f"copy{next(numbers)}"
         folder.mkdir()
         connection = connect()
         try:
-            write_sorted(
-                connection, history_sql(connection, view, join_keys, chosen), view, len(join_keys), str(folder)
-            )
+            history = history_sql(connection, one.view, join_keys, chosen)
+            write_sorted(connection, history, one.view, len(join_keys), str(folder))
         finally:
             connection.close()
-        left = [p if not isinstance(p, ParquetRows) else _less(p, taken) for p in parts]
         made.append(str(folder))
-        copy = SortedRows(str(folder), frozenset(taken))
-        return engine(entities, view, join_keys, features, [copy, *filter(None, left)], knowledge, **more)
+        left = [p if not isinstance(p, ParquetRows) else _less(p, taken) for p in one.parts]
+        return replace(one, parts=[SortedRows(str(folder), frozenset(taken)), *filter(None, left)])
 
-    monkeypatch.setattr(historical, "point_in_time", sorted_first)
+    def sorted_first(entities: Any, join_keys: Any, wanted: Any, *more: Any, **named: Any) -> Any:
+        return engine(entities, join_keys, [copied(one, join_keys) for one in wanted], *more, **named)
+
+    monkeypatch.setattr(historical, "together", sorted_first)
     monkeypatch.setattr(sorted_rows, "_AT_ONCE", 3)
     monkeypatch.setattr(sorted_rows, "_GROUPS_AT_ONCE", 1)
     return made

@@ -53,13 +53,13 @@ def place(tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """What each retrieval has read: the parts that came to the engine."""
     seen: list[list[Any]] = []
-    engine = historical.point_in_time
+    engine = historical.together
 
-    def noted(entities: Any, view: Any, join_keys: Any, features: Any, parts: Any, *more: Any, **named: Any) -> Any:
-        seen.append(list(parts))
-        return engine(entities, view, join_keys, features, parts, *more, **named)
+    def noted(entities: Any, join_keys: Any, wanted: Any, *more: Any, **named: Any) -> Any:
+        seen.extend(list(one.parts) for one in wanted)
+        return engine(entities, join_keys, wanted, *more, **named)
 
-    monkeypatch.setattr(historical, "point_in_time", noted)
+    monkeypatch.setattr(historical, "together", noted)
     return seen
 
 
@@ -132,15 +132,15 @@ def test_a_reader_that_began_before_finishes_and_old_copies_go(place: Path, monk
     """Readers survive an optimize: of earlier copies the last one stays, others are removed."""
     with _opened(place) as store:
         store.optimize()
-        engine = historical.point_in_time
+        engine = historical.together
 
         def optimized_meanwhile(*given: Any, **named: Any) -> Any:
-            monkeypatch.setattr(historical, "point_in_time", engine)
+            monkeypatch.setattr(historical, "together", engine)
             store.optimize()
             store.optimize()
             return engine(*given, **named)
 
-        monkeypatch.setattr(historical, "point_in_time", optimized_meanwhile)
+        monkeypatch.setattr(historical, "together", optimized_meanwhile)
         assert _answer(store, a=1, b=9) == [2, 20]
         assert len(list((place / "store").rglob("rows.parquet"))) == 2
 

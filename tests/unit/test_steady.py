@@ -30,16 +30,17 @@ def test_a_file_replaced_between_the_two_readings_is_an_error(tmp_path: Path, mo
     """Row numbers of the old file would name rows of the new one."""
     path = tmp_path / "h.parquet"
     _write(path, [1, 2, 3])
-    real = engine._break_ties
+    real = engine._tied
 
-    def replaced(*given: object) -> None:
-        real(*given)  # type: ignore[arg-type]
+    def replaced(*given: object) -> bool:
+        tied = real(*given)  # type: ignore[arg-type]
         _write(tmp_path / "new.parquet", [7, 8, 9])
         (tmp_path / "new.parquet").replace(path)
+        return tied
 
     entities = pa.table({"t": pa.array([T0 + 1], pa.int64()), "k0": ["a"]})
     parts = [ParquetRows((str(path),))]
-    monkeypatch.setattr(engine, "_break_ties", replaced)
+    monkeypatch.setattr(engine, "_tied", replaced)
     with pytest.raises(ChangedWhileReadError, match=r"h\.parquet was written or replaced while it was read"):
         engine.point_in_time(entities, VIEW, {"k": String}, ["x"], parts, Knowledge())
     monkeypatch.undo()
@@ -52,16 +53,17 @@ def test_a_retrieval_during_which_a_file_is_replaced_is_answered_from_the_new_on
     """Whole (X-6): a second try reads the new file alone. A file that never rests is an error."""
     path = tmp_path / "h.parquet"
     _write(path, [1, 2, 3])
-    real, left = engine._break_ties, [1]
+    real, left = engine._tied, [1]
 
-    def replaced(*given: object) -> None:
-        real(*given)  # type: ignore[arg-type]
+    def replaced(*given: object) -> bool:
+        tied = real(*given)  # type: ignore[arg-type]
         if left[0]:
             left[0] -= 1
             _write(tmp_path / "new.parquet", [7, 8, left[0]])
             (tmp_path / "new.parquet").replace(path)
+        return tied
 
-    monkeypatch.setattr(engine, "_break_ties", replaced)
+    monkeypatch.setattr(engine, "_tied", replaced)
     asked = pa.table({"k": ["a"], "event_timestamp": pa.array([T0 + 1], pa.timestamp("us", "UTC"))})
     with connect({"backend": "duckdb", "path": str(tmp_path / "store")}) as store:
         source = ParquetSource(str(path))

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from e2i_fs.backend import Knowledge
 from e2i_fs.dtypes import DType, Int64
 from e2i_fs.historical import EntityFrame
-from e2i_fs.pit.engine import latest_rows, point_in_time
+from e2i_fs.pit.engine import point_in_time
+from e2i_fs.pit.latest import latest_rows
 from e2i_fs.testing.conformance.asking import answer_of, checked
 from e2i_fs.testing.conformance.rules import proves
 from e2i_fs.testing.directed import US, at, row, view_of, world_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from e2i_fs import batch, historical, keys, lookup, request, store
 from e2i_fs.ops import materialize
-from e2i_fs.pit import engine, times
+from e2i_fs.pit import engine, latest, times
 from e2i_fs.testing.mutants.frame import Mutants
 from e2i_fs.testing.mutants.rewriting import rewritten
 
@@ -240,11 +240,11 @@ def late_rows_passed_over() -> Iterator[None]:
 
 @CORE.core("O-6", "A run leaves out the rows of its very end.", killed_by=_AGREE)
 def window_end_excluded() -> Iterator[None]:
-    with rewritten(engine._latest, ("e <= {end_us}", "e < {end_us}")):
+    with rewritten(latest._latest, ("e <= {end_us}", "e < {end_us}")):
         yield
 
 
 @CORE.core("O-6", "A run brings the oldest row of each key online.", killed_by=_AGREE)
 def oldest_rows_materialised() -> Iterator[None]:
-    with rewritten(engine._latest, ("winner_order(view, descending=True)", "winner_order(view)")):
+    with rewritten(latest._latest, ("winner_order(view, descending=True)", "winner_order(view)")):
         yield
