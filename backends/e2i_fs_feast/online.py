@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from e2i_fs.backend import Key, OnlineRow, Position
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ThrottledError
-from e2i_fs.online import merge, pick
+from e2i_fs.online import pick
 from e2i_fs_feast.keys import entity_key
+from e2i_fs_feast.merging import by_times, merged
 from e2i_fs_feast.online_store import OnlineStore, Write, feast_time
 from e2i_fs_feast.registry import Registered, Snapshot
-from e2i_fs_feast.rows import Kept, Stored, decode, encode, generation_of
+from e2i_fs_feast.rows import Hidden, Kept, Layout, Stored
 from e2i_fs_feast.state import State, gone_back
 
 __all__ = ["Online"]
@@ -24,6 +26,39 @@ class _AppliedMeanwhileError(Exception):
 
 def _counter(registered: Registered) -> str:
     return f"{registered.view.name}:{registered.generation}"
+
+
+class _Clean:
+    """Whether no rows of a former view of this name are still in the store: looked at once, when somebody asks."""
+
+    def __init__(self, state: State, view: str) -> None:
+        self._state, self._view = state, view
+
+    @cached_property
+    def is_so(self) -> bool:
+        return all(left.view != self._view for left in self._state.leftovers())
+
+
+def _answer(stored: Stored | None, layout: Layout, clean: _Clean, at_us: int) -> OnlineRow | None:
+    """Return the row of one key that answers at ``at_us``."""
+    hidden = None if stored is None else layout.hidden(stored)
+    if (
+        stored is not None
+        and hidden is not None
+        and hidden.event_us <= at_us
+        and hidden.generation == layout.generation
+        and layout.untouched(stored, hidden)
+    ):
+        return layout.first(stored, hidden)
+    return pick(_kept(stored, hidden, layout, clean).rows, at_us=at_us)
+
+
+def _kept(stored: Stored | None, hidden: Hidden | None, layout: Layout, clean: _Clean) -> Kept:
+    """Return all rows of one key."""
+    if stored is None or (hidden is None and not clean.is_so):
+        # Rows that Feast wrote carry no generation: while those of a former view are still there, none counts.
+        return Kept(())
+    return layout.decode(stored, hidden)
 
 
 class Online:
@@ -52,10 +87,11 @@ class Online:
                 "were written in (restarted empty, or with an older snapshot?). Materialise the view and write again what was "
                 "only pushed."
             )
-        rows = {
-            key: pick(self._kept(stored, registered).rows, at_us=at_us)
-            for key, stored in zip(distinct, found.rows, strict=True)
-        }
+        clean = _Clean(self._state, registered.view.name)
+        picked = [_answer(stored, registered.layout, clean, at_us) for stored in found.rows]
+        if len(distinct) == len(keys):
+            return picked
+        rows = dict(zip(distinct, picked, strict=True))
         return [rows[key] for key in keys]
 
     def write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
@@ -87,21 +123,28 @@ class Online:
     def _write_part(
         self, registered: Registered, keys: Sequence[Key], new: dict[Key, list[OnlineRow]], at_us: int
     ) -> int:
-        view, generation = registered.view, registered.generation
+        view, generation, layout = registered.view, registered.generation, registered.layout
         changed: list[tuple[bool, int]] = []
 
         def decide(stored: Sequence[Stored | None]) -> list[Write]:
             changed.clear()
-            if any(s is not None and generation_of(s, view) not in (None, generation) for s in stored):
+            headers = [None if s is None else layout.hidden(s) for s in stored]
+            if any(hidden is not None and hidden.generation != generation for hidden in headers):
                 self._check_current(registered)
+            clean = _Clean(self._state, view.name)
             writes = []
-            for index, (key, found) in enumerate(zip(keys, stored, strict=True)):
-                kept = self._kept(found, registered)
-                merged = merge(kept.rows, new[key], view, at_us=at_us)
-                if repr(merged) != repr(kept.rows):  # as text: -0.0 is equal to 0.0, and comes before it (P-4)
-                    when = feast_time(merged[0].event_us)
-                    writes.append(Write(index, encode(merged, view, generation, self._store.stamp(when)), when))
-                    changed.append((not kept.rows, merged[0].event_us))
+            for index, (key, found, hidden) in enumerate(zip(keys, stored, headers, strict=True)):
+                rows = by_times(found, hidden, layout, new[key], at_us=at_us)
+                fresh = found is None or (hidden is not None and hidden.generation != generation)
+                if rows is None:
+                    kept = _kept(found, hidden, layout, clean)
+                    fresh = not kept.rows
+                    rows = merged(kept.rows, new[key], view, at_us=at_us)
+                if rows:
+                    when = feast_time(rows[0].event_us)
+                    stamp = self._store.stamp(when)
+                    writes.append(Write(index, layout.encode(rows, stamp), when, stamp))
+                    changed.append((fresh, rows[0].event_us))
             return writes
 
         messages = [entity_key(registered.join_keys, key) for key in keys]
@@ -149,14 +192,6 @@ class Online:
             return True
         self._looked[version] = self._store.connections
         return False
-
-    def _kept(self, stored: Stored | None, registered: Registered) -> Kept:
-        kept = decode(stored, registered.view, registered.generation)
-        if not kept.by_feast or stored is None or generation_of(stored, registered.view) is not None:
-            return kept
-        # Rows that Feast wrote carry no generation: while those of a former view are still there, none counts.
-        unclean = any(left.view == registered.view.name for left in self._state.leftovers())
-        return Kept(()) if unclean else kept
 
     def _check_not_lost(self, registered: Registered) -> None:
         known = self._state.position(registered.view.name, registered.generation)

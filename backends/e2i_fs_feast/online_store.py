@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +25,15 @@ class Found(NamedTuple):
 
 
 class Write(NamedTuple):
-    """One key to write: its place among the keys asked, its messages by feature name, and Feast's event time."""
+    """One key to write: its place among the keys asked, its serialised messages by feature name, and Feast's event time.
+
+    ``stamp`` is that time as the store gives it back.
+    """
 
     place: int
-    messages: dict[str, Any]
+    contents: Mapping[str, bytes]
     event_time: datetime
+    stamp: int
 
 
 Decide = Callable[[Sequence[Stored | None]], Sequence[Write]]

@@ -9,7 +9,6 @@ counted in Redis, in the transaction of the rows, and each read takes the count 
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_ent
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -33,13 +33,17 @@ __all__ = ["RedisStore", "hash_field"]
 
 _log = logging.getLogger("e2i_fs.feast")
 _ATTEMPTS = 300
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def hash_field(view: str, feature: str) -> bytes:
     """Return the 4 bytes under which Feast keeps a feature in the hash of its key."""
     field: bytes = _mmh3(f"{view}:{feature}")
     return field
+
+
+def time_field(view: str) -> bytes:
+    """Return the name under which Feast keeps the event time of a view's row in the hash of its key."""
+    return f"_ts:{view}".encode()
 
 
 class RedisStore:
@@ -55,9 +59,6 @@ class RedisStore:
         self.connections = 0
         self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._connected
         self._counts = f"e2i_fs:{config.project}"
-        self._writing = copy.copy(config)
-        # Feast's own comparison ignores a correction that has the event time of the row before.
-        self._writing._online_store = config.online_store.model_copy(update={"skip_dedup": True})
         self._turn = threading.Lock()
 
     def set_timeout(self, seconds: float) -> None:
@@ -82,29 +83,39 @@ class RedisStore:
         """
         if not keys:
             return Found([], self.count(counter))
-        name = compute_versioned_name(table, self._config.registry.enable_online_feature_view_versioning)
-        wanted, fields = self._store._generate_hset_keys_for_features(table, [*names, HIDDEN], fv_name_override=name)
-        asked = [(key, fields) for key in self._store._generate_redis_keys_for_entities(self._config, list(keys))]
-        *values, (count,) = self._store._read_hash_fields(self._config, [*asked, (self._counts, [counter])])
-        found = self._store._convert_redis_values_to_protobuf(values, name, wanted)
-        return Found([self._stored(*row) for row in found], int(count or 0))
+        return self._read(table, self._keys(keys), names, counter)
 
-    def _stored(self, when: datetime | None, values: dict[str, Any] | None) -> Stored | None:
-        if values is None or when is None:
-            return None
-        if when == _EPOCH and not any(value.WhichOneof("val") for value in values.values()):
-            return None
-        return Stored(values, to_us(when), to_us(when))
+    def _keys(self, keys: Sequence[Any]) -> list[bytes]:
+        made: list[bytes] = self._store._generate_redis_keys_for_entities(self._config, list(keys))
+        return made
+
+    def _name(self, table: Any) -> str:
+        name: str = compute_versioned_name(table, self._config.registry.enable_online_feature_view_versioning)
+        return name
+
+    def _read(self, table: Any, keys: Sequence[bytes], names: Sequence[str], counter: str) -> Found:
+        view, wanted = self._name(table), [*names, HIDDEN]
+        fields = [*(hash_field(view, name) for name in wanted), time_field(view)]
+        asked = [(key, fields) for key in keys]
+        *found, (count,) = self._store._read_hash_fields(self._config, [*asked, (self._counts, [counter])])
+        rows: list[Stored | None] = []
+        for row in found:
+            if any(row):
+                event_us = _event_us(row[-1])
+                rows.append(Stored(dict(zip(wanted, row)), event_us, event_us))  # noqa: B905 - the time comes last
+            else:
+                rows.append(None)
+        return Found(rows, int(count or 0))
 
     def change(
         self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str
     ) -> tuple[int, int]:
         """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
-        redis_keys = self._store._generate_redis_keys_for_entities(self._config, list(keys))
+        redis_keys = self._keys(keys)
         with self._turn:  # the threads of this process need not race each other
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._attempt(table, keys, redis_keys, names, decide, counter)
+                    return self._attempt(table, redis_keys, names, decide, counter)
                 except WatchError as error:
                     # redis-py says this of a lost connection too.
                     if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
@@ -114,24 +125,24 @@ class RedisStore:
         )
 
     def _attempt(
-        self, table: Any, keys: Sequence[Any], redis_keys: list[bytes], names: Sequence[str], decide: Decide, counter: str
-    ) -> tuple[int, int]:  # fmt: skip
+        self, table: Any, keys: Sequence[bytes], names: Sequence[str], decide: Decide, counter: str
+    ) -> tuple[int, int]:
         pipe = self._client.pipeline(transaction=True)
         try:
-            pipe.watch(*redis_keys)
-            found = self.read(table, keys, names, counter)
+            pipe.watch(*keys)
+            found = self._read(table, keys, names, counter)
             writes = decide(found.rows)
             if not writes:
                 assert found.steps is not None
                 return found.steps, found.steps
             pipe.multi()
             pipe.hincrby(self._counts, counter, 1)
-            store: Any = RedisOnlineStore()
-            store._client = prepared = _Prepared(pipe)
-            store.online_write_batch(
-                self._writing, table, [(keys[w.place], w.messages, w.event_time, None) for w in writes], None
-            )
-            after = int(prepared.results[0])
+            view = self._name(table)
+            fields = {name: hash_field(view, name) for name in writes[0].contents}
+            for write in writes:
+                contents = [piece for name, content in write.contents.items() for piece in (fields[name], content)]
+                pipe.execute_command("HSET", keys[write.place], time_field(view), _time(write.event_time), *contents)
+            after = int(pipe.execute()[0])
             return after - 1, after
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
@@ -141,8 +152,8 @@ class RedisStore:
 
     def stamp(self, when: datetime) -> int:
         """Return ``when`` as Feast reads it back: by way of a float."""
-        us = to_us(when)
-        return to_us(datetime.fromtimestamp(us // 1_000_000 + us % 1_000_000 * 1000 / 1_000_000_000.0, tz=UTC))
+        seconds, us = divmod(to_us(when), 1_000_000)
+        return _by_float(seconds, us * 1000)
 
     def create(self, tables: Sequence[Any]) -> None:
         """Nothing: Redis needs no room made."""
@@ -153,9 +164,9 @@ class RedisStore:
         Feast's own delete_table takes the rows of another project too when its name ends in this one's.
         """
         project = self._config.project.encode()
-        name = compute_versioned_name(table, self._config.registry.enable_online_feature_view_versioning)
+        name = self._name(table)
         hidden = hash_field(name, HIDDEN)
-        fields = [*(hash_field(name, f.name) for f in table.features), hidden, f"_ts:{name}".encode()]
+        fields = [*(hash_field(name, f.name) for f in table.features), hidden, time_field(name)]
         prefix = serialize_entity_key_prefix(table.join_keys)
         pattern = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\^-" else bytes([c]) for c in prefix) + b"*"
         batch: list[bytes] = []
@@ -221,28 +232,22 @@ class RedisStore:
         self._client.close()
 
 
-class _Prepared:
-    """A client whose only pipeline is the one given: Feast fills and executes it as if it were its own."""
+def _time(when: datetime) -> bytes:
+    """Return Feast's event time as it lies in a hash."""
+    time = Timestamp()
+    time.FromDatetime(when)
+    content: bytes = time.SerializeToString()
+    return content
 
-    def __init__(self, pipe: Any) -> None:
-        self._pipe = pipe
-        self.results: list[Any] = []
 
-    def pipeline(self, *, transaction: bool) -> Any:
-        return self
+def _event_us(content: bytes | None) -> int:
+    """Return Feast's event time (µs); the epoch where none is stored, as Feast does."""
+    time = Timestamp.FromString(content or b"")
+    return _by_float(time.seconds, time.nanos)
 
-    def __enter__(self) -> Any:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Whoever made the pipeline resets it."""
-
-    def hset(self, name: bytes, mapping: Any) -> None:
-        self._pipe.hset(name, mapping=mapping)
-
-    def execute(self) -> list[Any]:
-        self.results = self._pipe.execute()
-        return self.results
+def _by_float(seconds: int, nanos: int) -> int:
+    return to_us(datetime.fromtimestamp(seconds + nanos / 1_000_000_000.0, tz=UTC))
 
 
 def _connect(connection: Any) -> None:

@@ -21,6 +21,7 @@ from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, DefinitionError
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.on_demand import OnDemandFeatureView
+from e2i_fs_feast.rows import Layout
 from e2i_fs_feast.translate import TAG, entity_objects, service_object, view_object
 
 __all__ = ["Registered", "Rewritten", "Snapshot", "rewritten", "snapshot"]
@@ -44,6 +45,11 @@ class Registered:
     def table(self) -> Any:
         """The Feast feature view, as its online stores want it."""
         return FeastFeatureView.from_proto(self.message)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How its online rows lie in the store."""
+        return Layout(self.view, self.generation)
 
     @property
     def history(self) -> str:

@@ -7,18 +7,18 @@ import sqlite3
 import threading
 import weakref
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id
+from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
-from e2i_fs_feast.online_store import Decide, Found
+from e2i_fs_feast.online_store import Decide, Found, Write
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored
 
@@ -58,6 +58,10 @@ class SqliteStore:
         self._stores: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
         self._version = self._config.entity_key_serialization_version
+        online = self._config.online_store
+        self._plain = not (
+            online.vector_enabled or online.enable_openai_compatible_store
+        )  # else Feast has columns of its own
 
     def _store(self) -> Any:
         if self._closed:
@@ -80,26 +84,33 @@ class SqliteStore:
 
     def read(self, table: Any, keys: Sequence[Any], names: Sequence[str], counter: str) -> Found | None:
         """Return what is stored; None when there is no such table, which tells a loss by itself: nothing is counted."""
-        stored = [serialize_entity_key(key, entity_key_serialization_version=self._version) for key in keys]
-        wanted = frozenset(names)
-        found: dict[bytes, dict[str, Any]] = {}
+        return self._read(table, self._keys(keys), names)
+
+    def _keys(self, keys: Sequence[Any]) -> list[bytes]:
+        return [serialize_entity_key(key, entity_key_serialization_version=self._version) for key in keys]
+
+    def _read(self, table: Any, keys: Sequence[bytes], names: Sequence[str]) -> Found | None:
+        found: dict[bytes, dict[str, bytes | None]] = {}
         stamps: dict[bytes, int] = {}
         try:
-            rows = self._rows(table, stored)
+            rows = self._rows(table, keys)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return None
             raise
+        wanted = frozenset(names)
         for key, name, content, stamp in rows:
-            if name == HIDDEN or name in wanted:
-                found.setdefault(key, {})[name] = Value.FromString(content)
-                if name != HIDDEN:
-                    stamps[key] = max(stamp, stamps.get(key, stamp))
+            if name in wanted:
+                if stamp > stamps.get(key, stamp - 1):
+                    stamps[key] = stamp
+            elif name != HIDDEN:
+                continue
+            contents = found.get(key)
+            if contents is None:
+                contents = found[key] = {}
+            contents[name] = content
         return Found(
-            [
-                Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None
-                for k in stored
-            ]
+            [Stored(found[k], stamps.get(k, 0), self._event_us(stamps.get(k, 0))) if k in found else None for k in keys]
         )
 
     def _rows(self, table: Any, keys: Sequence[bytes]) -> list[tuple[bytes, str, bytes, int]]:
@@ -120,13 +131,32 @@ class SqliteStore:
     def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str) -> None:
         """Compare and write under the lock that all writers of the repository take; one transaction (O-7)."""
         with self._repository.lock("online"):
-            found = self.read(table, keys, names, counter)
+            serialised = self._keys(keys)
+            found = self._read(table, serialised, names)
             if found is None:
                 self._make([table])
             writes = decide([None] * len(keys) if found is None else found.rows)
-            if writes:
-                rows = [(keys[w.place], w.messages, w.event_time, None) for w in writes]
+            if writes and self._plain:
+                self._write(table, serialised, writes)
+            elif writes:
+                rows = [(keys[w.place], _messages(w.contents), w.event_time, None) for w in writes]
                 self._store().online_write_batch(self._config, table, rows, None)
+
+    def _write(self, table: Any, keys: Sequence[bytes], writes: Sequence[Write]) -> None:
+        """Write as `SqliteOnlineStore.online_write_batch` does, from messages that are serialised already."""
+        rows = (
+            (keys[w.place], name, content, _text(content), w.stamp)
+            for w in writes
+            for name, content in w.contents.items()
+        )
+        connection = self._connection()
+        with connection:
+            connection.executemany(
+                f"INSERT INTO {self._name(table)} (entity_key, feature_name, value, value_text, event_ts) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value, "
+                "value_text = excluded.value_text, event_ts = excluded.event_ts, created_ts = excluded.created_ts",
+                rows,
+            )
 
     def count(self, counter: str) -> None:
         """Return None: a table that is gone shows by itself."""
@@ -175,3 +205,13 @@ class SqliteStore:
         self._closed = True
         for store in list(self._stores):
             store.disconnect()
+
+
+def _text(content: bytes) -> str | None:
+    """Return what Feast keeps beside a value for its text search."""
+    text: str | None = extract_text_and_num(Value.FromString(content), False)[0]
+    return text
+
+
+def _messages(contents: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: Value.FromString(content) for name, content in contents.items()}

@@ -160,7 +160,7 @@ def test_what_feast_writes_over_our_row_is_noticed_by_its_time_and_by_its_values
 ) -> None:
     import feast as real
     from e2i_fs_feast.keys import entity_key
-    from e2i_fs_feast.rows import HIDDEN, encode
+    from e2i_fs_feast.protos import to_message
 
     from e2i_fs.clock import from_us
 
@@ -171,8 +171,8 @@ def test_what_feast_writes_over_our_row_is_noticed_by_its_time_and_by_its_values
     try:
         feast.online_write(name, [key], [stats(now, 2)], at_us=now)
         found = feast.snapshot().views[name]
-        messages = encode([stats(now, trips)], found.view, 0, 0)
-        del messages[HIDDEN]
+        values = stats(now, trips).values
+        messages = {f.name: to_message(values[f.name], f.dtype) for f in found.view.schema}
         store = real.FeatureStore(str(repo))
         theirs = [(entity_key(found.join_keys, key), messages, from_us(now + later), None)]
         store._get_provider().online_write_batch(store.config, store.get_feature_view(name), theirs, None)
