@@ -133,5 +133,3 @@ class SparkFeastBackend(FeastBackend):
 def _is_theirs(found: Registered) -> bool:
     """Return whether the history is a table, query or path that the user described to Feast as a SparkSource."""
     return not found.ours and type(found.table.batch_source).__name__ == "SparkSource"
-
-

@@ -55,7 +55,9 @@ def _translated(error: Exception, what: str) -> E2IError:
     if isinstance(error, Py4JNetworkError) or _AWAY.search(str(error)):
         return BackendUnavailableError(f"{what}: Spark cannot be used ({said}). Are its master and workers running?")
     if isinstance(error, AnalysisException):
-        return BackendDataError(f"{what}: Spark does not find what the view names ({said}). Mend the source, or the view.")
+        return BackendDataError(
+            f"{what}: Spark does not find what the view names ({said}). Mend the source, or the view."
+        )
     return BackendDataError(f"{what}: Spark failed with {said}.")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import functions as F
 from pyspark.sql import types as st
 
 from e2i_fs.backend import ParquetRows
@@ -23,7 +22,7 @@ from e2i_fs.errors import BackendDataError, did_you_mean
 from e2i_fs.objects import is_object
 from e2i_fs.pit.fit import misfit
 from e2i_fs.reading import parquet_schema
-from e2i_fs_feast.spark.types import cast, instant, read_type, spark_type
+from e2i_fs_feast.spark.types import cast_sql, instant_sql, missing_sql, read_type, spark_type
 
 __all__ = ["file_frame", "nothing", "positional", "readable_files", "union"]
 
@@ -80,42 +79,44 @@ def file_frame(
     for paths, schema in _groups(part, view, join_keys):
         wanted = {part.columns.get(name, name): dtype for name, dtype in _wanted(view, join_keys).items()}
         here = {own: schema.field(own).type for own in wanted if schema.get_field_index(own) >= 0}
-        form = st.StructType([st.StructField(own, read_type(given, wanted[own]) or st.NullType()) for own, given in here.items()])  # fmt: skip
-        read = form.fieldNames() and [f for f in form.fields if not isinstance(f.dataType, st.NullType)]
-        frame = session.read.schema(st.StructType(read)).parquet(*map(_exact, paths))
-        frame = frame.toDF(*(f"x{i}" for i in range(len(read))))
-        seen = {f.name: F.col(f"x{i}") for i, f in enumerate(read)}
-        columns = {own: (seen.get(own, F.lit(None)), given) for own, given in here.items()}
+        read = {own: read_type(given, wanted[own]) for own, given in here.items() if not pa.types.is_null(given)}
+        form = st.StructType([st.StructField(own, kind) for own, kind in read.items() if kind is not None])
+        frame = session.read.schema(form).parquet(*map(_exact, paths)).toDF(*(f"x{i}" for i in range(len(form))))
+        seen = {own: f"x{i}" for i, own in enumerate(form.fieldNames())}
+        columns = {own: (seen.get(own, "NULL"), given) for own, given in here.items()}
         if until_us is not None:
             frame = _bounded(frame, columns, part.columns.get(view.event_column, view.event_column), until_us)
         frames.append(positional(frame, columns, part.columns, view, join_keys, part.missing_ok, paths[0]))
     return union(frames)
 
 
-def _bounded(frame: Any, columns: Mapping[str, tuple[Any, pa.DataType]], event: str, until_us: int) -> Any:
+def _bounded(frame: Any, columns: Mapping[str, tuple[str, pa.DataType]], event: str, until_us: int) -> Any:
     """Leave out what is later, in words that Spark passes on to the files' own statistics."""
-    column, given = columns.get(event, (None, pa.null()))
+    column, given = columns.get(event, ("", pa.null()))
     if not pa.types.is_timestamp(given) or given.unit == "ns" or given.tz is None:
         return frame
-    return frame.where(column <= F.timestamp_micros(F.lit(until_us)))
+    return frame.where(f"{column} <= timestamp_micros({until_us})")
 
 
 def positional(
     frame: Any,
-    columns: Mapping[str, tuple[Any, pa.DataType]],
+    columns: Mapping[str, tuple[str, pa.DataType]],
     renamed: Mapping[str, str],
     view: FeatureView,
     join_keys: Mapping[str, DType],
     missing_ok: frozenset[str],
     where: str,
 ) -> Any:
-    """Return ``frame`` in the positional form; ``columns`` has the source's columns by name, with their Arrow types."""
+    """Return ``frame`` in the positional form.
 
-    def column(name: str, dtype: DType, *, is_time: bool = False) -> Any:
+    ``columns`` has for each column of the source its name in ``frame`` and its Arrow type.
+    """
+
+    def column(name: str, dtype: DType, *, is_time: bool = False) -> str:
         own = renamed.get(name, name)
         if own not in columns:
             if name in missing_ok:
-                return F.lit(None).cast("long" if is_time else spark_type(dtype))
+                return "CAST(NULL AS BIGINT)" if is_time else missing_sql(dtype)
             raise BackendDataError(
                 f"{where} has no column {own!r}, which view {view.name!r} needs.{did_you_mean(own, list(columns))}"
             )
@@ -125,16 +126,14 @@ def positional(
             raise BackendDataError(
                 f"{where}: column {own!r} is {given}, view {view.name!r} declares {name!r} as {dtype!r}: {reason}."
             )
-        return instant(found, given, own) if is_time else cast(found, given, dtype, own)
+        return instant_sql(found, given, own) if is_time else cast_sql(found, given, dtype, own)
 
-    chosen = [column(name, dtype).alias(f"k{i}") for i, (name, dtype) in enumerate(join_keys.items())]
-    chosen.append(column(view.event_column, Timestamp, is_time=True).alias("e"))
-    created = F.lit(None).cast("long")
-    if view.created_column:
-        created = column(view.created_column, Timestamp, is_time=True)
-    chosen.append(created.alias("c"))
-    chosen += [column(f.name, f.dtype).alias(f"v{i}") for i, f in enumerate(view.schema)]
-    return frame.select(*chosen)
+    chosen = [f"{column(name, dtype)} AS k{i}" for i, (name, dtype) in enumerate(join_keys.items())]
+    chosen.append(f"{column(view.event_column, Timestamp, is_time=True)} AS e")
+    created = column(view.created_column, Timestamp, is_time=True) if view.created_column else "CAST(NULL AS BIGINT)"
+    chosen.append(f"{created} AS c")
+    chosen += [f"{column(f.name, f.dtype)} AS v{i}" for i, f in enumerate(view.schema)]
+    return frame.selectExpr(*chosen)
 
 
 def _wanted(view: FeatureView, join_keys: Mapping[str, DType]) -> dict[str, DType]:

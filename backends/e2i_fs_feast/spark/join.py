@@ -14,13 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Window
-from pyspark.sql import functions as F
+from pyspark.sql.functions import broadcast
 
 from e2i_fs.backend import Knowledge
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs_feast.spark.types import order_key
+from e2i_fs_feast.spark.types import order_sql
 
 __all__ = ["winners"]
 
@@ -47,40 +46,38 @@ def winners(
     rows = session.createDataFrame(entities.append_column("row", pa.array(range(len(entities)), pa.int64())))
     usable = _usable(history, keys, knowledge, pc.max(entities.column("t")).as_py())
     if keys and not small and len(entities) <= FEW:
-        usable = usable.join(F.broadcast(rows.select(*keys).distinct()), keys, "left_semi")
-    at = F.greatest("e", "c") if knowledge.filter_by_created else F.col("e")
-    known = usable.select(
-        *keys, at.alias("a"), F.lit(0).alias("asked"), F.lit(None).cast("long").alias("row"), _ranked(view, features).alias("h")
-    )  # fmt: skip
-    form = known.schema["h"].dataType
-    asked = rows.select(*keys, F.col("t").alias("a"), F.lit(1).alias("asked"), "row", F.lit(None).cast(form).alias("h"))
-    in_time = Window.partitionBy(*(keys or [F.lit(0)])).orderBy("a", "asked")
-    greatest = F.max("h").over(in_time.rowsBetween(Window.unboundedPreceding, Window.currentRow))
-    answered = known.union(asked).select("asked", "row", greatest.alias("h")).where("asked = 1")
+        usable = usable.join(broadcast(rows.select(*keys).distinct()), keys, "left_semi")
+    at = "greatest(e, c)" if knowledge.filter_by_created else "e"
+    known = usable.selectExpr(
+        *keys, f"{at} AS a", "0 AS asked", "CAST(NULL AS BIGINT) AS row", f"{_ranked(view, features)} AS h"
+    )
+    asked = rows.selectExpr(*keys, "t AS a", "1 AS asked", "row", "NULL AS h")
+    in_time = (
+        f"PARTITION BY {', '.join(keys) or '0'} ORDER BY a, asked ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+    )
+    answered = known.union(asked).selectExpr("asked", "row", f"max(h) OVER ({in_time}) AS h")
     places = {f.name: i for i, f in enumerate(view.schema)}
-    chosen = [F.col(f"h.p{places[name]}").alias(f"f{n}") for n, name in enumerate(features)]
-    found = answered.select("row", F.col("h.e").alias("e"), *chosen).toArrow()
+    chosen = [f"h.p{places[name]} AS f{n}" for n, name in enumerate(features)]
+    found = answered.where("asked = 1").selectExpr("row", "h.e AS e", *chosen).toArrow()
     order = pc.sort_indices(found.column("row"))
     return found.take(order).drop_columns(["row"]).rename_columns(["e", *features])
 
 
-def _usable(history: Any, keys: Sequence[str], knowledge: Knowledge, until_us: int | None) -> Any:
+def _usable(history: Any, keys: Sequence[str], knowledge: Knowledge, until_us: int) -> Any:
     """Return the rows of history that could answer any entity row at all."""
-    usable = history.where(F.col("e") <= F.lit(until_us))
-    for key in keys:
-        usable = usable.where(F.col(key).isNotNull())
+    conditions = [f"e <= {until_us}", *(f"{key} IS NOT NULL" for key in keys)]
     if knowledge.counts:
-        usable = usable.where(F.col("c").isNotNull())
+        conditions.append("c IS NOT NULL")
     if knowledge.as_of_us is not None:
-        usable = usable.where(F.col("c") <= F.lit(knowledge.as_of_us))
+        conditions.append(f"c <= {knowledge.as_of_us}")
     if knowledge.filter_by_created:
-        usable = usable.where(F.col("c") <= F.lit(until_us))
-    return usable
+        conditions.append(f"c <= {until_us}")
+    return history.where(" AND ".join(conditions))
 
 
-def _ranked(view: FeatureView, features: Sequence[str]) -> Any:
+def _ranked(view: FeatureView, features: Sequence[str]) -> str:
     """Return a row as a struct that Spark compares as P-4 does; behind what decides, the values that are asked for."""
-    parts = [F.col("e"), F.col("c")]
-    parts += [order_key(F.col(f"v{i}"), f.dtype).alias(f"o{i}") for i, f in enumerate(view.schema)]
-    parts += [F.col(f"v{i}").alias(f"p{i}") for i, f in enumerate(view.schema) if f.name in features]
-    return F.struct(*parts)
+    parts = ["'e', e", "'c', c"]
+    parts += [f"'o{i}', {order_sql(f'v{i}', f.dtype)}" for i, f in enumerate(view.schema)]
+    parts += [f"'p{i}', v{i}" for i, f in enumerate(view.schema) if f.name in features]
+    return f"named_struct({', '.join(parts)})"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import functions as F
+from pyspark.sql.functions import broadcast
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from e2i_fs.errors import BackendDataError
 from e2i_fs_feast.registry import Registered
 from e2i_fs_feast.spark.history import positional
-from e2i_fs_feast.spark.types import read_type
+from e2i_fs_feast.spark.types import quoted, read_type
 
 __all__ = ["source_frame", "source_rows"]
 
@@ -26,7 +25,7 @@ def source_frame(session: Any, found: Registered) -> Any:
     schema = to_arrow_schema(frame.schema, timezone="UTC")
     names = frame.columns
     frame = frame.toDF(*(f"x{i}" for i in range(len(names))))
-    columns = {name: (F.col(f"x{i}"), schema.field(i).type) for i, name in enumerate(names)}
+    columns = {name: (f"x{i}", schema.field(i).type) for i, name in enumerate(names)}
     view, keys = found.view, found.join_keys
     theirs = {ours: own for own, ours in dict(found.table.batch_source.field_mapping).items()}
     for name, dtype in {**keys, **{f.name: f.dtype for f in view.schema}}.items():
@@ -46,25 +45,25 @@ def source_rows(
     view, join_keys = found.view, found.join_keys
     frame = source_frame(session, found)
     if until_us is not None:
-        frame = frame.where(F.col("e") <= F.lit(until_us))
+        frame = frame.where(f"e <= {until_us}")
     if keys is not None and join_keys and len(keys):
         named = keys.rename_columns([f"k{i}" for i in range(len(join_keys))])
         wanted = session.createDataFrame(named).distinct()
-        frame = frame.join(F.broadcast(wanted), list(named.column_names), "left_semi")
-    names: Mapping[str, Any] = {
-        **{name: F.col(f"k{i}") for i, name in enumerate(join_keys)},
-        view.event_column: F.timestamp_micros("e"),
-        **({view.created_column: F.timestamp_micros("c")} if view.created_column else {}),
-        **{f.name: F.col(f"v{i}") for i, f in enumerate(view.schema)},
+        frame = frame.join(broadcast(wanted), list(named.column_names), "left_semi")
+    names = {
+        **{name: f"k{i}" for i, name in enumerate(join_keys)},
+        view.event_column: "timestamp_micros(e)",
+        **({view.created_column: "timestamp_micros(c)"} if view.created_column else {}),
+        **{f.name: f"v{i}" for i, f in enumerate(view.schema)},
     }
-    made = frame.select(*(column.alias(f"y{i}") for i, column in enumerate(names.values()))).toArrow()
+    made = frame.selectExpr(*(f"{column} AS y{i}" for i, column in enumerate(names.values()))).toArrow()
     return made.rename_columns(list(names)).to_reader()
 
 
 def _frame(session: Any, source: Any) -> tuple[Any, str]:
     """Return the rows of a SparkSource, and what to call it. A query is read before a path, as Feast does."""
     if source.table:
-        return session.table(".".join(f"`{part}`" for part in source.table.split("."))), f"the table {source.table}"
+        return session.table(".".join(map(quoted, source.table.split(".")))), f"the table {source.table}"
     if source.query:
         return session.sql(source.query), f"the query of {source.name}"
     if source.table_format is not None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
-from pyspark.sql import functions as F
 from pyspark.sql import types as st
 
 from e2i_fs.dtypes import DType
 from e2i_fs.values import arrow_type
 
-__all__ = ["FINE", "cast", "instant", "order_key", "read_type", "spark_type"]
+__all__ = ["FINE", "cast_sql", "instant_sql", "missing_sql", "order_sql", "quoted", "read_type", "spark_type"]
 
 FINE = "E2I_FS_FINER_THAN_A_MICROSECOND"
 """What Spark's error says when a time has a part below one microsecond (T-2)."""
@@ -79,61 +76,83 @@ def _same(given: pa.DataType, wanted: pa.DataType) -> bool:
     return given.equals(wanted)
 
 
-def cast(column: Any, given: pa.DataType, dtype: DType, called: str) -> Any:
-    """Return ``column`` as ``dtype`` exactly, or a failing expression where a value does not fit, saying what it is ``called``."""
-    target = spark_type(dtype)
+def cast_sql(column: str, given: pa.DataType, dtype: DType, called: str) -> str:
+    """Return SQL that reads ``column`` as ``dtype`` exactly, or fails when a value does not fit, saying what it is ``called``."""
     if pa.types.is_dictionary(given):
         given = given.value_type
     if pa.types.is_null(given):
-        return F.lit(None).cast(target)
+        return missing_sql(dtype)
     if dtype.kind == "timestamp":
-        return F.timestamp_micros(instant(column, given, called))
-    made = column.cast(target)
-    if dtype.kind in ("float32", "float64") and pa.types.is_integer(given) and given.bit_width > 16:
-        wide = st.DecimalType(38, 0)
-        fits = made.cast(wide) == column.cast(wide)
-        return _only(fits | column.isNull(), made, f"a whole number in {called} is too large for {dtype!r}")
-    if dtype.kind == "float32" and pa.types.is_float64(given):
-        infinite = F.lit(float("inf"))
-        fits = (F.abs(made) != infinite.cast("float")) | (F.abs(column) == infinite)
-        return _only(fits | column.isNull(), made, f"a number in {called} is too large for {dtype!r}")
+        return f"timestamp_micros({instant_sql(column, given, called)})"
     if dtype.kind == "vector":
         size = dtype.numbers[0]
-        return _only((F.size(column) == size) | column.isNull(), made, f"a vector in {called} has not {size} numbers")
+        fits = f"{column} IS NULL OR size({column}) = {size}"
+        return _only(fits, column, f"a vector in {called} has not {size} numbers")
+    if dtype.kind in ("array", "struct"):
+        return column  # `read_type` has read it as it is declared
+    target = spark_type(dtype).simpleString()
+    made = f"CAST({column} AS {target})"
+    if dtype.kind in ("float32", "float64") and pa.types.is_integer(given) and given.bit_width > 16:
+        fits = f"{column} IS NULL OR CAST({made} AS DECIMAL(38, 0)) = CAST({column} AS DECIMAL(38, 0))"
+        return _only(fits, made, f"a whole number in {called} is too large for {dtype!r}")
+    if dtype.kind == "float32" and pa.types.is_float64(given):
+        fits = f"{column} IS NULL OR abs({made}) <> float('Infinity') OR abs({column}) = double('Infinity')"
+        return _only(fits, made, f"a number in {called} is too large for {dtype!r}")
     return made
 
 
-def instant(column: Any, given: pa.DataType, called: str) -> Any:
-    """Return a time column as microseconds since the epoch; a naive time is read as UTC (T-1), a finer one fails (T-2)."""
+def missing_sql(dtype: DType) -> str:
+    """Return SQL of a missing value of ``dtype``."""
+    return f"CAST(NULL AS {_ddl(spark_type(dtype))})"
+
+
+def _ddl(kind: st.DataType) -> str:
+    """Return a type as SQL says it, whatever its fields are called."""
+    if isinstance(kind, st.StructType):
+        return "STRUCT<" + ", ".join(f"{quoted(f.name)}: {_ddl(f.dataType)}" for f in kind.fields) + ">"
+    if isinstance(kind, st.ArrayType):
+        return f"ARRAY<{_ddl(kind.elementType)}>"
+    return kind.simpleString()
+
+
+def instant_sql(column: str, given: pa.DataType, called: str) -> str:
+    """Return SQL for a time column as microseconds since the epoch; a naive time is read as UTC (T-1), a finer one fails (T-2)."""
     if pa.types.is_null(given):
-        return F.lit(None).cast("long")
+        return "CAST(NULL AS BIGINT)"
     if pa.types.is_timestamp(given) and given.unit == "ns":
-        return _only((column % 1000 == 0) | column.isNull(), _thousandths(column), f"{FINE} {called}")
-    return F.unix_micros(column.cast("timestamp"))
+        return _only(f"{column} IS NULL OR {column} % 1000 = 0", f"{column} div 1000", f"{FINE} {called}")
+    return f"unix_micros(CAST({column} AS TIMESTAMP))"
 
 
-def _thousandths(column: Any) -> Any:
-    return F.call_function("div", column, F.lit(1000))  # of whole numbers; `/` would make a float of them
+def _only(fits: str, made: str, message: str) -> str:
+    return f"CASE WHEN {fits} THEN {made} ELSE raise_error({_text(message)}) END"
 
 
-def _only(fits: Any, made: Any, message: str) -> Any:
-    return F.when(fits, made).otherwise(F.raise_error(F.lit(message)))
+def quoted(name: str) -> str:
+    """Return a name as SQL says it, whatever characters it has."""
+    return "`" + name.replace("`", "``") + "`"
 
 
-def order_key(value: Any, dtype: DType) -> Any:
-    """Return an expression that Spark compares in the dtype's natural order, missing lowest (P-4).
+def _text(words: str) -> str:
+    return "'" + "".join(f"\\{c}" if c in "'\\" else c for c in words) + "'"
+
+
+def order_sql(value: str, dtype: DType, depth: int = 0) -> str:
+    """Return SQL that Spark compares in the dtype's natural order, missing lowest (P-4).
 
     Spark's own order is that one, NaN highest and missing lowest, lists and structs too, but for -0.0, which it takes for 0.0.
     """
     if not _has_floats(dtype):
         return value
     if dtype.kind in ("float32", "float64"):
-        return F.struct(value.alias("v"), ((value != 0) | (value.cast("string") != "-0.0")).alias("s"))
+        return f"named_struct('v', {value}, 's', {value} <> 0 OR CAST({value} AS STRING) <> '-0.0')"
     if dtype.kind in ("array", "vector"):
-        element = dtype.element or DType("float32")
-        return F.transform(value, lambda x: order_key(x, element))
-    fields = [order_key(value.getField(name), inner).alias(f"f{i}") for i, (name, inner) in enumerate(dtype.fields)]
-    return F.when(value.isNotNull(), F.struct(*fields))
+        inner = order_sql(f"y{depth}", dtype.element or DType("float32"), depth + 1)
+        return f"transform({value}, y{depth} -> {inner})"
+    fields = [
+        f"'f{i}', {order_sql(f'{value}.{quoted(name)}', inner, depth)}" for i, (name, inner) in enumerate(dtype.fields)
+    ]
+    return f"CASE WHEN {value} IS NOT NULL THEN named_struct({', '.join(fields)}) END"
 
 
 def _has_floats(dtype: DType) -> bool:
@@ -146,4 +165,3 @@ def _has_floats(dtype: DType) -> bool:
             return any(_has_floats(inner) for _, inner in dtype.fields)
         case _:
             return False
-
