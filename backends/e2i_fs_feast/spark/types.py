@@ -73,7 +73,7 @@ def _same(given: pa.DataType, wanted: pa.DataType) -> bool:
         return any(kind(given) for kind in lists) and _same(given.value_type, wanted.value_type)
     if pa.types.is_timestamp(wanted):
         return pa.types.is_timestamp(given) and given.unit in ("us", "ms") and given.tz is not None
-    return given.equals(wanted)
+    return bool(given.equals(wanted))
 
 
 def cast_sql(column: str, given: pa.DataType, dtype: DType, called: str) -> str:
