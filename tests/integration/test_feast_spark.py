@@ -38,6 +38,9 @@ installed = pytest.mark.skipif(
 )
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:The spark .* experimental feature:RuntimeWarning")  # Feast's own words
+
+
 def day(number: int, hour: int = 0) -> datetime:
     return datetime(2024, 3, number, hour, tzinfo=UTC)
 
