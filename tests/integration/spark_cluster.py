@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def main(address: str, folder: Path, worker: int) -> None:
 
         tracker = SparkContext.getOrCreate().statusTracker()
         while not tracker.getActiveJobsIds():
-            pass
+            time.sleep(0.01)
         os.killpg(worker, signal.SIGKILL)
 
     thread = threading.Thread(target=kill, daemon=True)
