@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from e2i_fs_feast.options import read_options
+from e2i_fs_feast.options import offline_kind, read_options
 from e2i_fs_feast.plugin import INSTALL
 
 if TYPE_CHECKING:
@@ -23,12 +23,19 @@ def open_backend(*, name: str, options: Mapping[str, Any], clock: Clock, base: s
 
     ``options`` has ``path`` (a folder of ours) or ``repo`` (an existing Feast repository), see `read_options`;
     relative paths are taken from ``base``. Raises `ConfigError` for options that cannot be used, `PluginLoadError`
-    when Feast is missing or of another version, `BackendUnavailableError` when the folder cannot be used.
+    when Feast is missing or of another version, or pyspark or Java for a spark offline store, `BackendUnavailableError` when the folder cannot be used.
     """
     chosen = read_options(options, base)
     from e2i_fs_feast.importing import import_feast
 
     import_feast(INSTALL)
+    if offline_kind(chosen) == "spark":
+        from e2i_fs_feast.spark.session import check_spark
+
+        check_spark()
+        from e2i_fs_feast.spark.backend import SparkFeastBackend
+
+        return SparkFeastBackend(name, chosen, clock)
     from e2i_fs_feast.backend import FeastBackend
 
     return FeastBackend(name, chosen, clock)

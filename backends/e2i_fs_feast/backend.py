@@ -38,6 +38,7 @@ _SOURCES = frozenset({"parquet", "push"})
 _WITH_POSTGRES = _SOURCES | {"sql"}
 _SHORTEST = 0.1  # seconds: a write of some hundred keys is one command, and must not fail for being large
 _CERTIFIED = ("sqlite", "redis")  # the online stores with which docs/certificates has a full certificate
+_CERTIFIED_OFFLINE = ("dask", "file", "duckdb", "postgres", "spark")  # the offline stores, likewise; a warehouse is untested
 
 
 class FeastBackend:
@@ -65,10 +66,12 @@ class FeastBackend:
     def capabilities(self) -> Capabilities:
         """Parquet and push sources, with a PostgreSQL offline store SQL too; every dtype; local without Redis and PostgreSQL."""
         local = (self.store is None or self.store.local) and isinstance(self.segments, Segments)
-        kind = getattr(self.repository.config.online_store, "type", None)
+        config = self.repository.config
+        kind = getattr(config.online_store, "type", None)
+        certified = kind in _CERTIFIED and config.offline_store.type in _CERTIFIED_OFFLINE
         return Capabilities(
             append=True, online=self.store is not None, sources=_sources(self.segments), local=local, persistent=True,
-            certified="full" if kind in _CERTIFIED else "none",
+            certified="full" if certified else "none",
         )  # fmt: skip
 
     @property

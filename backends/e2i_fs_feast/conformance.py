@@ -46,8 +46,9 @@ class FeastHarness(FolderHarness):
 
     @property
     def label(self) -> str:  # type: ignore[override]
-        """The name in the certificate: ``feast+sqlite``, ``feast+postgres+redis``."""
-        offline = "postgres+" if self.offline_store.get("type") == "postgres" else ""
+        """The name in the certificate: ``feast+sqlite``, ``feast+postgres+redis``, ``feast+spark+redis``."""
+        kind = self.offline_store.get("type")
+        offline = f"{kind}+" if kind in ("postgres", "spark") else ""
         return f"{self.backend}+{offline}{self.online_store}"
 
     def offers(self, method: str) -> bool:

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from e2i_fs.errors import ConfigError, did_you_mean
 from e2i_fs_feast.postgres_address import check_postgres
 from e2i_fs_feast.redis_address import check_redis
 
-__all__ = ["Options", "read_options"]
+__all__ = ["Options", "offline_kind", "read_options"]
 
 _KEYS = ("path", "repo", "offline_store", "online_store", "registry", "project", "feast_time_zone")
 _OF_PATH = ("offline_store", "online_store", "registry")
-OFFLINE = ("dask", "duckdb", "postgres")
+OFFLINE = ("dask", "duckdb", "postgres", "spark")
 ONLINE = ("sqlite", "redis")
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "dask": ("type",),
@@ -26,6 +28,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "type", "host", "port", "database", "db_schema", "user", "password", "sslmode", "sslkey_path", "sslcert_path",
         "sslrootcert_path", "keepalives_idle", "min_conn", "max_conn", "conn_type", "entity_select_mode",
     ),
+    "spark": ("type", "spark_conf", "staging_location", "region"),
     "sqlite": ("type", "path", "vector_enabled", "similarity", "text_search_enabled", "enable_openai_compatible_store"),
     "redis": (
         "type", "connection_string", "redis_type", "sentinel_master", "key_ttl_seconds", "full_scan_for_deletion", "skip_dedup",
@@ -91,6 +94,19 @@ def read_options(options: Mapping[str, Any], base: str) -> Options:
     )
 
 
+def offline_kind(options: Options) -> str:
+    """Return the type of the offline store, which an adopted repository says in its feature_store.yaml."""
+    if not options.adopted:
+        return str(options.offline_store.get("type"))
+    path = options.folder / "feature_store.yaml"
+    try:
+        said = yaml.safe_load(path.read_text()) if path.is_file() else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ""  # opening the repository says what is wrong with it
+    store = said.get("offline_store") if isinstance(said, Mapping) else None
+    return str(store.get("type") if isinstance(store, Mapping) else store)
+
+
 def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Mapping[str, Any]:
     if given is None:
         return {"type": default}
@@ -110,7 +126,23 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
             raise ConfigError(f"feast backend: unknown setting {setting!r} of {key} {given['type']}.{hint}")
     check_redis(given)
     check_postgres(given)
+    _check_spark_conf(given)
     return dict(given)
+
+
+def _check_spark_conf(given: Mapping[str, Any]) -> None:
+    conf = given.get("spark_conf")
+    if conf is None:
+        return
+    if not isinstance(conf, Mapping):
+        raise ConfigError(
+            f"feast backend: spark_conf is {conf!r}; give a mapping, such as {{spark.master: 'spark://host:7077'}}."
+        )
+    for key, value in conf.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ConfigError(
+                f"feast backend: spark_conf has {key!r}: {value!r}; Spark takes text only. Put it in quotes: '{str(value).lower()}'."
+            )
 
 
 def _project(given: object) -> str:

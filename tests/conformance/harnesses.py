@@ -1,4 +1,4 @@
-"""The harnesses that need servers: Feast on a real Redis, and on a real PostgreSQL and Redis."""
+"""The harnesses that need servers: Feast on a real Redis, on a real PostgreSQL and Redis, on Spark and Redis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ from e2i_fs_feast.conformance import FeastHarness
 
 from tests.servers import PostgresServer, RedisServer
 
-__all__ = ["FeastOnPostgres", "FeastOnRedis"]
+__all__ = ["SPARK", "FeastOnPostgres", "FeastOnRedis", "FeastOnSpark"]
+
+SPARK: Mapping[str, str] = {
+    "spark.master": "local[2]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.default.parallelism": "1",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.catalogImplementation": "in-memory",
+}
+"""A Spark in this process, tuned for small data: of the 0.3 s that a small query takes, most is planning."""
 
 
 class FeastOnRedis(FeastHarness):
@@ -56,3 +71,12 @@ class FeastOnPostgres(FeastOnRedis):
         """Start them again, with what they had saved, and move the folder back."""
         self._postgres_server.start()
         super().heal()
+
+
+class FeastOnSpark(FeastOnRedis):
+    """Feast with its history searched by Spark and its online rows in a Redis. Its outage is the server's, and the repository's."""
+
+    patience = 120.0  # the first question starts a JVM
+
+    def __init__(self, path: Path | str, server: RedisServer) -> None:
+        super().__init__(path, server, {"offline_store": {"type": "spark", "spark_conf": dict(SPARK)}})

@@ -1,0 +1,1 @@
+"""Feast's Spark offline store: point-in-time retrieval on Spark itself, with the contract kept. Imports no pyspark."""
