@@ -85,8 +85,7 @@ def written(report: dict[str, Any], out: Path) -> str:
     if results.exists():
         report["big"] = json.loads(results.read_text(encoding="utf-8")).get("big")  # measured apart, and kept
     results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    plots.draw(report, out)
-    text = tables.markdown(report)
+    text = tables.markdown(report, plots.draw(report, out))
     (out / "results.md").write_text(text + "\n", encoding="utf-8")
     return text
 

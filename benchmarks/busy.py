@@ -1,7 +1,9 @@
-"""Readers while one writes: 8 threads, and 2 processes, undisturbed and beside a process that writes without a pause.
+"""Readers while one writes: 8 threads, and 2 processes; undisturbed, beside a busy process, beside one that writes without a pause.
 
-What is told is reads for each second of processor that the readers had: on two cores the writer takes its share of them, and that
-is not the readers' loss. Reads for each second by the clock are told too. Every row read must be whole.
+Two things are told, for either hides a loss that the other shows. Seconds of *processor* for each read: what a read costs, whoever
+else has the cores; a reader that waits for a lock uses none. Reads a second by the *clock*, against those beside a process that only
+keeps a core busy: that process takes as much of two cores as a writer may, so what is lost beside the writer alone was lost by
+waiting. Every row read must be whole.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +25,7 @@ from benchmarks.data import Kept
 from benchmarks.race import Lane, Measured
 
 KEYS, BATCH, FEATURES = 2_000, 1_000, 10
+ALONE, BUSY, WRITING = "undisturbed", "beside a busy process", "while one writes"
 
 
 def frame(value: int) -> Any:
@@ -51,6 +55,16 @@ def write(folder: str) -> None:
             batches += 1
             store.write("v", frame(value), to="online")
         print(json.dumps({"rows_s": batches * BATCH / (time.perf_counter() - begun)}), flush=True)
+
+
+def spin() -> None:
+    """Keep a core busy until the pipe is closed."""
+    done = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+    print("busy", flush=True)
+    while not done.is_set():
+        sum(range(10_000))
+    print(json.dumps({"rows_s": 0}), flush=True)
 
 
 def read(folder: str, threads: int, seconds: float) -> None:
@@ -107,8 +121,10 @@ def _end(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def disturbed(id: str, threads: int, processes: int, *, seconds: float, repeats: int) -> Measured:
-    """Measure undisturbed and disturbed reads in turn."""
+def disturbed(
+    id: str, threads: int, processes: int, *, seconds: float, repeats: int, beside: Sequence[str] = (ALONE, BUSY, WRITING)
+) -> Measured:  # fmt: skip
+    """Measure reads in turn beside nobody and whoever else is said."""
     import e2i_fs as fs
 
     with tempfile.TemporaryDirectory(prefix="busy-") as folder:
@@ -117,44 +133,49 @@ def disturbed(id: str, threads: int, processes: int, *, seconds: float, repeats:
             store.apply([fs.FeatureView("v", entities=[fs.Entity("hcp_id")], schema=fields, source=fs.PushSource("p"))])
             store.write("v", frame(0), to="online")
         readers = [_child("read", folder, threads, seconds) for _ in range(processes)]
-        seen: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+        seen: dict[str, list[dict[str, float]]] = {name: [] for name in beside}
         rates = []
         for _ in range(repeats):
-            for writing in (False, True):
-                writer = _child("write", folder) if writing else None
+            for name, told in seen.items():
+                words = {ALONE: None, BUSY: ("spin",), WRITING: ("write", folder)}[name]
+                other = None if words is None else _child(*words)
                 for reader in readers:
                     assert reader.stdin is not None
                     reader.stdin.write("read\n")
                     reader.stdin.flush()
-                told = [json.loads(r.stdout.readline()) for r in readers if r.stdout is not None]
-                seen[writing].append({key: sum(one[key] for one in told) for key in told[0]})
-                if writer is not None:
-                    rates.append(json.loads(_end(writer))["rows_s"])
+                read = [json.loads(r.stdout.readline()) for r in readers if r.stdout is not None]
+                told.append({key: sum(one[key] for one in read) for key in read[0]})
+                if other is not None:
+                    rates.append(json.loads(_end(other))["rows_s"])
         for reader in readers:
             _end(reader)
     return _told(id, threads, processes, seconds, seen, rates)
 
 
 def _told(
-    id: str, threads: int, processes: int, seconds: float, seen: dict[bool, list[dict[str, float]]], rates: list[float]
+    id: str, threads: int, processes: int, seconds: float, seen: dict[str, list[dict[str, float]]], rates: list[float]
 ) -> Measured:
     lanes = []
-    for writing, name in ((False, "undisturbed"), (True, "while one writes")):
-        lane = Lane(name, [one["cpu"] / one["reads"] for one in seen[writing]])
+    for name, told in seen.items():
+        lane = Lane(name, [one["cpu"] / one["reads"] for one in told])
         lane.median, lane.fastest = statistics.median(lane.seconds), min(lane.seconds)
-        lane.ratios = [a / b["cpu"] * b["reads"] for a, b in zip(lane.seconds, seen[False], strict=True)]
+        lane.ratios = [a / b["cpu"] * b["reads"] for a, b in zip(lane.seconds, seen[ALONE], strict=True)]
         lane.ratio = statistics.median(lane.ratios)
-        errors, torn = (sum(one[key] for one in seen[writing]) for key in ("errors", "torn"))
+        errors, torn = (sum(one[key] for one in told) for key in ("errors", "torn"))
         lane.answer = "no error, every row whole" if errors + torn == 0 else f"{errors:g} errors, {torn:g} rows torn"
-        clock = statistics.median(one["reads"] for one in seen[writing]) / seconds
+        clock = statistics.median(one["reads"] for one in told) / seconds
         lane.note = f"{1 / lane.median:,.0f} reads for a second of processor, {clock:,.0f} a second by the clock"
-        if writing:
-            lane.note += f"; the writer wrote {statistics.median(rates):,.0f} rows/s"
+        if name == WRITING:
+            lane.note += f"; the writer wrote {statistics.median(filter(None, rates)):,.0f} rows/s"
         lanes.append(lane)
+    sizes: dict[str, Any] = {"threads": threads, "processes": processes, "rows a batch": BATCH}
+    note = "Seconds of processor for each read."
+    if BUSY in seen and WRITING in seen:
+        kept = statistics.median(w["reads"] / b["reads"] for w, b in zip(seen[WRITING], seen[BUSY], strict=True))
+        sizes["kept by the clock"] = kept
+        note += f" By the clock, reads while one writes were {kept:.2f} of those beside a busy process."
     who = f"{threads} threads" if processes == 1 else f"{processes} processes"
-    return Measured(id, f"Reads of one entity, 10 features, by {who}, while one process writes", lanes,
-                    {"threads": threads, "processes": processes, "rows a batch": BATCH},
-                    "Seconds of processor for each read.")  # fmt: skip
+    return Measured(id, f"Reads of one entity, 10 features, by {who}, while one process writes", lanes, sizes, note)
 
 
 def run(kept: Kept, *, quick: bool) -> list[Measured]:
@@ -170,5 +191,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["write", where]:
             write(where)
+        case ["spin"]:
+            spin()
         case ["read", where, threads, seconds]:
             read(where, int(threads), float(seconds))

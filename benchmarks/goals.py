@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import online, point_in_time, startup
+from benchmarks import busy, online, point_in_time, startup
 
 # Names of lanes, as the subjects give them.
 PIT, ON = point_in_time, online
@@ -105,11 +105,12 @@ def _in(run: _Run, race: str, name: str) -> bool:
 
 
 def _kept(race: str) -> Callable[[_Run], float]:
-    """Return what share of undisturbed throughput for a second of processor is left; errors leave nothing."""
+    """Return the share of throughput that is left, by processor or by the clock, whichever is less; errors leave nothing."""
 
     def share(run: _Run) -> float:
-        lane = run.lane(race, "while one writes")
-        return 1 / float(lane["ratio"]) if lane["answer"].startswith("no error") else 0.0
+        lane = run.lane(race, busy.WRITING)
+        left = min(1 / float(lane["ratio"]), run.size(race, "kept by the clock"))
+        return left if lane["answer"].startswith("no error") else 0.0
 
     return share
 

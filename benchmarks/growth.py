@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.busy import disturbed
+from benchmarks.busy import ALONE, disturbed
 from benchmarks.data import Kept
 from benchmarks.growth_fit import exponent
 from benchmarks.race import Measured, Runner, race
@@ -72,7 +72,7 @@ def run(kept: Kept, *, quick: bool) -> list[Measured]:
         counts = (1, 2, 4, 8) if name == "threads" else (1, 2)
         lanes, wall = [], []
         for count in counts:
-            one = disturbed(f"growth-{name}-{count}", *at(count), seconds=seconds, repeats=repeats)
+            one = disturbed(f"growth-{name}-{count}", *at(count), seconds=seconds, repeats=repeats, beside=[ALONE])
             lane = one.lanes[0]
             lane.name, lane.ratio, lane.ratios = f"{count}", None, []
             lanes.append(lane)

@@ -26,6 +26,11 @@ def report() -> dict[str, Any]:
     return found
 
 
+def plots() -> list[str]:
+    """Return the addresses of the committed plots, as seen from the page."""
+    return [f"{FOLDER.name}/{file.name}" for file in sorted(FOLDER.glob("*.png"))]
+
+
 def page() -> str:
     """Return benchmarks.md with the tables anew."""
     from benchmarks.tables import markdown
@@ -34,7 +39,7 @@ def page() -> str:
     _, _, after = rest.partition(LAST)
     if not after:
         raise SystemExit(f"{PAGE} has no {FIRST} ... {LAST}")
-    return f"{before}{FIRST}\n{markdown(report())}\n{LAST}{after}"
+    return f"{before}{FIRST}\n{markdown(report(), plots())}\n{LAST}{after}"
 
 
 def main() -> None:

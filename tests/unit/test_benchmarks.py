@@ -175,13 +175,25 @@ def test_the_table_tells_what_was_held_and_what_was_skipped_and_why() -> None:
     assert "| polars join_asof | skipped: needs 9 GB |" in text
     assert "| Feast, duckdb | 7.00 s | 7.00 s | 7.00 (7.00–7.00) | 2 |" in text
     assert "too small to judge by" in text
+    assert "| 10,000,000 entity rows × 100,000,000 under 8 GB |" in text
 
 
-def test_errors_of_readers_leave_nothing_of_their_throughput() -> None:
-    lanes = [Lane("undisturbed", [1.0]), Lane("while one writes", [1.0], answer="1 errors, 0 rows torn")]
+@pytest.mark.parametrize(
+    ("answer", "clock", "cost", "held"),
+    [
+        ("no error, every row whole", 0.8, 1.25, True),
+        ("no error, every row whole", 0.79, 1.0, False),  # readers that wait for a lock use no processor
+        ("no error, every row whole", 1.0, 1.26, False),
+        ("1 errors, 0 rows torn", 1.0, 1.0, False),
+    ],
+)
+def test_readers_beside_a_writer_are_judged_by_cost_by_the_clock_and_by_errors(
+    answer: str, clock: float, cost: float, held: bool
+) -> None:
+    lanes = [Lane("undisturbed", [1.0]), Lane("while one writes", [cost], answer=answer)]
     summarise(lanes)
-    found = {one.work: one for one in judged(_report(Measured("busy-threads", "t", lanes)))}
-    assert found["8 threads read while one writes"].held is False
+    report = _report(Measured("busy-threads", "t", lanes, {"kept by the clock": clock}))
+    assert {one.work: one for one in judged(report)}["8 threads read while one writes"].held is held
 
 
 def test_times_have_a_unit_that_fits() -> None:
@@ -193,8 +205,8 @@ def test_one_subject_runs_in_its_quick_form_and_every_row_read_is_whole(tmp_path
     from benchmarks.busy import disturbed
 
     one = disturbed("busy-threads", 2, 1, seconds=0.2, repeats=1)
-    assert [lane.answer for lane in one.lanes] == ["no error, every row whole"] * 2
-    assert "the writer wrote" in one.lanes[1].note
+    assert [lane.answer for lane in one.lanes] == ["no error, every row whole"] * 3
+    assert "the writer wrote" in one.lanes[2].note
     grown = Measured(
         "growth-x", "x", one.lanes, {"points": [(1, 0.5), (2, 1.0)], "exponent": 1.0, "last exponent": 1.0, "axis": "x"}
     )
