@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.machine import described
 from benchmarks.race import Lane, Measured
 
 
-def _told(id: str, run: Callable[..., tuple[str, list[Row]]]) -> Callable[..., list[Measured]]:
+def _told(id: str, run: Callable[..., tuple[str, list[Row]]]) -> Callable[..., Iterable[Measured]]:
     """Return a subject of those that measure within this process."""
 
     def subject(kept: Kept, *, quick: bool) -> list[Measured]:
@@ -37,7 +37,7 @@ def _told(id: str, run: Callable[..., tuple[str, list[Row]]]) -> Callable[..., l
     return subject
 
 
-SUBJECTS: dict[str, Callable[..., list[Measured]]] = {
+SUBJECTS: dict[str, Callable[..., Iterable[Measured]]] = {
     "start-up": startup.run,
     "online": online.run,
     "busy": busy.run,
@@ -49,16 +49,18 @@ SUBJECTS: dict[str, Callable[..., list[Measured]]] = {
 
 
 def reports(only: list[str], *, quick: bool, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run the subjects named and give the report so far after each; their data goes below ``folder``."""
+    """Run the subjects named and give the report so far after each race; their data goes below ``folder``."""
     machine, begun, measured = described(), time.monotonic(), []
     for name in only:
         at = time.monotonic()
-        measured += [one.told() for one in SUBJECTS[name](Kept(folder, seed), quick=quick)]
+        for one in SUBJECTS[name](Kept(folder, seed), quick=quick):
+            measured.append(one.told())
+            print(f"{time.monotonic() - begun:5.0f} s  {one.title}", flush=True)
+            yield {
+                "machine": machine, "quick": quick, "seed": seed, "seconds": time.monotonic() - begun, "measured": measured,
+                "big": None,
+            }  # fmt: skip
         print(f"{name}: {time.monotonic() - at:.0f} s", flush=True)
-        yield {
-            "machine": machine, "quick": quick, "seed": seed, "seconds": time.monotonic() - begun, "measured": measured,
-            "big": None,
-        }  # fmt: skip
 
 
 def main() -> None:
@@ -75,19 +77,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         os.environ["BENCH_FOLDER"] = folder  # where contenders put what they open
         for report in reports(given.only, quick=given.quick, seed=given.seed, folder=Path(folder)):
-            text = written(report, given.out)  # after each subject, so that a run that is ended early is not lost
+            kept(report, given.out)  # after each race, so that a run that is ended early is not lost
+    text = tables.markdown(report, plots.draw(report, given.out))
+    (given.out / "results.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def written(report: dict[str, Any], out: Path) -> str:
-    """Write results.json, results.md and the plots; return the Markdown."""
+def kept(report: dict[str, Any], out: Path) -> None:
+    """Write results.json; what `benchmarks.big` measured stays in it."""
     results = out / "results.json"
     if results.exists():
-        report["big"] = json.loads(results.read_text(encoding="utf-8")).get("big")  # measured apart, and kept
+        report["big"] = json.loads(results.read_text(encoding="utf-8")).get("big")
     results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    text = tables.markdown(report, plots.draw(report, out))
-    (out / "results.md").write_text(text + "\n", encoding="utf-8")
-    return text
 
 
 if __name__ == "__main__":

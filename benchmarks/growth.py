@@ -6,7 +6,7 @@ fitted by least squares on the logarithms, over all points and over the two last
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,24 +64,20 @@ def axes(kept: Kept, *, quick: bool) -> list[Axis]:
     ]  # fmt: skip
 
 
-def run(kept: Kept, *, quick: bool) -> list[Measured]:
+def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
     """Measure every axis; ``sizes`` of each has the points and the exponents."""
-    made = [_measured(axis, repeats=2 if quick else 3) for axis in axes(kept, quick=quick)]
+    for axis in axes(kept, quick=quick):
+        yield _measured(axis, repeats=2 if quick else 3)
     seconds, repeats = (0.3, 2) if quick else (1.0, 3)
-    for name, at in (("threads", lambda n: (n, 1)), ("processes", lambda n: (1, n))):
-        counts = (1, 2, 4, 8) if name == "threads" else (1, 2)
-        lanes, wall = [], []
+    for name, at, counts in (("threads", lambda n: (n, 1), (1, 2, 4, 8)), ("processes", lambda n: (1, n), (1, 2))):
+        lanes = []
         for count in counts:
             one = disturbed(f"growth-{name}-{count}", *at(count), seconds=seconds, repeats=repeats, beside=[ALONE])
             lane = one.lanes[0]
             lane.name, lane.ratio, lane.ratios = f"{count}", None, []
             lanes.append(lane)
-            wall.append(lane.median)
-        made.append(
-            Measured(f"growth-{name}", f"Growth with readers' {name}: processor for one read", lanes,
-                     _fitted(list(counts), [float(w or 0) for w in wall]) | {"axis": name})
-        )  # fmt: skip
-    return made
+        fitted = _fitted(list(counts), [float(lane.median or 0) for lane in lanes]) | {"axis": name}
+        yield Measured(f"growth-{name}", f"Growth with readers' {name}: processor for one read", lanes, fitted)
 
 
 def _measured(axis: Axis, repeats: int) -> Measured:

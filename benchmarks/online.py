@@ -33,16 +33,14 @@ def redis_server() -> Iterator[str | None]:
             server.kill()
 
 
-def run(kept: Kept, *, quick: bool) -> list[Measured]:
-    """Measure all."""
-    keys = 1_000 if quick else 10_000
+def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
+    """Measure all, a race after the other."""
+    keys, repeats = (1_000, 5) if quick else (10_000, 15)
     with redis_server() as redis:
-        made = [
-            read(f"online-{count}", keys, 1, count, redis, repeats=5 if quick else 15, times=max(1, 200 // count))
-            for count in (1, 100, 1000)
-        ]
-        made.append(read("online-4", keys, 4, 1, redis, repeats=5 if quick else 15, times=100))
-        return [*made, *writes(quick=quick, redis=redis)]
+        for count in (1, 100, 1000):
+            yield read(f"online-{count}", keys, 1, count, redis, repeats=repeats, times=max(1, 200 // count))
+        yield read("online-4", keys, 4, 1, redis, repeats=repeats, times=100)
+        yield from writes(quick=quick, redis=redis)
 
 
 def read(id: str, keys: int, views: int, count: int, redis: str | None, *, repeats: int, times: int) -> Measured:
@@ -72,13 +70,12 @@ def read(id: str, keys: int, views: int, count: int, redis: str | None, *, repea
                 note=_without(redis))  # fmt: skip
 
 
-def writes(*, quick: bool, redis: str | None) -> list[Measured]:
+def writes(*, quick: bool, redis: str | None) -> Iterator[Measured]:
     """Measure writes: the DuckDB backend in large batches, and the Feast backend against Feast's own."""
     large, small = (20_000, 500) if quick else (100_000, 2_000)
-    made = [
-        race("write-duckdb", f"Online writes: batches of {large:,} rows of 10 features, the DuckDB backend",
-             [Runner(OURS, PEERS + "OursWriting", {"batch": large})], repeats=3 if quick else 6, sizes={"rows": large}),
-    ]  # fmt: skip
+    yield race("write-duckdb", f"Online writes: batches of {large:,} rows of 10 features, the DuckDB backend",
+               [Runner(OURS, PEERS + "OursWriting", {"batch": large})], repeats=3 if quick else 6,
+               sizes={"rows": large})  # fmt: skip
     for kind, address in (("sqlite", None), ("redis", redis)):
         if kind == "redis" and redis is None:
             continue
@@ -88,11 +85,8 @@ def writes(*, quick: bool, redis: str | None) -> list[Measured]:
             Runner(over, PEERS + "OursWriting", {"batch": small, "backend": "feast"} | more),
             Runner(own, PEERS + "FeastWriting", {"batch": small} | more),
         ]
-        made.append(
-            race(f"write-{kind}", f"Online writes: batches of {small:,} rows of 10 features, Feast on {kind}", contenders,
-                 repeats=3 if quick else 7, sizes={"rows": small})
-        )  # fmt: skip
-    return made
+        title = f"Online writes: batches of {small:,} rows of 10 features, Feast on {kind}"
+        yield race(f"write-{kind}", title, contenders, repeats=3 if quick else 7, sizes={"rows": small})
 
 
 def _without(redis: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ OURS, HAND, POLARS, PANDAS = "e2i_fs", "DuckDB ASOF by hand", "polars join_asof"
 FEAST_DUCKDB, FEAST_DASK = "Feast, duckdb", "Feast, dask"
 PLAIN, KNOWN, BY_HAND_KNOWN = "e2i_fs, plain", "e2i_fs, knowledge time", "DuckDB by hand, knowledge time"
 BEFORE, AFTER = "e2i_fs, before", "e2i_fs, after optimize"
+PAIRS = 300_000_000  # of entity rows and rows of their keys, that a join on ranges may look at
 FORMULA = "a history of {history:,} rows, {per_key:,} a key"
 
 
@@ -48,20 +50,20 @@ def runners(histories: list[str], entities: str, size: Sizes, *, gb: float = 1.0
     ]
 
 
-def run(kept: Kept, *, quick: bool) -> list[Measured]:
-    """Measure all."""
+def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
+    """Measure all, a race after the other."""
     size = QUICK if quick else FULL
-    return [*retrievals(kept, size), *knowledge(kept, size), *optimized(kept, size)]
+    yield from retrievals(kept, size)
+    yield from knowledge(kept, size)
+    yield from optimized(kept, size)
 
 
-def retrievals(kept: Kept, size: Sizes) -> list[Measured]:
+def retrievals(kept: Kept, size: Sizes) -> Iterator[Measured]:
     """Measure plain retrieval in every shape, against every peer."""
     keys = size.history // 50
     great, many = kept.history(size.history), kept.entities(size.many, keys)
     one = runners([great], many, size, gb=size.gb, repeats=2)
     pandas = Runner(PANDAS, PEERS + "Pandas", {"histories": [great], "entities": many}, repeats=2, needs_gb=size.gb / 2)
-    four = [kept.history(size.history, number=n) for n in range(4)]
-    few = kept.entities(size.few, keys)
     entity_rows, history = size.dask
     small, asked = kept.history(history), kept.entities(entity_rows, history // 50)
     dask = Runner(
@@ -70,32 +72,28 @@ def retrievals(kept: Kept, size: Sizes) -> list[Measured]:
     )  # fmt: skip
     if (entity_rows, history) == (size.many, size.history):
         one.append(replace(dask, note=""))
+    yield race("pit-1", _title(size.many, size.history, 50, 1), [*one, pandas], repeats=size.repeats,
+               sizes=_sizes(size.many, size.history, 50, 1))  # fmt: skip
+    few = runners([great], kept.entities(size.few, keys), size, gb=size.gb, repeats=2)
+    yield race("pit-few", _title(size.few, size.history, 50, 1), few, repeats=size.repeats,
+               sizes=_sizes(size.few, size.history, 50, 1))  # fmt: skip
     long_keys, per_key, long_rows = size.long
-    long = kept.history(long_keys * per_key, per_key)
-    made = [
-        race("pit-1", _title(size.many, size.history, 50, 1), [*one, pandas], repeats=size.repeats,
-             sizes=_sizes(size.many, size.history, 50, 1)),
-        race("pit-4", _title(size.many, size.history, 50, 4),
-             [replace(r, repeats=1 if r.name == FEAST_DUCKDB else 2) for r in runners(four, many, size, gb=size.gb * 1.5)],
-             repeats=2, sizes=_sizes(size.many, size.history, 50, 4)),
-        race("pit-few", _title(size.few, size.history, 50, 1),
-             runners([great], few, size, gb=size.gb, repeats=2), repeats=size.repeats,
-             sizes=_sizes(size.few, size.history, 50, 1)),
-        race("pit-long", _title(long_rows, long_keys * per_key, per_key, 1),
-             runners([long], kept.entities(long_rows, long_keys), size, gb=size.gb, repeats=1), repeats=size.repeats,
-             sizes=_sizes(long_rows, long_keys * per_key, per_key, 1)),
-    ]  # fmt: skip
+    long = runners(
+        [kept.history(long_keys * per_key, per_key)], kept.entities(long_rows, long_keys), size, gb=size.gb, repeats=1
+    )
+    yield race("pit-long", _title(long_rows, long_keys * per_key, per_key, 1), long, repeats=size.repeats,
+               sizes=_sizes(long_rows, long_keys * per_key, per_key, 1))  # fmt: skip
     if (entity_rows, history) != (size.many, size.history):
-        made.append(
-            race("pit-dask", _title(entity_rows, history, 50, 1), [*runners([small], asked, size, repeats=2), dask],
-                 repeats=3, sizes=_sizes(entity_rows, history, 50, 1))
-        )  # fmt: skip
-    return made
+        yield race("pit-dask", _title(entity_rows, history, 50, 1), [*runners([small], asked, size, repeats=2), dask],
+                   repeats=3, sizes=_sizes(entity_rows, history, 50, 1))  # fmt: skip
+    four = runners([kept.history(size.history, number=n) for n in range(4)], many, size, gb=size.gb * 1.5, repeats=1)
+    yield race("pit-4", _title(size.many, size.history, 50, 4),
+               [replace(r, repeats=1 if r.name == FEAST_DUCKDB else None) for r in four], repeats=2,
+               sizes=_sizes(size.many, size.history, 50, 4))  # fmt: skip
 
 
-def knowledge(kept: Kept, size: Sizes) -> list[Measured]:
+def knowledge(kept: Kept, size: Sizes) -> Iterator[Measured]:
     """Measure `filter_by_created_timestamp` against the plain retrieval: with 50 rows a key, and with 100 times as many."""
-    made = []
     for name, per_key in (("pit-known", 50), ("pit-known-long", size.longer)):
         path = kept.history(size.history, per_key, created=True)
         given = {"histories": [path], "entities": kept.entities(size.many, size.history // per_key)}
@@ -104,19 +102,17 @@ def knowledge(kept: Kept, size: Sizes) -> list[Measured]:
             Runner(PLAIN, PEERS + "Ours", ours, compared=None, needs_gb=size.gb / 2),
             Runner(KNOWN, PEERS + "Ours", ours | {"known": True}, compared="known", needs_gb=size.gb / 2),
         ]
-        if per_key == 50:
+        if size.many * per_key <= PAIRS:
             contenders.append(
                 Runner(BY_HAND_KNOWN, PEERS + "DuckDBKnown", given, repeats=1, compared="known", needs_gb=size.gb)
             )
         title = f"Knowledge time: {size.many:,} entity rows, {FORMULA.format(history=size.history, per_key=per_key)}"
-        made.append(race(name, title, contenders, repeats=3, sizes=_sizes(size.many, size.history, per_key, 1)))
-    return made
+        yield race(name, title, contenders, repeats=3, sizes=_sizes(size.many, size.history, per_key, 1))
 
 
-def optimized(kept: Kept, size: Sizes) -> list[Measured]:
+def optimized(kept: Kept, size: Sizes) -> Iterator[Measured]:
     """Measure retrieval before `store.optimize` and after: of a source's file, and of history written in batches."""
     great, keys = kept.history(size.history), size.history // 50
-    made = []
     for name, asked, repeats in (("pit-optimized", size.many, 3), ("pit-optimized-few", size.few, size.repeats)):
         given = {"histories": [great], "entities": kept.entities(asked, keys)}
         contenders = [
@@ -124,7 +120,7 @@ def optimized(kept: Kept, size: Sizes) -> list[Measured]:
             Runner(AFTER, PEERS + "Ours", given | {"optimized": True}, needs_gb=size.gb / 2),
         ]
         title = f"Optimised: {asked:,} entity rows, {FORMULA.format(history=size.history, per_key=50)}"
-        made.append(race(name, title, contenders, repeats=repeats, sizes=_sizes(asked, size.history, 50, 1)))
+        yield race(name, title, contenders, repeats=repeats, sizes=_sizes(asked, size.history, 50, 1))
     rows, batches, entity_rows = size.written
     given = {"histories": [kept.history(rows)], "entities": kept.entities(entity_rows, rows // 50), "batches": batches}
     contenders = [
@@ -133,7 +129,7 @@ def optimized(kept: Kept, size: Sizes) -> list[Measured]:
     ]
     title = f"Optimised: {entity_rows:,} entity rows × {rows:,} rows written in {batches} batches"
     sizes = _sizes(entity_rows, rows, 50, 1)
-    return [*made, race("pit-optimized-batches", title, contenders, repeats=size.repeats, sizes=sizes)]
+    yield race("pit-optimized-batches", title, contenders, repeats=size.repeats, sizes=sizes)
 
 
 def _title(entity_rows: int, history: int, per_key: int, views: int) -> str:
