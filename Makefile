@@ -5,6 +5,7 @@ WORKERS ?= 2
 TOOLS := .tools/bin
 RUN := .venv/bin
 OUT ?= demo-out
+BENCH_OUT ?= bench-out
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-production test lint types bench docs wheel clean
@@ -39,8 +40,8 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy --strict on the packages
 	@$(RUN)/mypy
 
-bench: setup ## benchmarks, side by side; QUICK=1 for the short form
-	@$(RUN)/python -m benchmarks $(if $(QUICK),--quick)
+bench: setup ## every benchmark, side by side, into bench-out/; QUICK=1 for the short form, ONLY="online busy" for some
+	@$(RUN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) --out $(BENCH_OUT)
 
 docs: setup ## the documentation, into site/
 	@$(RUN)/mkdocs build --strict --quiet
@@ -49,4 +50,4 @@ wheel: setup ## the wheel, into dist/
 	@$(TOOLS)/uv build --quiet --wheel
 
 clean: ## remove everything that make made
-	rm -rf .venv .tools dist site demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools dist site demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

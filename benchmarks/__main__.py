@@ -1,29 +1,94 @@
-"""Run every benchmark and print a Markdown table of medians and ratios: ``python -m benchmarks [--quick]``."""
+"""Every benchmark in one run, every contender side by side.
+
+    python -m benchmarks [--quick] [--out DIR] [--only NAME …] [--seed N]
+
+Writes results.json, results.md and plots into DIR. About 15 minutes on two cores, --quick about 3. Named apart, as they take
+longer or break things: `python -m benchmarks.big`, `.outage`, `.kills`, `.serving`, `.quality`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks import failover_read, online_kv, online_read, point_in_time, telemetry
+from benchmarks import busy, failover_read, growth, online, plots, point_in_time, startup, tables, telemetry
+from benchmarks.data import Kept
+from benchmarks.harness import Row
+from benchmarks.machine import described
+from benchmarks.race import Lane, Measured
+
+
+def _told(id: str, run: Callable[..., tuple[str, list[Row]]]) -> Callable[..., Iterable[Measured]]:
+    """Return a subject of those that measure within this process."""
+
+    def subject(kept: Kept, *, quick: bool) -> list[Measured]:
+        title, rows = run(quick=quick)
+        lanes = [
+            Lane(name, [median / 1000], median / 1000, fastest / 1000, ratio) for name, median, fastest, ratio in rows
+        ]
+        return [Measured(id, title, lanes, note="One number for each: the median of many repeats.")]
+
+    return subject
+
+
+SUBJECTS: dict[str, Callable[..., Iterable[Measured]]] = {
+    "start-up": startup.run,
+    "online": online.run,
+    "busy": busy.run,
+    "failover": _told("failover", failover_read.run),
+    "telemetry": _told("telemetry", telemetry.run),
+    "growth": growth.run,
+    "point-in-time": point_in_time.run,
+}
+
+
+def reports(only: list[str], *, quick: bool, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the subjects named and give the report so far after each race; their data goes below ``folder``."""
+    machine, begun, measured = described(), time.monotonic(), []
+    for name in only:
+        at = time.monotonic()
+        for one in SUBJECTS[name](Kept(folder, seed), quick=quick):
+            measured.append(one.told())
+            print(f"{time.monotonic() - begun:5.0f} s  {one.title}", flush=True)
+            yield {
+                "machine": machine, "quick": quick, "seed": seed, "seconds": time.monotonic() - begun, "measured": measured,
+                "big": None,
+            }  # fmt: skip
+        print(f"{name}: {time.monotonic() - at:.0f} s", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
-    parser.add_argument("--json", type=Path, help="write the numbers here as well")
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument(
+        "--out", type=Path, help="the folder of the results; bench-out unless given", default=Path("bench-out")
+    )
+    parser.add_argument("--only", nargs="+", choices=list(SUBJECTS), default=list(SUBJECTS))
+    parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
-    everything = {}
-    for module in (online_kv, online_read, failover_read, point_in_time, telemetry):
-        title, rows = module.run(quick=given.quick)
-        everything[title] = rows
-        print(f"\n## {title}\n")
-        print("| what | median ms | fastest ms | against the first |\n|---|---|---|---|")
-        for name, median, fastest, ratio in rows:
-            print(f"| {name} | {median:.4g} | {fastest:.4g} | {ratio:.2f} |")
-    if given.json:
-        given.json.write_text(json.dumps(everything, indent=1))
+    given.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        os.environ["BENCH_FOLDER"] = folder  # where contenders put what they open
+        for report in reports(given.only, quick=given.quick, seed=given.seed, folder=Path(folder)):
+            kept(report, given.out)  # after each race, so that a run that is ended early is not lost
+    text = tables.markdown(report, plots.draw(report, given.out))
+    (given.out / "results.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def kept(report: dict[str, Any], out: Path) -> None:
+    """Write results.json; what `benchmarks.big` measured stays in it."""
+    results = out / "results.json"
+    if results.exists():
+        report["big"] = json.loads(results.read_text(encoding="utf-8")).get("big")
+    results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

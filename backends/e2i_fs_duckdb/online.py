@@ -1,6 +1,6 @@
 """Online rows in LMDB: readers never wait, each commit is whole or not there (O-7), many processes share a file.
 
-Chosen by measurement against SQLite and DuckDB: see ``benchmarks/online_kv.py``.
+Chosen by measurement against SQLite and DuckDB: see ``benchmarks/online.py``.
 """
 
 from __future__ import annotations
