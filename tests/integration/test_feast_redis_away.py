@@ -90,7 +90,7 @@ def test_a_write_that_comes_between_comparing_and_writing_is_seen(
 ) -> None:
     online = {"type": "redis", "connection_string": redis.address}
     other = open_feast({"path": str(tmp_path), "online_store": online})
-    compare = feast.store.read
+    compare = feast.store._read
     interruptions = iter([row(NOW - 4 * SECOND, 8), row(NOW - 3 * SECOND, 9)])
 
     def compare_and_be_interrupted(*asked: Any) -> Any:
@@ -100,7 +100,7 @@ def test_a_write_that_comes_between_comparing_and_writing_is_seen(
             assert write(other, between) == 1
         return found
 
-    monkeypatch.setattr(feast.store, "read", compare_and_be_interrupted)
+    monkeypatch.setattr(feast.store, "_read", compare_and_be_interrupted)
     assert write(feast, row(NOW - 5 * SECOND, 7)) == 0
     monkeypatch.undo()
     assert read(feast) == row(NOW - 3 * SECOND, 9)
