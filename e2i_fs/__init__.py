@@ -97,8 +97,9 @@ if TYPE_CHECKING:
     from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
     from e2i_fs.routing import BackendHealth
-    from e2i_fs.sorted_copies import Optimized as Optimized
+    from e2i_fs.sorted_copies import Optimized
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
+    from e2i_fs.streaming import historical_batches
     from e2i_fs.telemetry.events import Event
     from e2i_fs.writing import WriteReceipt
 
@@ -136,6 +137,7 @@ _HOMES = {
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
     "routing": "BackendHealth",
     "sorted_copies": "Optimized",
+    "streaming": "historical_batches",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
     "telemetry.events": "Event",
     "writing": "WriteReceipt",
@@ -251,6 +253,7 @@ __all__ = [
     "__version__",
     "connect",
     "connect_async",
+    "historical_batches",
     "hookimpl",
     "hookspec",
     "on_demand_feature_view",
