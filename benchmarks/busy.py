@@ -40,12 +40,23 @@ def frame(value: int) -> Any:
     })  # fmt: skip
 
 
+def _closed() -> threading.Event:
+    """Return what is set when the standard input is closed."""
+    done = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return done
+
+
 def write(folder: str) -> None:
     """Write until the pipe is closed; say how many batches."""
     import e2i_fs as fs
 
-    done = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+    done = _closed()
     with fs.connect({"backend": "duckdb", "path": folder}) as store:
         print("writing", flush=True)
         value = int(time.time() * 1000) - 1_717_200_000_000
@@ -59,8 +70,7 @@ def write(folder: str) -> None:
 
 def spin() -> None:
     """Keep a core busy until the pipe is closed."""
-    done = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+    done = _closed()
     print("busy", flush=True)
     while not done.is_set():
         sum(range(10_000))

@@ -84,7 +84,7 @@ class _Run:
     def against(self, race: str, name: str, other: str) -> float:
         """Return how many times as long as ``other`` it took: the median, over repeats, of the ratio within a repeat."""
         mine, theirs = (self.lane(race, one)["seconds"] for one in (name, other))
-        return statistics.median(a / b for a, b in zip(mine, theirs, strict=False))
+        return float(statistics.median(a / b for a, b in zip(mine, theirs, strict=False)))
 
 
 def _memory(run: _Run) -> float:

@@ -46,7 +46,7 @@ def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
 def read(id: str, keys: int, views: int, count: int, redis: str | None, *, repeats: int, times: int) -> Measured:
     """Measure reads of ``count`` entities, 10 features of each of ``views`` views."""
     given = {"keys": keys, "views": views, "count": count}
-    bare = {"compared": "bytes", "needs_gb": 0.3}
+    bare: dict[str, Any] = {"compared": "bytes", "needs_gb": 0.3}
     contenders = [
         Runner(OURS, PEERS + "Ours", given, needs_gb=0.3),
         Runner(LMDB, PEERS + "BareLmdb", given, **bare),

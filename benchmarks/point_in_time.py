@@ -96,7 +96,7 @@ def knowledge(kept: Kept, size: Sizes) -> Iterator[Measured]:
     """Measure `filter_by_created_timestamp` against the plain retrieval: with 50 rows a key, and with 100 times as many."""
     for name, per_key in (("pit-known", 50), ("pit-known-long", size.longer)):
         path = kept.history(size.history, per_key, created=True)
-        given = {"histories": [path], "entities": kept.entities(size.many, size.history // per_key)}
+        given: dict[str, Any] = {"histories": [path], "entities": kept.entities(size.many, size.history // per_key)}
         ours = given | {"created": True}
         contenders = [
             Runner(PLAIN, PEERS + "Ours", ours, compared=None, needs_gb=size.gb / 2),

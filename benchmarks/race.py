@@ -81,83 +81,93 @@ def race(
     free: Callable[[], float] = free_gb,
 ) -> Measured:
     """Run every contender, the first of them the one that ratios are of, and compare the answers."""
-    lanes = {runner.name: Lane(runner.name, note=runner.note) for runner in runners}
     with tempfile.TemporaryDirectory(prefix="race-") as temporary:
-        folder = Path(temporary)
-        running: dict[str, Child] = {}
-
-        def out(name: str, why: str) -> None:
-            lanes[name].skipped = why
-            if name in running:
-                running.pop(name).end()
-
+        track = _Track({runner.name: Lane(runner.name, note=runner.note) for runner in runners}, Path(temporary))
         try:
-            left = free()
-            for runner in runners:
-                left -= runner.needs_gb
-                if left < 0:
-                    out(
-                        runner.name,
-                        f"needs {runner.needs_gb:g} GB, {left + runner.needs_gb:.1f} GB are free beside the others",
-                    )
-                    left += runner.needs_gb
-                    continue
-                running[runner.name] = Child(runner.what, runner.given, folder / f"{len(running)}.log")
-            for name, child in list(running.items()):
-                _trying(lambda c=child: c.ready(), lambda why, n=name: out(n, why))
+            track.start(runners, free())
             for number in range(repeats):
                 for runner in runners:
-                    if runner.name in running and number < (runner.repeats or repeats):
-                        reply = _trying(
-                            lambda r=runner: running[r.name].ask("once", times=times),
-                            lambda why, r=runner: out(r.name, why),
-                        )
-                        if reply is not None:
-                            lanes[runner.name].seconds.append(reply["seconds"])
-                            lanes[runner.name].peak_mb = reply["peak_mb"]
-            _compare(runners, lanes, running, folder, out)
+                    if number < (runner.repeats or repeats):
+                        track.once(runner.name, times)
+            track.compare(runners)
         finally:
-            for child in running.values():
-                child.end()
-    summarise(list(lanes.values()))
-    return Measured(id, title, list(lanes.values()), sizes or {}, note)
+            track.close()
+    lanes = list(track.lanes.values())
+    summarise(lanes)
+    return Measured(id, title, lanes, sizes or {}, note)
 
 
-def _trying(work: Callable[[], Any], out: Callable[[str], None]) -> Any:
-    try:
-        return work()
-    except Died as error:
-        out(str(error))
-        return None
+class _Track:
+    """The lanes and the processes of one race. Who fails leaves it, with the reason in its lane."""
 
+    def __init__(self, lanes: dict[str, Lane], folder: Path) -> None:
+        self.lanes = lanes
+        self._folder = folder
+        self._running: dict[str, Child] = {}
 
-def _compare(
-    runners: Sequence[Runner],
-    lanes: dict[str, Lane],
-    running: dict[str, Child],
-    folder: Path,
-    out: Callable[[str, str], None],
-) -> None:
-    """Compare each answer with that of the first contender that gives one of its sort."""
-    from benchmarks.answers import difference
+    def start(self, runners: Sequence[Runner], free: float) -> None:
+        """Start all that fit into the memory that is free, at once, and wait until each is warm."""
+        for runner in runners:
+            if runner.needs_gb > free:
+                why = f"needs {runner.needs_gb:g} GB, {free:.1f} GB are free beside the others"
+                self.lanes[runner.name].skipped = why
+                continue
+            free -= runner.needs_gb
+            log = self._folder / f"{len(self._running)}.log"
+            self._running[runner.name] = Child(runner.what, runner.given, log)
+        for name, child in list(self._running.items()):
+            try:
+                child.ready()
+            except Died as error:
+                self._out(name, error)
 
-    first: dict[str, tuple[str, dict[str, Any]]] = {}
-    for runner in runners:
-        if runner.compared is None or runner.name not in running:
-            continue
-        kept = folder / runner.name.replace("/", "-")
-        kept.mkdir()
-        child, name = running[runner.name], runner.name
-        reply = _trying(lambda c=child, k=str(kept): c.ask("answer", folder=k), lambda why, n=name: out(n, why))
-        if reply is None:
-            continue
-        mine = reply | {"kept": str(kept)}
-        if runner.compared not in first:
-            first[runner.compared] = (runner.name, mine)
-            lanes[runner.name].answer = f"{mine['rows']:,} rows, {'in' if mine['in_order'] else 'out of'} order"
-            continue
-        against, theirs = first[runner.compared]
-        lanes[runner.name].answer = difference(theirs, mine, of=against)
+    def once(self, name: str, times: int) -> None:
+        """Let one of them do its work once more."""
+        reply = self._ask(name, "once", times=times)
+        if reply is not None:
+            self.lanes[name].seconds.append(reply["seconds"])
+            self.lanes[name].peak_mb = reply["peak_mb"]
+
+    def compare(self, runners: Sequence[Runner]) -> None:
+        """Compare each answer with that of the first contender that gives one of its sort."""
+        from benchmarks.answers import difference
+
+        first: dict[str, tuple[str, dict[str, Any]]] = {}
+        for number, runner in enumerate(runners):
+            if runner.compared is None:
+                continue
+            place = self._folder / f"answer-{number}"
+            place.mkdir()
+            reply = self._ask(runner.name, "answer", folder=str(place))
+            if reply is None:
+                continue
+            mine = reply | {"kept": str(place)}
+            if runner.compared not in first:
+                first[runner.compared] = (runner.name, mine)
+                said = f"{mine['rows']:,} rows, {'in' if mine['in_order'] else 'out of'} order"
+            else:
+                against, theirs = first[runner.compared]
+                said = difference(theirs, mine, of=against)
+            self.lanes[runner.name].answer = said
+
+    def close(self) -> None:
+        """Let all go."""
+        for child in self._running.values():
+            child.end()
+
+    def _ask(self, name: str, word: str, **given: Any) -> dict[str, Any] | None:
+        child = self._running.get(name)
+        if child is None:
+            return None
+        try:
+            return child.ask(word, **given)
+        except Died as error:
+            self._out(name, error)
+            return None
+
+    def _out(self, name: str, why: Died) -> None:
+        self.lanes[name].skipped = str(why)
+        self._running.pop(name).end()
 
 
 def summarise(lanes: Sequence[Lane]) -> None:
