@@ -138,4 +138,4 @@ def main(modules: list[str]) -> None:
 if __name__ == "__main__":
     from tests.integration import killed_worker
 
-    killed_worker.main(["e2i_fs.ops.jobs", "e2i_fs.pit.engine", "e2i_fs_duckdb.backend", *sys.argv[1:]])
+    killed_worker.main(["e2i_fs.ops.jobs", "e2i_fs.pit.latest", "e2i_fs_duckdb.backend", *sys.argv[1:]])

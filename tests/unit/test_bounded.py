@@ -10,7 +10,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.backend import ParquetRows
 from e2i_fs.pit import bounded
-from e2i_fs.pit.engine import latest_rows
+from e2i_fs.pit.latest import latest_rows
 
 MEGABYTE = 2**20
 
@@ -19,7 +19,7 @@ MEGABYTE = 2**20
 def little(monkeypatch: pytest.MonkeyPatch) -> bounded.Bounded:
     """The database of runs, made anew with 64 MB."""
     made = bounded.Bounded(limit=64 * MEGABYTE)
-    monkeypatch.setattr("e2i_fs.pit.engine.bounded", lambda: made)
+    monkeypatch.setattr("e2i_fs.pit.latest.bounded", lambda: made)
     return made
 
 
