@@ -32,6 +32,7 @@ ROWS, KEYS = "rows.parquet", "keys.parquet"
 _GROUP = 65_536  # rows of a row group: what is read at least for one answer
 _AT_ONCE = 2**23  # rows whose times are looked at together: 64 MiB of them
 _GROUPS_AT_ONCE = 16  # row groups whose features are read together
+_PIECE = 2**20  # entity rows whose features are put in order together
 _NONE = -(2**62)
 
 Places = npt.NDArray[np.int64]
@@ -140,10 +141,12 @@ def values_at(copy: SortedRows, places: Places, columns: Sequence[str]) -> pa.Ta
             found.append(table.take(pa.array(inside)))
             start = stop
         empty = file.schema_arrow.empty_table().select(list(columns))
-    values = pa.concat_tables([*found, empty]).combine_chunks()
+    values = pa.concat_tables([*found, empty])
     back = np.empty(len(places), np.int64)
     back[order] = np.arange(len(places)) - known
-    return values.take(pa.array(back, mask=back < 0))
+    # In pieces: the texts of one piece of an Arrow column may be 2 GiB together, and no more.
+    pieces = (back[start : start + _PIECE] for start in range(0, len(back), _PIECE))
+    return pa.concat_tables([*(values.take(pa.array(piece, mask=piece < 0)) for piece in pieces), empty])
 
 
 def _begins(file: pq.ParquetFile) -> list[int]:
