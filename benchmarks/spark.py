@@ -43,7 +43,9 @@ def main() -> None:
     given = parser.parse_args()
     sizes = [(10_000, 100_000), (100_000, 1_000_000)] if given.quick else [(100_000, 1_000_000), (400_000, 4_000_000)]
     found = [row for asked, rows in sizes for row in measured(asked, rows, repeats=1 if given.quick else REPEATS)]
-    print("| entity rows | history | knowledge time | Spark s | engine s | Spark / engine | answers |\n|---|---|---|---|---|---|---|")
+    print(
+        "| entity rows | history | knowledge time | Spark s | engine s | Spark / engine | answers |\n|---|---|---|---|---|---|---|"
+    )
     for row in found:
         ratio = row["spark"] / row["engine"]
         same = "equal" if row["equal"] else "**differ**"

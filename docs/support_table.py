@@ -3,9 +3,10 @@
     python docs/support_table.py                   write the table
     python docs/support_table.py --check           exit with 1 when the table or a certificate is out of date
     python docs/support_table.py --certify         certify every backend that we ship anew, then write the table
-    python docs/support_table.py --certify duckdb  only these: memory, duckdb, feast+sqlite, feast+redis, feast+postgres+redis
+    python docs/support_table.py --certify duckdb  only these: memory, duckdb, feast+sqlite, feast+redis, feast+postgres+redis, feast+spark+redis
 
-Certifying takes some minutes, and feast+redis needs Feast and a `redis-server`, feast+postgres+redis a PostgreSQL as well.
+Certifying takes some minutes, and feast+redis needs Feast and a `redis-server`, feast+postgres+redis a PostgreSQL as well,
+feast+spark+redis a Java runtime: its certificate is of the profile quick, for a query costs Spark some tenths of a second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "backends.md"
 FOLDER = DOCS / "certificates"
-LABELS = ("memory", "duckdb", "feast+sqlite", "feast+redis", "feast+postgres+redis")
+LABELS = ("memory", "duckdb", "feast+sqlite", "feast+redis", "feast+postgres+redis", "feast+spark+redis")
 FIRST, LAST = "<!-- begin: support table -->", "<!-- end: support table -->"
 
 
@@ -100,21 +101,26 @@ def certify(labels: list[str]) -> bool:
     from e2i_fs.clock import SystemClock
     from e2i_fs.testing.certificate import certify as certified
     from e2i_fs.testing.certificate_page import page as certificate_page
+    from e2i_fs.testing.kit import PROFILES
 
     good = True
     FOLDER.mkdir(exist_ok=True)
     for label in labels:
         with ExitStack() as stack:
             make, backend, options = _examined(label, stack)
+            profile = PROFILES["quick" if label == "feast+spark+redis" else "ci"]
             command = " ".join(["e2i-fs certify", backend, *(f"--option {o}" for o in options)])
             made = certified(
                 make,
                 backend=backend,
                 clock=SystemClock(),
                 label=label,
+                profile=profile,
                 options=[o.removesuffix("=HOST:PORT") for o in options],
                 progress=_told,
-                replay=lambda test, command=command: f"{command} --only {test} --seed 0 --profile ci",
+                replay=lambda test, command=command, profile=profile: (
+                    f"{command} --only {test} --seed 0 --profile {profile.name}"
+                ),
             )
         (FOLDER / f"{stem(label)}.json").write_text(made.dumps(), encoding="utf-8")
         (FOLDER / f"{stem(label)}.md").write_text(certificate_page(made), encoding="utf-8")
@@ -144,13 +150,15 @@ def _examined(label: str, stack: ExitStack) -> tuple[Any, str, list[str]]:
         from e2i_fs_feast.conformance import FeastHarness
 
         return FeastHarness, "feast", []
-    from tests.conformance.harnesses import FeastOnPostgres, FeastOnRedis
+    from tests.conformance.harnesses import FeastOnPostgres, FeastOnRedis, FeastOnSpark
     from tests.servers import running_postgres, running_redis
 
     server = stack.enter_context(running_redis())
     options = ["online_store.type=redis", "online_store.connection_string=HOST:PORT"]
     if label == "feast+redis":
         return lambda path: FeastOnRedis(path, server), "feast", options
+    if label == "feast+spark+redis":
+        return lambda path: FeastOnSpark(path, server), "feast", ["offline_store.type=spark", *options]
     postgres = stack.enter_context(running_postgres())
     options = ["offline_store.type=postgres", "offline_store.host=HOST:PORT", *options]
     return lambda path: FeastOnPostgres(path, server, postgres), "feast", options

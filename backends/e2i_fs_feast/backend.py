@@ -38,7 +38,13 @@ _SOURCES = frozenset({"parquet", "push"})
 _WITH_POSTGRES = _SOURCES | {"sql"}
 _SHORTEST = 0.1  # seconds: a write of some hundred keys is one command, and must not fail for being large
 _CERTIFIED = ("sqlite", "redis")  # the online stores with which docs/certificates has a full certificate
-_CERTIFIED_OFFLINE = ("dask", "file", "duckdb", "postgres", "spark")  # the offline stores, likewise; a warehouse is untested
+_CERTIFIED_OFFLINE = (
+    "dask",
+    "file",
+    "duckdb",
+    "postgres",
+    "spark",
+)  # the offline stores, likewise; a warehouse is untested
 
 
 class FeastBackend:
