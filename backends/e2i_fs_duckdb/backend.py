@@ -61,11 +61,11 @@ class DuckDBBackend:
         self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
     ) -> Sequence[ScanPart]:
         """Return the user's own source, read in place, and the segments."""
-        catalog = self._registry.catalog()
+        number, catalog = self._generation(view)
         definition = catalog.view(view)
         join_keys, base = catalog.join_keys(view), catalog.bases[view]
         parts = source_parts(definition, join_keys, base, keys=keys, until_us=until_us)
-        segments = self._segments.paths(_folder(view, self._registry.storage(view)))
+        segments = self._segments.paths(_folder(view, number))
         if segments:
             # A segment written before a field, or the created time, was added lacks it.
             later = frozenset({*definition.features, definition.created_column or ""})
@@ -94,8 +94,10 @@ class DuckDBBackend:
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge in one transaction."""
-        definition = self._registry.catalog().view(view)
-        return self._online.write(self._registry.storage(view), definition, keys, rows, at_us=at_us)
+        number = self._registry.storage(
+            view
+        )  # first, as in `append`: rows of a view that is made anew meanwhile go with it
+        return self._online.write(number, self._registry.catalog().view(view), keys, rows, at_us=at_us)
 
     def position(self, view: str) -> Position:
         """Return how far the online rows are; batches in history count as writes too, so that their loss shows."""
@@ -111,6 +113,13 @@ class DuckDBBackend:
     def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
         """Yield the online rows, of one snapshot; see `e2i_fs.backend.Copyable`."""
         yield from self._online.copied(self._registry.storage(view))
+
+    def _generation(self, view: str) -> tuple[int, Catalog]:
+        """Return where the rows of ``view`` lie, and the definitions that they are of: a view made anew lies elsewhere."""
+        while True:
+            number, catalog = self._registry.storage(view), self._registry.catalog()
+            if self._registry.storage(view) == number:
+                return number, catalog
 
     def ping(self, deadline: float) -> float:
         """Touch the registry and the online rows."""

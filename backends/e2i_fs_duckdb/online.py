@@ -359,6 +359,9 @@ class OnlineRows:
                 transaction.delete(meta)
         except lmdb.Error as error:
             raise BackendUnavailableError(f"The online rows in {self._path} cannot be written: {error}.") from error
+        opened = self._opened
+        opened.layouts = {place: layout for place, layout in opened.layouts.copy().items() if place[0] != storage}
+        opened.fixed = {place: fixed for place, fixed in opened.fixed.copy().items() if place[0] != storage}
 
     def close(self) -> None:
         """Let go of the environment; the last user in the process closes it, be it a read under way in another thread."""
