@@ -13,7 +13,7 @@ from e2i_fs.backend import OnlineRow
 from e2i_fs.clock import to_us
 from e2i_fs.online import GRACE_US, merge
 
-pytest.importorskip("feast", reason="needs Feast: pip install 'e2i-fs[feast]'")
+pytestmark = pytest.mark.usefixtures("feast_library")
 
 NOW = to_us(datetime(2024, 3, 10, tzinfo=UTC))
 VIEW = fs.FeatureView(
