@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--out DIR] [--only NAME …] [--seed N]
 
-Writes results.json, results.md and plots into DIR. About 15 minutes on two cores, --quick about 3. Named apart, as they take
+Writes results.json, results.md and plots into DIR. About 15 minutes on two quiet cores; --quick is the short form. Named apart, as they take
 longer or break things: `python -m benchmarks.big`, `.outage`, `.kills`, `.serving`, `.quality`.
 """
 

@@ -51,15 +51,6 @@ class _Peer:
         return digest(made if isinstance(made, pa.Table) else made.to_arrow(), self.columns, folder)
 
 
-def optimize(store: Any, views: list[str]) -> None:
-    """Call `store.optimize`, or say that the version measured has none."""
-    try:
-        method = store.optimize
-    except AttributeError:
-        raise NotImplementedError("this version of e2i_fs has no store.optimize") from None
-    method(views)
-
-
 class Ours(_Peer):
     """`get_historical_features` of a store on the DuckDB backend, views with a ttl over the Parquet files."""
 
@@ -83,7 +74,7 @@ class Ours(_Peer):
             for v, path in enumerate(self.histories)
         ])  # fmt: skip
         if self.optimized:
-            optimize(self.store, [f"v{v}" for v in range(len(self.histories))])
+            self.store.optimize([f"v{v}" for v in range(len(self.histories))])
 
     def once(self) -> Any:
         """Retrieve, every rule of the contract kept."""
@@ -218,7 +209,7 @@ class Written(_Peer):
         for begin in range(0, len(rows), size):
             self.store.write("v0", rows.slice(begin, size), to="offline")
         if self.optimized:
-            optimize(self.store, ["v0"])
+            self.store.optimize(["v0"])
 
     def once(self) -> Any:
         """Retrieve."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Files", "Optimized", "SortedCopies"]
 
 _ABOUT = "copy.json"
+_COPY = re.compile(
+    r"[0-9a-f]{12}-[0-9a-f]{8}-[0-9]{12}-[0-9a-f]{32}"
+)  # definition, owner, number, and what makes it the only one
 _PATIENCE = 600.0
 _LOOKS = 100_000  # some seconds
 
@@ -145,8 +150,8 @@ class SortedCopies:
 
     def _made(self, home: Path, of: Files, backend: str, limits: EngineConfig | None) -> Optimized:
         owner = hashlib.sha256(backend.encode()).hexdigest()[:8]
-        copies = [entry.name for entry in os.scandir(home) if entry.name.rpartition("-")[2].isdigit()]
-        number = 1 + max((int(name.rpartition("-")[2]) for name in copies), default=0)
+        copies = [entry.name for entry in os.scandir(home) if _COPY.fullmatch(entry.name)]
+        number = 1 + max((int(name.split("-")[2]) for name in copies), default=0)
         part = home / ".part"
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
         part.mkdir()
@@ -162,11 +167,13 @@ class SortedCopies:
                 file.flush()
                 os.fsync(file.fileno())
             size = sum((part / name).stat().st_size for name in (ROWS, KEYS))
-            part.rename(home / f"{of.fingerprint[:12]}-{owner}-{number:012d}")
+            # No name comes twice, also after all copies were removed: other processes remember what a name was made of.
+            part.rename(home / f"{of.fingerprint[:12]}-{owner}-{number:012d}-{uuid.uuid4().hex}")
         finally:
             shutil.rmtree(part, ignore_errors=True)
         # The one before stays, for whoever has begun to read it.
-        for name in sorted(name for name in copies if name.split("-")[-2] == owner)[:-1]:
+        own = [name for name in copies if name.split("-")[1] == owner]
+        for name in sorted(own, key=lambda name: name.split("-")[2])[:-1]:
             shutil.rmtree(home / name, ignore_errors=True)
         return Optimized(of.view.name, backend, rows, keys, len(paths), size)
 

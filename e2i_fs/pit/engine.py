@@ -132,8 +132,9 @@ class _Engine:
             if not one.parts:
                 nothing = [pa.nulls(self._rows, arrow_type(one.view.features[name].dtype)) for name in one.features]
                 answers[number] = pa.table([pa.nulls(self._rows, pa.int64()), *nothing], names=["e", *one.columns])
-            elif self._alone(one.parts) is not None:
-                answers[number] = self._bisected(one)
+            elif (copy := self._alone(one.parts)) is not None:
+                places = latest_places(self._connection, copy, self._keys, self._rows)
+                answers[number] = values_at(copy, places, ["e", *one.columns])
             else:
                 pieces = pieces_of(
                     self._connection,
@@ -157,11 +158,6 @@ class _Engine:
         """Return the sorted copy that is the whole history and can answer by bisection."""
         (first, *others) = parts
         return first if isinstance(first, SortedRows) and not others and not self._knowledge.counts else None
-
-    def _bisected(self, one: Wanted) -> pa.Table:
-        copy = self._alone(one.parts)
-        assert copy is not None
-        return values_at(copy, latest_places(self._connection, copy, self._keys, self._rows), ["e", *one.columns])
 
     def _load(self) -> None:
         if not self._loaded:

@@ -169,7 +169,21 @@ def test_a_killed_optimize_leaves_nothing_that_is_used(place: Path, read: list[l
         assert _answer(store, a=1) == [2]
         assert [type(part) for part in read[-1]] == [SortedRows]
         home = next((place / "store").rglob("copy.json")).parent.parent
-        assert sorted(e.name for e in os.scandir(home) if not e.name.endswith("000000001")) == [".lock"]
+        assert sorted(e.name for e in os.scandir(home) if "-000000000001-" not in e.name) == [".lock"]
+
+
+def test_what_a_removed_copy_was_made_of_is_not_taken_for_that_of_a_new_one(place: Path, read: list[list[Any]]) -> None:
+    """Another process removes all copies and makes one anew, of more files: this one must not think that it is the old one."""
+    with _opened(place) as store, _opened(place) as other:
+        store.optimize()
+        assert _answer(store, a=1) == [2]
+        for copy in (place / "store" / ".e2i_fs" / "sorted" / "v").iterdir():
+            if copy.is_dir():
+                shutil.rmtree(copy)
+        other.write("v", _rows({"a": [99]}, start=1), to="offline")
+        other.optimize()
+        assert _answer(store, a=1) == [99]
+        assert [type(part) for part in read[-1]] == [SortedRows]
 
 
 def test_a_damaged_copy_is_named_and_a_removed_one_is_done_without(place: Path) -> None:
