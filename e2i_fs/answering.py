@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -22,7 +22,6 @@ from e2i_fs.routing import Router
 __all__ = ["Answering"]
 
 _TOUCHED = attrgetter("touched")
-_SEQUENCES = attrgetter("sequences")
 
 
 class Answering:
@@ -55,10 +54,14 @@ class Answering:
         def again(backend: Backend, catalog: Catalog, asked: Prepared, before: Found) -> Found:
             return look_up(backend, catalog, asked, rows, now_us=before.now_us)
 
-        question = Question("online", prepare, _TOUCHED, read, same_rows, again, strict, sequences=_SEQUENCES)
+        question = Question("online", prepare, _TOUCHED, read, same_rows, again, strict, True, _sequences)
         answered = router.ask(question)
         found = answered.value
         return answered, assemble(answered.query, rows, found, partial(_dated, answered))
+
+
+def _sequences(found: Found) -> Callable[[], Mapping[str, int]] | None:
+    return found.sequences if found.counted else None
 
 
 def _dated(answered: Answered[Prepared, Found]) -> Provenance:

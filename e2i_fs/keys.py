@@ -108,7 +108,7 @@ def key_tuples(
         made.append(values)
     if not made:
         return [()] * rows
-    keys = zip(*made, strict=True)
+    keys = zip(*made)  # noqa: B905 - each has a value for each row
     return list(keys) if whole else [None if None in key else key for key in keys]
 
 
@@ -120,10 +120,10 @@ def _all_exact(given: Sequence[Any], dtype: DType) -> bool:
     (True, False)
     """
     kind = _EXACT.get(dtype.kind)
-    if kind is None or set(map(type, given)) != {kind}:
+    if kind is None or not (type(given[0]) is kind if len(given) == 1 else set(map(type, given)) == {kind}):
         return False
     if kind is str:
-        return _is_unicode("".join(given))
+        return _is_unicode(given[0] if len(given) == 1 else "".join(given))
     if kind is int:
         allowed = _RANGES[dtype.kind]
         return min(given) in allowed and max(given) in allowed

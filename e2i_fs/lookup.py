@@ -14,12 +14,22 @@ from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
 from e2i_fs.frames import Frame, rows_of
 from e2i_fs.keys import key_tuples
 from e2i_fs.on_demand_run import request_columns, run_on_demand
-from e2i_fs.prepared import Prepared
+from e2i_fs.prepared import Prepared, ViewPart
 from e2i_fs.results import STATUSES, FeatureStatus, OnlineResult, Provenance
 from e2i_fs.row_wise import ALONE_ONLINE
 from e2i_fs.values import python_values, storage_values
 
-__all__ = ["EntityRows", "Found", "Stood", "assemble", "columns_of", "look_up", "newest_event", "same_row", "same_rows"]
+__all__ = [
+    "EntityRows",
+    "Found",
+    "aligned",
+    "assemble",
+    "columns_of",
+    "look_up",
+    "newest_event",
+    "same_row",
+    "same_rows",
+]
 
 _PRESENT, _NULL, _MISSING, _OLD = map(
     STATUSES.index,
@@ -27,23 +37,29 @@ _PRESENT, _NULL, _MISSING, _OLD = map(
 )
 
 
-class Stood(NamedTuple):
-    """What one view has online for the keys asked for; ``at`` has the place of each entity row's key, None where every row has its own."""
-
-    columns: OnlineColumns
-    at: Sequence[int] | None = None
-
-    def aligned(self, column: Sequence[Any]) -> Sequence[Any]:
-        """Return a column of the keys as one of the entity rows. A row whose key can match nothing has the place behind the last."""
-        return column if self.at is None else list(map([*column, None].__getitem__, self.at))
+_TEXT = {str}
 
 
 class Found(NamedTuple):
-    """What was found at one moment (µs), by view; ``sequences`` has the views' positions if the backend gave them along."""
+    """What was found at one moment (µs): what each view has online for the keys asked for.
+
+    ``places`` has, for each group of views of the request, the place of each entity row's key among the keys, None where every row
+    has its own. ``counted`` says that the backend gave the views' positions along.
+    """
 
     now_us: int
-    views: Mapping[str, Stood]
-    sequences: Mapping[str, int] | None = None
+    views: Mapping[str, OnlineColumns]
+    places: Sequence[Sequence[int] | None]
+    counted: bool = False
+
+    def sequences(self) -> dict[str, int]:
+        """Return the sequence of each view's position at the moment of reading, if the backend gave it."""
+        return {name: columns.sequence for name, columns in self.views.items()}
+
+
+def aligned(column: Sequence[Any], at: Sequence[int]) -> list[Any]:
+    """Return a column of the keys as one of the entity rows. A row whose key can match nothing has the place behind the last."""
+    return list(map([*column, None].__getitem__, at))
 
 
 class EntityRows(NamedTuple):
@@ -102,14 +118,15 @@ class EntityRows(NamedTuple):
 
 def _of_equal_rows(given: Any) -> dict[str, list[Any]] | None:
     """Return the columns of a list of dicts that have the same keys, all text: what most ask with. None for anything else."""
-    if type(given) is not list or set(map(type, given)) != {dict}:
+    if type(given) is not list or not given:
         return None
-    first, names = given[0], given[0].keys()
-    if set(map(type, first)) != {str}:
+    first = given[0]
+    if type(first) is not dict or set(map(type, first)) != _TEXT:
         return None
     if len(given) == 1:
         return {name: [value] for name, value in first.items()}
-    if not all(map(names.__eq__, map(dict.keys, given))):
+    names = first.keys()
+    if set(map(type, given)) != {dict} or not all(map(names.__eq__, map(dict.keys, given))):
         return None
     return {name: list(map(itemgetter(name), given)) for name in names}
 
@@ -121,22 +138,22 @@ def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRow
             f"View {asked.not_online!r} is not online (online=False); read it with get_historical_features."
         )
     wanted: dict[str, Sequence[Key]] = {}
-    places: dict[str, Sequence[int] | None] = {}
+    places: list[Sequence[int] | None] = []
     for join_keys, parts in asked.groups:
         keys, at = _once(key_tuples(rows.columns, join_keys, rows.number, reject_naive=rows.reject_naive))
+        places.append(at)
         for part in parts:
-            wanted[part.name], places[part.name] = keys, at
-    if backend.capabilities.columnar:
+            wanted[part.name] = keys
+    counted = backend.capabilities.columnar
+    if counted:
         columnar: Columnar = backend  # type: ignore[assignment]  # as it declares; to look would cost as much as the read
         found = columnar.online_columns(catalog, wanted, at_us=now_us)
-        sequences = {name: columns.sequence for name, columns in found.items()}
     else:
         found = {
             name: columns_of(backend.online_read(name, keys, at_us=now_us) if keys else [], -1)
             for name, keys in wanted.items()
         }
-        sequences = None
-    return Found(now_us, {name: Stood(found[name], at) for name, at in places.items()}, sequences)
+    return Found(now_us, found, places, counted)
 
 
 def _once(keys: Sequence[Key | None]) -> tuple[Sequence[Key], Sequence[int] | None]:
@@ -183,14 +200,13 @@ def same_rows(one: Found, other: Found) -> bool:
     A created time counts where both know one. Rows that Feast itself has put online have none: that is no other answer.
     """
     return one.views.keys() == other.views.keys() and all(
-        len(rows := _rows(stood)) == len(others := _rows(other.views[view])) and all(map(same_row, rows, others))
-        for view, stood in one.views.items()
+        len(rows := _rows(columns)) == len(others := _rows(other.views[view])) and all(map(same_row, rows, others))
+        for view, columns in one.views.items()
     )
 
 
-def _rows(stood: Stood) -> list[OnlineRow | None]:
+def _rows(columns: OnlineColumns) -> list[OnlineRow | None]:
     """Return the columns of one view as rows."""
-    columns = stood.columns
     values = (
         [{}] * len(columns.event_us)
         if not columns.values
@@ -220,29 +236,25 @@ def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callab
     values: dict[str, Sequence[Any]] = {}
     lacking: dict[str, Sequence[int]] = {}  # the status of a feature of the view that has no value, by row
     events: dict[str, Sequence[int | None]] = {}
-    for _, parts in asked.groups:
+    for (_, parts), at in zip(asked.groups, found.places, strict=True):
         for part in parts:
             name, ttl, stood = part.name, part.ttl_us, found.views[part.name]
             oldest = -math.inf if ttl is None else found.now_us - ttl
-            events[name] = times = stood.columns.event_us if stood.at is None else stood.aligned(stood.columns.event_us)
+            events[name] = times = stood.event_us if at is None else aligned(stood.event_us, at)
             codes: Sequence[int]
-            whole = None not in times and min(times) >= oldest
-            if whole:
+            dropped = False
+            if None not in times and min(times) >= oldest:
                 codes = (_NULL,) * rows.number
             else:
                 codes = [_MISSING if event is None else _NULL if event >= oldest else _OLD for event in times]
+                dropped = _OLD in codes
             lacking[name] = codes
-            dropped = not whole and _OLD in codes
-            stored = stood.columns.values
-            for feature, ref, dtype in part.features:
-                column = stored.get(feature)
-                if column is None:
-                    column = (None,) * rows.number
-                elif stood.at is not None:
-                    column = stood.aligned(column)
-                if dropped:
-                    column = [None if code == _OLD else value for value, code in zip(column, codes, strict=True)]
-                values[ref] = column if dtype is None else python_values(column, dtype)
+            columns = _columns(part, stood, at)
+            if dropped:
+                columns = [_without_old(column, codes) for column in columns]
+            if part.dtypes:
+                columns = list(map(python_values, columns, part.dtypes))
+            values.update(zip(part.refs, columns))  # noqa: B905 - as many, by their making
     codes_of: Callable[[], Mapping[str, Sequence[int]]] = partial(_codes, asked, values, lacking)
     events_of: Callable[[], Mapping[str, Sequence[int | None]]] = partial(_events, asked, events)
     if asked.request.on_demand:
@@ -251,9 +263,24 @@ def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callab
     return OnlineResult(rows.columns, asked.names, values, asked.types, codes_of, events_of, provenance)
 
 
+def _columns(part: ViewPart, stood: OnlineColumns, at: Sequence[int] | None) -> Sequence[Sequence[Any]]:
+    """Return the columns of the features to read, aligned with the entity rows; of a feature that no row has, nothing but None."""
+    columns: Sequence[Sequence[Any]]
+    try:
+        columns = part.pick(stood.values)
+    except KeyError:
+        nothing = (None,) * len(stood.event_us)
+        columns = [stood.values.get(name, nothing) for name in part.names]
+    return columns if at is None else [aligned(column, at) for column in columns]
+
+
+def _without_old(column: Sequence[Any], codes: Sequence[int]) -> list[Any]:
+    return [None if code == _OLD else value for value, code in zip(column, codes, strict=True)]
+
+
 def _events(asked: Prepared, events: Mapping[str, Sequence[int | None]]) -> dict[str, Sequence[int | None]]:
     """Return the event times of all features read, by reference: those of their view."""
-    return {ref: events[part.name] for _, parts in asked.groups for part in parts for _, ref, _ in part.features}
+    return {ref: events[part.name] for _, parts in asked.groups for part in parts for ref in part.refs}
 
 
 def _codes(
@@ -264,7 +291,7 @@ def _codes(
         ref: [code if value is None else _PRESENT for value, code in zip(values[ref], lacking[part.name], strict=True)]
         for _, parts in asked.groups
         for part in parts
-        for _, ref, _ in part.features
+        for ref in part.refs
     }
 
 
@@ -288,5 +315,5 @@ def _run(
 
 def newest_event(found: Found) -> int | None:
     """Return the newest event time among the rows found (µs), None when there is none."""
-    times = (event for stood in found.views.values() for event in stood.columns.event_us if event is not None)
+    times = (event for columns in found.views.values() for event in columns.event_us if event is not None)
     return max(times, default=None)

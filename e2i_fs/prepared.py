@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.catalog import Catalog
@@ -16,19 +17,23 @@ from e2i_fs.values import AS_THEY_ARE, arrow_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Prepared", "ViewPart", "prepared"]
+__all__ = ["Prepared", "ViewPart", "picker", "prepared"]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewPart:
-    """One view of a request: its ttl in microseconds, and of each feature to read the name, the reference and the dtype.
+    """One view of a request: its ttl in microseconds, and the names and references of the features to read.
 
-    The dtype is None where a storage value is what the caller gets.
+    ``pick`` takes what has these names from a mapping, in order; ``dtypes`` are theirs, empty where storage values are what the
+    caller gets.
     """
 
     name: str
     ttl_us: int | None
-    features: tuple[tuple[str, str, DType | None], ...]
+    names: tuple[str, ...]
+    refs: tuple[str, ...]
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    dtypes: tuple[DType, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,15 @@ def prepared(
 def _prepared(catalog: Catalog, request: Request) -> Prepared:
     groups: dict[Any, tuple[Mapping[str, DType], list[ViewPart]]] = {}
     for name, features in request.views.items():
-        keys, fields = catalog.join_keys(name), catalog.views[name].features
+        keys, fields = dict(catalog.join_keys(name)), catalog.views[name].features
+        dtypes = tuple(fields[feature].dtype for feature in features)
         part = ViewPart(
             name,
             catalog.views[name].ttl_us,
-            tuple((feature, f"{name}:{feature}", _made(fields[feature].dtype)) for feature in features),
+            tuple(features),
+            tuple(f"{name}:{feature}" for feature in features),
+            picker(tuple(features)),
+            () if all(dtype.kind in AS_THEY_ARE for dtype in dtypes) else dtypes,
         )
         groups.setdefault(tuple(keys.items()), (keys, []))[1].append(part)
     return Prepared(
@@ -87,5 +96,13 @@ def _prepared(catalog: Catalog, request: Request) -> Prepared:
     )
 
 
-def _made(dtype: DType) -> DType | None:
-    return None if dtype.kind in AS_THEY_ARE else dtype
+def picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return a function that takes what has these names from a mapping, in order; it raises `KeyError` for the first that is missing.
+
+    >>> picker(["b"])({"a": 1, "b": 2}), picker(["b", "a"])({"a": 1, "b": 2})
+    ((2,), (2, 1))
+    """
+    if len(names) > 1:
+        pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*names)
+        return pick
+    return lambda mapping: tuple(mapping[name] for name in names)

@@ -21,8 +21,8 @@ class Question(NamedTuple, Generic[Q, T]):
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
     views that it touches, ``answer`` gets the rows from a backend, ``same`` compares two answers (X-10); ``again`` gets them as
     they were at the moment of an answer given: what holds at one moment cannot be compared with what holds at another.
-    ``told`` says whether observers are told when another backend than the primary answers. ``sequences`` gives, of an answer, the
-    sequence of each view's `Position`, where the backend gave it along.
+    ``told`` says whether observers are told when another backend than the primary answers. ``sequences`` gives, of an answer, what
+    tells the sequence of each view's `Position`, None where the backend did not give it along.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Question(NamedTuple, Generic[Q, T]):
     again: Callable[[Backend, Catalog, Q, T], T] | None = None
     strict: bool = False
     told: bool = True
-    sequences: Callable[[T], Mapping[str, int] | None] | None = None
+    sequences: Callable[[T], Callable[[], Mapping[str, int]] | None] | None = None
 
 
 class Answered(NamedTuple, Generic[Q, T]):

@@ -287,9 +287,8 @@ class OnlineResult:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
-        made = {name: list(column) for name, column in self._inputs.items()}
-        for ref, name in self._names.items():
-            made[name] = list(self._values[ref])
+        made = dict(zip(self._inputs, map(list, self._inputs.values()), strict=True))
+        made.update(zip(self._names.values(), map(list, map(self._values.__getitem__, self._names)), strict=True))
         return made
 
     def to_arrow(self) -> pa.Table:

@@ -199,17 +199,17 @@ class Single:
         views = tuple(question.views(query))
         position = None if question.sequences is None else question.sequences(value)
         if position is None:
-            position = {view: self._backend.position(view).sequence for view in views if view in catalog.views}
+            position = {view: self._backend.position(view).sequence for view in views if view in catalog.views}.copy
         return Answered(value, query, catalog, self._name, partial(self._provenance, catalog, views, position, took))
 
     def _provenance(
-        self, catalog: Catalog, views: Iterable[str], position: Mapping[str, int], took: float
+        self, catalog: Catalog, views: Iterable[str], position: Callable[[], Mapping[str, int]], took: float
     ) -> Provenance:
         return Provenance(
             self._name,
             attempts=(Attempt(self._name, "answered", took),),
             fingerprints={view: catalog.fingerprint(view) for view in views},
-            position=position,
+            position=position(),
         )
 
     def write(self, entry: Entry, perform: Perform) -> list[Outcome]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,25 +103,16 @@ class Segments:
         except OSError as error:
             raise BackendUnavailableError(f"Cannot read history below {self._folder}: {unstopped(error)}.") from error
 
-    def counts(self, names: Iterable[str]) -> list[int]:
-        """Return how many whole segments each name has, without listing them again while nothing was added.
+    def count(self, name: str) -> int:
+        """Return how many whole segments ``name`` has, without listing them again while nothing was added.
 
         A folder's time of change tells. It moves in ticks, so it counts only when the folder was listed once more after the tick
         in which the change was seen.
         """
-        seen: dict[str, int | None] = {}
-        found = []
-        for name in names:
-            known = self._counts.get(name)
-            if known is not None and known.settled:
-                watched = known.watched
-                if watched not in seen:
-                    seen[watched] = _changed(watched)
-                if seen[watched] == known.changed_ns:
-                    found.append(known.segments)
-                    continue
-            found.append(self._listed(name))
-        return found
+        known = self._counts.get(name)
+        if known is not None and known.settled and _changed(known.watched) == known.changed_ns:
+            return known.segments
+        return self._listed(name)
 
     def _listed(self, name: str) -> int:
         """Count the segments of ``name`` by listing them, and note what tells when to list them again."""

@@ -284,10 +284,12 @@ class Store(Operating, Profiled, Watching):
         status that says why (O-3). ``strict`` raises `DegradedAnswerError` rather than give an answer that may have
         missed a write (X-7). Labels are not served online (P-12).
         """
-        answering = self._answering
-        begun = self._clock.monotonic()
-        answered, result = answering.answer(self._router, features, entity_rows, full_feature_names, strict=strict)
-        if self._plugins.has_observers:
+        observed = self._plugins.has_observers
+        begun = self._clock.monotonic() if observed else 0.0
+        answered, result = self._answering.answer(
+            self._router, features, entity_rows, full_feature_names, strict=strict
+        )
+        if observed:
             self._told("online", answered, len(result), begun, result.statuses)
         return result
 

@@ -37,6 +37,8 @@ class DuckDBBackend:
         self._registry = Registry(folder, project)
         self._online = OnlineRows(folder / "online", online_size)
         self._segments = Segments(folder / "history", made=True)
+        if not self._online.has_notes():
+            self._note_batches(self._registry.storage_under(self._registry.catalog()))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -77,7 +79,15 @@ class DuckDBBackend:
         number = self._registry.storage(view)  # first: what is then found to fit was of this generation, or a later one
         catalog = self._registry.catalog()
         check_form(rows, catalog.view(view), catalog.join_keys(view))
-        return self._segments.append(_folder(view, number), rows, batch_id=batch_id)
+        added = self._segments.append(_folder(view, number), rows, batch_id=batch_id)
+        # Noted also of a batch that is there already: who added it may have died before.
+        self._note_batches({view: number})
+        return added
+
+    def _note_batches(self, storage: Mapping[str, int]) -> None:
+        """Note beside the online rows how many batches history has, which is told with every online answer (X-7)."""
+        folders = {number: _folder(view, number) for view, number in storage.items()}
+        self._online.note_batches(folders, lambda number: self._segments.count(folders[number]))
 
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
         """Read from one snapshot."""
@@ -87,10 +97,7 @@ class DuckDBBackend:
         self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
     ) -> Mapping[str, OnlineColumns]:
         """Read from one snapshot; see `e2i_fs.backend.Columnar`."""
-        numbers = self._registry.storage_under(definitions, asked)
-        counts = self._segments.counts(map(_folder, asked, numbers))
-        found = self._online.columns(zip(numbers, asked.values(), counts, strict=True), at_us=at_us)
-        return dict(zip(asked, found, strict=True))
+        return self._online.columns(self._registry.storage_under(definitions), asked, at_us=at_us)
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge in one transaction."""
@@ -103,8 +110,7 @@ class DuckDBBackend:
         """Return how far the online rows are; batches in history count as writes too, so that their loss shows."""
         number = self._registry.storage(view)
         sequence, newest, rows = self._online.position(number)
-        (batches,) = self._segments.counts([_folder(view, number)])
-        return Position(sequence + batches, newest, rows)
+        return Position(sequence + self._segments.count(_folder(view, number)), newest, rows)
 
     def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
         """Yield the segments; see `e2i_fs.backend.Copyable`."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import msgpack
 
 from e2i_fs.backend import OnlineRow
 from e2i_fs.definitions import FeatureView
+from e2i_fs.prepared import picker
 
 __all__ = ["Fixed", "Layout", "decode_before_layouts", "layout_number", "only_event"]
 
@@ -66,7 +66,7 @@ class Layout:
         self.codes = codes
         self.plain = Fixed(number, names, codes, created=False)
         self.created = Fixed(number, names, codes, created=True)
-        self._values_of: Any = itemgetter(*names) if len(names) > 1 else _Only(names)
+        self._values_of = picker(names)
         self._rows = _HEAD.pack(_MARK, _ROWS, number)
 
     @classmethod
@@ -121,16 +121,6 @@ class Layout:
         else:
             raise ValueError(f"form {kept[1]}")
         return [OnlineRow(event, created, dict(zip(self.names, v, strict=True))) for event, created, *v in rows]
-
-
-class _Only:
-    """What `itemgetter` is for several names, for one or none."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-
-    def __call__(self, values: Any) -> tuple[Any, ...]:
-        return tuple(values[name] for name in self._names)
 
 
 def layout_number(kept: bytes) -> int | None:

@@ -6,11 +6,12 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnknownFeatureError, did_you_mean
+from e2i_fs_duckdb.mark import ChangeMark
 
 __all__ = ["Registry"]
 
@@ -19,6 +20,21 @@ CREATE TABLE IF NOT EXISTS catalog (id INTEGER PRIMARY KEY CHECK (id = 1), proje
 CREATE TABLE IF NOT EXISTS storage (id INTEGER PRIMARY KEY AUTOINCREMENT, view TEXT NOT NULL, live INTEGER NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS live_storage ON storage (view) WHERE live = 1;
 """
+
+
+class _Kept(NamedTuple):
+    """What was read: the definitions, the storage numbers of the views, and the mark that stood before reading."""
+
+    catalog: Catalog
+    storage: Storage
+    mark: int | None
+
+
+class Storage(dict[str, int]):
+    """The number under which the rows of each view are kept; a view that is not there raises `UnknownFeatureError`."""
+
+    def __missing__(self, view: str) -> int:
+        raise UnknownFeatureError(f"Unknown feature view {view!r}.{did_you_mean(view, self)}")
 
 
 class Registry:
@@ -44,21 +60,20 @@ class Registry:
             empty = json.dumps(Catalog().to_json())
             self._db.execute("INSERT OR IGNORE INTO catalog VALUES (1, ?, ?)", (self._project, empty))
             (project,) = self._db.execute("SELECT project FROM catalog").fetchone()
-        except sqlite3.DatabaseError as error:
+            self._mark = ChangeMark(self._file.with_suffix(".changed"))
+        except (sqlite3.DatabaseError, OSError) as error:
             raise self._failed(error) from error
         if project != self._project:
             raise ConfigError(
                 f"The folder {self._file.parent} holds the project {project!r}, not {self._project!r}. "
                 "Use another path, or the project's own name."
             )
-        self._looking = self._db.cursor()
         self._pid = os.getpid()
-        self._changes = 0
-        self._seen: tuple[int, int] | None = None
-        self._kept: tuple[Catalog, dict[str, int]] = (Catalog(), {})
+        self._version: int | None = None
+        self._kept = _Kept(Catalog(), Storage(), None)
 
     def _failed(self, error: Exception) -> Exception:
-        unreachable = isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)
+        unreachable = isinstance(error, sqlite3.OperationalError | OSError) and "malformed" not in str(error)
         if unreachable:
             return BackendUnavailableError(
                 f"The definitions in {self._file} cannot be reached: {error}. Is the folder writable?"
@@ -71,59 +86,55 @@ class Registry:
         except (ValueError, KeyError, TypeError) as error:
             raise self._failed(error) from error
 
-    def _refresh(self) -> None:
+    def _current(self) -> _Kept:
+        """Return what is kept now. While the mark stands nothing was changed, and neither SQLite nor a lock is needed to know that."""
+        kept = self._kept
+        if self._mark.number[0] != kept.mark:
+            with self._lock:
+                kept = self._looked()
+        if not os.access(self._path, os.F_OK):  # SQLite, and the mark, would go on with files that were taken away
+            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
+        return kept
+
+    def _looked(self) -> _Kept:
+        """Look into SQLite whether what is kept was changed, and read it if so."""
         if self._closed:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
             self._connect()
+        mark = self._mark.now()  # before the rest: what is changed after this is looked for again
         try:
-            os.stat(self._path)
-        except OSError as error:  # SQLite would go on with the file that was taken away
-            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.") from error
-        try:
-            ((version,),) = self._looking.execute("PRAGMA data_version")
-            seen = (version, self._changes)
-            if seen == self._seen:
-                return
-            (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
-            storage = dict(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
+            ((version,),) = self._db.execute("PRAGMA data_version")
+            if version != self._version:
+                self._db.execute("BEGIN")  # so that both are of one commit
+                try:
+                    (body,) = self._db.execute("SELECT body FROM catalog").fetchone()
+                    storage = Storage(self._db.execute("SELECT view, id FROM storage WHERE live = 1"))
+                finally:
+                    self._db.execute("COMMIT")
+                self._kept, self._version = _Kept(self._parsed(body), storage, mark), version
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        self._kept = (self._parsed(body), storage)
-        self._seen = seen
+        self._kept = self._kept._replace(mark=mark)
+        return self._kept
 
     def catalog(self) -> Catalog:
         """Return the kept catalogue as it is now."""
-        with self._lock:
-            self._refresh()
-            return self._kept[0]
+        return self._current().catalog
 
     def storage(self, view: str) -> int:
         """Return the number under which the rows of ``view`` are kept."""
-        with self._lock:
-            self._refresh()
-            return self._numbers([view], self._kept[1])[0]
+        return self._current().storage[view]
 
-    def storage_under(self, known: Catalog, views: Iterable[str]) -> list[int]:
-        """Return the numbers under which the rows of ``views`` are kept, without looking if ``known`` is what `catalog` gave last."""
-        catalog, storage = self._kept
-        if catalog is not known:
-            with self._lock:
-                self._refresh()
-                storage = self._kept[1]
-        return self._numbers(views, storage)
-
-    def _numbers(self, views: Iterable[str], storage: Mapping[str, int]) -> list[int]:
-        try:
-            return [storage[view] for view in views]
-        except KeyError as error:
-            view = error.args[0]
-            raise UnknownFeatureError(f"Unknown feature view {view!r}.{did_you_mean(view, storage)}") from None
+    def storage_under(self, known: Catalog) -> Storage:
+        """Return the numbers under which rows are kept, without looking if ``known`` is what `catalog` gave last."""
+        kept = self._kept
+        return kept.storage if kept.catalog is known else self._current().storage
 
     def replace(self, wanted: Catalog, *, expected: str) -> bool:
         """Keep ``wanted`` if the catalogue is still at revision ``expected``; return whether it was."""
         with self._lock:
-            self._refresh()
+            self._looked()
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
@@ -131,7 +142,6 @@ class Registry:
                     current = self._parsed(body)
                     if current.revision != expected:
                         self._db.execute("ROLLBACK")
-                        self._seen = None
                         return False
                     gone = [v for v in current.views if v not in wanted.views]
                     for view in (*gone, *breaking_views(current, wanted)):
@@ -139,14 +149,15 @@ class Registry:
                     for view in wanted.views:
                         self._db.execute("INSERT OR IGNORE INTO storage (view, live) VALUES (?, 1)", (view,))
                     self._db.execute("UPDATE catalog SET body = ?", (json.dumps(wanted.to_json()),))
-                    self._db.execute("COMMIT")
+                    with self._mark.changing():
+                        self._db.execute("COMMIT")
                 except BaseException:
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
                     raise
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise self._failed(error) from error
-            self._changes += 1
+            self._version = None  # which tells of other connections' changes only
             return True
 
     def dead_storage(self) -> list[tuple[str, int]]:
@@ -162,10 +173,11 @@ class Registry:
     def ping(self) -> None:
         """Raise unless the file answers."""
         with self._lock:
-            self._refresh()
+            self._looked()
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._closed = True
+            self._kept = self._kept._replace(mark=None)
             self._db.close()

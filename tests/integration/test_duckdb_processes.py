@@ -144,7 +144,7 @@ def test_a_store_closed_while_another_thread_reads_lets_it_end_and_takes_no_more
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LMDB ends the process when its environment is closed under a transaction."""
-    from e2i_fs_duckdb import online
+    from e2i_fs_duckdb import environments, online
 
     from e2i_fs.backend import OnlineRow
 
@@ -158,5 +158,5 @@ def test_a_store_closed_while_another_thread_reads_lets_it_end_and_takes_no_more
     assert [keys for keys, _, _ in under_way] == [[(1,)], [(2,)]]
     with pytest.raises(fs.BackendUnavailableError, match="closed"):
         rows.read(1, [(0,)], at_us=10)
-    assert not [path for _, path in online._shared.open if path.startswith(str(tmp_path))]
+    assert not [path for _, path in environments._shared.open if path.startswith(str(tmp_path))]
     online.OnlineRows(tmp_path, 2**24).close()

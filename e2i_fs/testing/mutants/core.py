@@ -107,9 +107,9 @@ def online_null_said_to_be_present() -> Iterator[None]:
 
 @CORE.core("O-5", "Online, a row asked twice is answered once, and the rest moves up.", killed_by=_ORDER)
 def online_duplicates_collapsed() -> Iterator[None]:
-    change = "list(map([*column, None].__getitem__, self.at))"
-    other = "[*column, *([None] * (len(self.at) - len(column)))][: len(self.at)]"
-    with rewritten(lookup.Stood.aligned, (change, other)):
+    change = "list(map([*column, None].__getitem__, at))"
+    other = "[*column, *([None] * (len(at) - len(column)))][: len(at)]"
+    with rewritten(lookup.aligned, (change, other)):
         yield
 
 
