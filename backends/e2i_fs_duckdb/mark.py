@@ -30,6 +30,7 @@ class ChangeMark:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if os.fstat(handle).st_size < _SIZE:
                 os.pwrite(handle, bytes(_SIZE), 0)  # written, not only made longer: a full disk must show here
+            fcntl.flock(handle, fcntl.LOCK_UN)  # before it is mapped, which keeps the lock of what is mapped
             self.number = memoryview(mmap.mmap(handle, _SIZE)).cast("Q")
         finally:
             os.close(handle)
