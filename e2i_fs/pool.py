@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import queue
 import threading
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from e2i_fs.errors import ThrottledError
+from e2i_fs.forks import renew_after_fork
 
-__all__ = ["DaemonPool", "carried", "renew_after_fork"]
+__all__ = ["DaemonPool", "carried"]
 
 T = TypeVar("T")
-
-
-class Renewable(Protocol):
-    """What holds locks or counts threads."""
-
-    def renew(self) -> None:
-        """Begin anew in a forked child, which has one thread: others that held a lock or were at work are not in it."""
-        ...
-
-
-_renewed: weakref.WeakSet[Renewable] = weakref.WeakSet()
-
-
-def renew_after_fork(thing: Renewable) -> None:
-    """Have ``thing`` renewed in every child that is forked from now on."""
-    _renewed.add(thing)
-
-
-def _forked() -> None:
-    for thing in list(_renewed):
-        thing.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def carried(work: Callable[[], T]) -> Callable[[], T]:

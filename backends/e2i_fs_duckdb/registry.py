@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnknownFeatureError, did_you_mean
+from e2i_fs.forks import renew_after_fork
 from e2i_fs_duckdb.mark import ChangeMark
 
 __all__ = ["Registry"]
@@ -48,9 +49,15 @@ class Registry:
         self._file = folder / "definitions.sqlite"
         self._path = str(self._file)
         self._project = project
-        self._lock = threading.RLock()
         self._closed = False
+        self._inherited: list[sqlite3.Connection] = []
         self._connect()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds."""
+        self._lock = threading.RLock()
 
     def _connect(self) -> None:
         try:
@@ -101,6 +108,7 @@ class Registry:
         if self._closed:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
+            self._inherited.append(self._db)  # closing it here could wait for a thread that only the parent has
             self._connect()
         mark = self._mark.now()  # before the rest: what is changed after this is looked for again
         try:

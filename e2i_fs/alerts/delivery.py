@@ -15,8 +15,9 @@ from e2i_fs.alerts.settings import AlertsConfig
 from e2i_fs.alerts.webhook import Webhook, document
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.errors import BackendError
+from e2i_fs.forks import renew_after_fork
 from e2i_fs.ops.records import Records
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.pool import DaemonPool
 from e2i_fs.telemetry.events import Event
 
 __all__ = ["Alerts"]

@@ -11,7 +11,8 @@ from e2i_fs.backend import Backend, HasTimeout
 from e2i_fs.config import FailoverConfig
 from e2i_fs.errors import BackendUnavailableError, DeadlineExceededError, ThrottledError
 from e2i_fs.failover.breaker import Breaker
-from e2i_fs.pool import DaemonPool, carried, renew_after_fork
+from e2i_fs.forks import renew_after_fork
+from e2i_fs.pool import DaemonPool, carried
 
 __all__ = ["UNAVAILABLE", "Member"]
 

@@ -29,8 +29,9 @@ from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal, Missed
 from e2i_fs.failover.member import UNAVAILABLE, Member
 from e2i_fs.failover.rebuild import Rebuilder
+from e2i_fs.forks import renew_after_fork
 from e2i_fs.ops.records import Records
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.pool import DaemonPool
 from e2i_fs.telemetry.events import Event, ParityMoved, Replayed
 
 __all__ = ["CatchUp", "Recovery"]

@@ -17,7 +17,8 @@ from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.replay import Recovery
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.forks import renew_after_fork
+from e2i_fs.pool import DaemonPool
 from e2i_fs.question import Question
 
 __all__ = ["Shadow"]

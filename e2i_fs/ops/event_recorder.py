@@ -7,9 +7,10 @@ import threading
 
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.errors import BackendError
+from e2i_fs.forks import renew_after_fork
 from e2i_fs.ops.event_history import Counted, EventHistory
 from e2i_fs.ops.records import Records
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.pool import DaemonPool
 from e2i_fs.telemetry.events import Event
 from e2i_fs.telemetry.kept import About, about
 

@@ -14,8 +14,8 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from e2i_fs import __version__
+from e2i_fs.forks import renew_after_fork
 from e2i_fs.plugins import hookimpl
-from e2i_fs.pool import renew_after_fork
 from e2i_fs.telemetry import names
 from e2i_fs.telemetry.events import Event
 from e2i_fs.telemetry.measuring import Measurement, measured

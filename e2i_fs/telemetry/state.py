@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from e2i_fs.errors import E2IError
-from e2i_fs.pool import DaemonPool, renew_after_fork
+from e2i_fs.forks import renew_after_fork
+from e2i_fs.pool import DaemonPool
 from e2i_fs.telemetry import names
 from e2i_fs.telemetry.measuring import Measurement
 from e2i_fs.telemetry.names import Label, Metric

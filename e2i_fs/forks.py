@@ -1,0 +1,34 @@
+"""What holds locks begins anew in a forked child: the threads that held them are not in it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+__all__ = ["Renewable", "renew_after_fork"]
+
+
+class Renewable(Protocol):
+    """What holds locks or counts threads."""
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, which has one thread: others that held a lock or were at work are not in it."""
+        ...
+
+
+_renewed: weakref.WeakSet[Renewable] = weakref.WeakSet()
+
+
+def renew_after_fork(thing: Renewable) -> None:
+    """Have ``thing`` renewed in every child that is forked from now on."""
+    _renewed.add(thing)
+
+
+def _forked() -> None:
+    for thing in list(_renewed):
+        thing.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
