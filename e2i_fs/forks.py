@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
+from types import TracebackType
 from typing import Protocol
 
-__all__ = ["Renewable", "renew_after_fork"]
+__all__ = ["Renewable", "RenewedLock", "renew_after_fork"]
 
 
 class Renewable(Protocol):
@@ -32,3 +34,29 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+class RenewedLock:
+    """A lock that nobody holds in a forked child, for what a thread may be doing while another one forks.
+
+    >>> lock = RenewedLock()
+    >>> with lock:
+    ...     print("alone")
+    alone
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Be free."""
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 
 import lmdb
 
-from e2i_fs.errors import BackendDataError, BackendUnavailableError
+from e2i_fs.errors import BackendDataError, BackendError, BackendUnavailableError
 
 __all__ = ["Environment", "Opened"]
+
+_LOOKS, _PAUSE = 2_000, 0.001
+"""How often, and after how many seconds each, a fork looks whether transactions have ended."""
 
 
 class Opened:
@@ -24,9 +28,11 @@ class Opened:
     then looks at ``over``, who ends it sets ``over`` and then looks at the marks, so that one of them sees the other.
     """
 
-    def __init__(self, env: lmdb.Environment, file: tuple[int, int]) -> None:
-        self.env = env
-        self.file = file
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.env = _env(path, size)
+        self.file = _identity(path)
         self.users = 0
         self.marks: list[None] = []
         self.gone = False
@@ -39,15 +45,46 @@ class _Shared:
 
     Whoever lets go of one last closes it. LMDB ends the process when a transaction outlives its environment, so a store that is
     closed while another thread reads leaves that to the reader. ``lock`` guards opening and closing, and is not taken to read.
+
+    No environment is open across a fork, as LMDB asks for: the fork waits until the transactions of all threads have ended, new ones
+    wait until it is over (``forking``), and the parent opens its environments again.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], Opened] = {}
-        os.register_at_fork(after_in_child=self._forked)
+        self.forking = False
+        self._asleep: list[Opened] = []
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_the_child
+        )
 
-    def _forked(self) -> None:
-        self.lock = threading.Lock()  # a thread that is not in the child may have held it
+    def _before_fork(self) -> None:
+        self.lock.acquire()
+        self.forking = True
+        opened = list(self.open.values())
+        for _ in range(_LOOKS):
+            if not any(one.marks for one in opened):
+                break
+            time.sleep(_PAUSE)
+        # One whose transaction goes on, perhaps of the very thread that forks, stays open: see `forget`.
+        self._asleep = [one for one in opened if not one.marks]
+        for one in self._asleep:
+            one.env.close()
+
+    def _after_fork(self) -> None:
+        for one in self._asleep:
+            try:
+                one.env = _env(one.path, one.size)
+            except BackendError:
+                one.gone = True  # its folder was taken away: whoever reads next is told
+        self._asleep, self.forking = [], False
+        self.lock.release()
+
+    def _in_the_child(self) -> None:
+        self.open = {key: one for key, one in self.open.items() if one not in self._asleep}
+        self._asleep, self.forking = [], False
+        self.lock = threading.Lock()
 
     def forget(self, path: str) -> None:
         """Close what other processes' numbers hold of ``path``: a fork copied it here, and no thread that uses it."""
@@ -100,16 +137,7 @@ class Environment:
                 opened.gone = True
                 opened = None
             if opened is None:
-                try:
-                    env = lmdb.open(self.path, map_size=self.size, max_readers=1024, subdir=True, max_dbs=0)
-                    _check_whole(env, self.path)
-                except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
-                    raise BackendDataError(_DAMAGED.format(self.path, error)) from error
-                except (lmdb.Error, OSError) as error:
-                    raise BackendUnavailableError(
-                        f"The online rows in {self.path} cannot be opened: {error}. Make the folder writable."
-                    ) from error
-                opened = _shared.open[self._pid, self.path] = Opened(env, _identity(self.path))
+                opened = _shared.open[self._pid, self.path] = Opened(self.path, self.size)
             opened.users += 1
             opened.over = False  # which it is while reads of stores that were closed are still under way
         self._opened = opened
@@ -141,6 +169,10 @@ class Environment:
             self._open()
         opened = self._opened
         opened.marks.append(None)
+        while _shared.forking:
+            opened.marks.pop()
+            with _shared.lock:
+                opened.marks.append(None)
         if self._closed or opened.over or opened.gone:
             self.let_go(opened)
             if opened.gone and not self._closed:
@@ -174,6 +206,20 @@ class Environment:
 
 
 _DAMAGED = "The online rows in {} are damaged ({}). Restore the folder, or remove it and materialise the views again."
+
+
+def _env(path: str, size: int) -> lmdb.Environment:
+    """Open the environment in the folder ``path``."""
+    try:
+        env = lmdb.open(path, map_size=size, max_readers=1024, subdir=True, max_dbs=0)
+        _check_whole(env, path)
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+        raise BackendDataError(_DAMAGED.format(path, error)) from error
+    except (lmdb.Error, OSError) as error:
+        raise BackendUnavailableError(
+            f"The online rows in {path} cannot be opened: {error}. Make the folder writable."
+        ) from error
+    return env
 
 
 def _check_whole(env: lmdb.Environment, path: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,6 +13,7 @@ from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.errors import BackendUnavailableError, UnsupportedError
+from e2i_fs.forks import RenewedLock
 from e2i_fs.frozen import FrozenMap
 from e2i_fs.reading import source_parts, stored_source
 from e2i_fs.segments import Segments
@@ -63,7 +63,7 @@ class FeastBackend:
             self.segments = open_segments(self.repository, options)
             self._adopt = partial(adopt, project=self.repository.config.project, folder=self.repository.folder)
             self._seen: tuple[Signature | None, Snapshot] | None = None
-            self._reading = threading.Lock()
+            self._reading = RenewedLock()
             self._closed = False
             prepare(self, options)
         self._online = None if self.store is None else Online(self.store, self.state, self.snapshot)

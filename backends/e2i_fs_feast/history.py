@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from pyarrow.fs import FileSystem
 from e2i_fs.backend import ArrowRows, ScanPart
 from e2i_fs.dtypes import Timestamp
 from e2i_fs.errors import BackendDataError, did_you_mean
+from e2i_fs.forks import RenewedLock
 from e2i_fs.sql.reading import Table, Wanted, table_rows
 from e2i_fs_feast.postgres_address import address_of
 from e2i_fs_feast.registry import Registered
@@ -24,7 +24,7 @@ from e2i_fs_feast.registry import Registered
 __all__ = ["feast_rows"]
 
 _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_one_at_a_time = threading.Lock()  # Feast's duckdb store has one connection for the whole process
+_one_at_a_time = RenewedLock()  # Feast's duckdb store has one connection for the whole process
 
 
 def feast_rows(

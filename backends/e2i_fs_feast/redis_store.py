@@ -10,7 +10,6 @@ counted in Redis, in the transaction of the rows, and each read takes the count 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from e2i_fs.clock import to_us
 from e2i_fs.errors import BackendUnavailableError, ThrottledError
+from e2i_fs.forks import RenewedLock
 from e2i_fs_feast.online_store import Decide, Found
 from e2i_fs_feast.rows import HIDDEN, Stored
 
@@ -59,7 +59,7 @@ class RedisStore:
         self.connections = 0
         self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._connected
         self._counts = f"e2i_fs:{config.project}"
-        self._turn = threading.Lock()
+        self._turn = RenewedLock()
 
     def set_timeout(self, seconds: float) -> None:
         """Let no command wait longer for its answer; for connections made from now on."""

@@ -6,7 +6,6 @@ The registry is replaced, never rewritten: a reader sees the old file or the new
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from filelock import FileLock
 from google.protobuf.message import DecodeError
 
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnsupportedError
+from e2i_fs.forks import RenewedLock
 from e2i_fs_feast.options import Options
 from e2i_fs_feast.postgres_address import without_password
 from e2i_fs_feast.redis_address import check_redis
@@ -54,7 +54,7 @@ class Repository:
     registry: Path
     own: Path
     adopted: bool
-    _threads: dict[str, threading.Lock] = field(default_factory=dict)
+    _threads: dict[str, RenewedLock] = field(default_factory=dict)
 
     @classmethod
     def open(cls, options: Options) -> Repository:
@@ -71,7 +71,7 @@ class Repository:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock ``name`` against all threads and processes that share the folder."""
-        ours = self._threads.setdefault(name, threading.Lock())
+        ours = self._threads.setdefault(name, RenewedLock())
         self.own.mkdir(exist_ok=True)  # not before: reading an adopted repository writes nothing into it
         with ours, FileLock(self.own / f"{name}.lock", timeout=LOCK_SECONDS, poll_interval=0.002, thread_local=False):
             yield

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -160,3 +164,58 @@ def test_a_store_closed_while_another_thread_reads_lets_it_end_and_takes_no_more
         rows.read(1, [(0,)], at_us=10)
     assert not [path for _, path in environments._shared.open if path.startswith(str(tmp_path))]
     online.OnlineRows(tmp_path, 2**24).close()
+
+
+@pytest.mark.rule("O-7")
+@pytest.mark.parametrize("backend", ["duckdb", "feast"])
+def test_a_child_forked_while_other_threads_read_and_write_goes_on_using_the_store(
+    tmp_path: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    """The threads are not in the child, nor is anybody there who would let go of their locks and end their transactions."""
+    if backend == "feast":
+        request.getfixturevalue("feast_library")
+    store = fs.connect({"backend": backend, "path": str(tmp_path)})
+    store.apply([pair.view()])
+    store.write("v", pair.batch(0), to="online")
+    done, problems = threading.Event(), []
+
+    def repeat(work: Callable[[int], Any]) -> None:
+        try:
+            for number in itertools.count(1):
+                if done.is_set():
+                    return
+                work(number)
+        except BaseException as error:
+            problems.append(error)
+
+    def read(_: int) -> Any:
+        return store.get_online_features(["v:*"], [{"hcp_id": key} for key in pair.KEYS])
+
+    def write(number: int) -> Any:
+        return store.write("v", pair.batch(number), to="online")
+
+    def goes_on() -> None:
+        read(0)
+        store.write("v", pair.batch(10**6), to="online")
+        os._exit(0)
+
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in (read, read, write)]
+    for thread in threads:
+        thread.start()
+    children = []
+    try:
+        for _ in range(12):
+            child = multiprocessing.get_context("fork").Process(target=goes_on)
+            child.start()
+            child.join(SECONDS)
+            children.append(child.exitcode)
+            if child.is_alive():
+                child.kill()
+                break
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        store.close()
+    assert problems == []
+    assert children == [0] * 12
