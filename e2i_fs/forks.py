@@ -6,9 +6,16 @@ import os
 import threading
 import weakref
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Renewable", "RenewedLock", "renew_after_fork"]
+__all__ = ["Renewable", "RenewedLock", "leave_open", "renew_after_fork"]
+
+_left: list[Any] = []
+
+
+def leave_open(connection: Any) -> None:
+    """Keep for good what a child inherited: to close it could wait for a thread that only the parent has."""
+    _left.append(connection)
 
 
 class Renewable(Protocol):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnknownFeatureError, did_you_mean
-from e2i_fs.forks import renew_after_fork
+from e2i_fs.forks import leave_open, renew_after_fork
 from e2i_fs_duckdb.mark import ChangeMark
 
 __all__ = ["Registry"]
@@ -50,7 +50,6 @@ class Registry:
         self._path = str(self._file)
         self._project = project
         self._closed = False
-        self._inherited: list[sqlite3.Connection] = []
         self._connect()
         self.renew()
         renew_after_fork(self)
@@ -108,7 +107,7 @@ class Registry:
         if self._closed:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         if os.getpid() != self._pid:
-            self._inherited.append(self._db)  # closing it here could wait for a thread that only the parent has
+            leave_open(self._db)
             self._connect()
         mark = self._mark.now()  # before the rest: what is changed after this is looked for again
         try:

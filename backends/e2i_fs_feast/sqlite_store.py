@@ -18,6 +18,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
+from e2i_fs.forks import leave_open
 from e2i_fs_feast.online_store import Decide, Found, Write
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored
@@ -30,12 +31,19 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
 
     _conn: Any = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._process = os.getpid()
+
     def __del__(self) -> None:
         self.disconnect()
 
     def disconnect(self) -> None:
         if self._conn is not None:
-            self._conn.close()
+            if self._process == os.getpid():
+                self._conn.close()
+            else:
+                leave_open(self._conn)
             self._conn = None
 
 

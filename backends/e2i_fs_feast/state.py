@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from e2i_fs.backend import Position
+from e2i_fs.forks import leave_open
 
 __all__ = ["Leftover", "State", "gone_back"]
 
@@ -28,10 +29,18 @@ _TABLES = (
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly, and that is closed when its thread is gone."""
+    """A connection that can be referred to weakly, and that is closed when its thread is gone, in the process that opened it."""
+
+    process = 0
 
     def __del__(self) -> None:
-        self.close()
+        self.end()
+
+    def end(self) -> None:
+        if self.process == os.getpid():
+            self.close()
+        else:
+            leave_open(self)
 
 
 def gone_back(sequence: int) -> int:
@@ -63,6 +72,7 @@ class State:
             connection = sqlite3.connect(
                 self._path, timeout=10, isolation_level=None, check_same_thread=False, factory=_Connection
             )
+            connection.process = os.getpid()
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             for statement in _TABLES:
@@ -74,7 +84,7 @@ class State:
     def close(self) -> None:
         """Close the connections of all threads."""
         for connection in list(self._connections):
-            connection.close()
+            connection.end()
         self._threads = threading.local()
 
     def position(self, view: str, generation: int) -> Position | None:
