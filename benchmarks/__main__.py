@@ -2,13 +2,14 @@
 
     python -m benchmarks [--quick] [--out DIR] [--only NAME …] [--seed N]
 
-Writes results.json, results.md and plots into DIR. About 15 minutes on two quiet cores; --quick is the short form. Named apart, as they take
+Writes results.json, results.md and plots into DIR. About 15 minutes on two quiet cores; --quick about 2, at sizes too small to judge by. Named apart, as they take
 longer or break things: `python -m benchmarks.big`, `.outage`, `.kills`, `.serving`, `.quality`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import busy, failover_read, growth, online, plots, point_in_time, startup, tables, telemetry
+from benchmarks.children import Children
 from benchmarks.data import Kept
 from benchmarks.harness import Row
 from benchmarks.machine import described
@@ -48,16 +50,16 @@ SUBJECTS: dict[str, Callable[..., Iterable[Measured]]] = {
 }
 
 
-def reports(only: list[str], *, quick: bool, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run the subjects named and give the report so far after each race; their data goes below ``folder``."""
+def reports(only: list[str], *, quick: bool, of: Kept) -> Iterator[dict[str, Any]]:
+    """Run the subjects named on the data and in the processes ``of``, and give the report so far after each race."""
     machine, begun, measured = described(), time.monotonic(), []
     for name in only:
         at = time.monotonic()
-        for one in SUBJECTS[name](Kept(folder, seed), quick=quick):
+        for one in SUBJECTS[name](of, quick=quick):
             measured.append(one.told())
             print(f"{time.monotonic() - begun:5.0f} s  {one.title}", flush=True)
             yield {
-                "machine": machine, "quick": quick, "seed": seed, "seconds": time.monotonic() - begun, "measured": measured,
+                "machine": machine, "quick": quick, "seed": of.seed, "seconds": time.monotonic() - begun, "measured": measured,
                 "big": None,
             }  # fmt: skip
         print(f"{name}: {time.monotonic() - at:.0f} s", flush=True)
@@ -76,8 +78,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         os.environ["BENCH_FOLDER"] = folder  # where contenders put what they open
-        for report in reports(given.only, quick=given.quick, seed=given.seed, folder=Path(folder)):
-            kept(report, given.out)  # after each race, so that a run that is ended early is not lost
+        with contextlib.closing(Children(shared=given.quick)) as children:
+            for report in reports(given.only, quick=given.quick, of=Kept(Path(folder), given.seed, children)):
+                kept(report, given.out)  # after each race, so that a run that is ended early is not lost
     text = tables.markdown(report, plots.draw(report, given.out))
     (given.out / "results.md").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -190,7 +190,7 @@ def _told(
 
 def run(kept: Kept, *, quick: bool) -> list[Measured]:
     """Measure both."""
-    seconds, repeats = (0.5, 3) if quick else (2.0, 6)
+    seconds, repeats = (0.5, 2) if quick else (2.0, 6)
     return [
         disturbed("busy-threads", 8, 1, seconds=seconds, repeats=repeats),
         disturbed("busy-processes", 1, 2, seconds=seconds, repeats=repeats),

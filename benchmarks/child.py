@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,55 +40,80 @@ class Died(RuntimeError):
 class Child:
     """The parent's end."""
 
-    def __init__(self, what: str, given: dict[str, Any], log: Path) -> None:
-        self._log = log
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.child", what, json.dumps(given)],
-                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, text=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
-            )  # fmt: skip
+    def __init__(self, what: str, given: dict[str, Any]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.child", what, json.dumps(given)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+        )  # fmt: skip
+
+    def become(self, what: str, given: dict[str, Any]) -> None:
+        """Let the process be another contender, what it has imported in it; wait for it with `ready`."""
+        self._say({"word": "become", "what": what, "given": given})
 
     def ready(self) -> None:
         """Wait until it is open and warm."""
         self._heard()
 
+    @property
+    def lives(self) -> bool:
+        """Whether its process has not ended."""
+        return self._process.poll() is None
+
     def ask(self, word: str, **given: Any) -> dict[str, Any]:
         """Say a word and return the reply, or raise `Died`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # why it ended is told below
-            self._process.stdin.write(json.dumps({"word": word} | given) + "\n")
-            self._process.stdin.flush()
+        self._say({"word": word} | given)
         return self._heard()
+
+    def _say(self, told: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # why it ended is told when it is heard
+            self._process.stdin.write(json.dumps(told) + "\n")
+            self._process.stdin.flush()
 
     def _heard(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
-            log = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+            self._log.seek(0)
+            log = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
             raise Died(f"its process ended with {code}: {' '.join(log)[:200]}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise Died(reply["error"])
         return reply
 
-    def end(self) -> None:
-        """Let it go."""
+    def let_go(self) -> None:
+        """Let it end when it will."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended
             self._process.stdin.close()
+
+    def end(self) -> None:
+        """Let it go, and wait until it has ended."""
+        assert self._process.stdout is not None
+        self.let_go()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+        self._log.close()
+
+
+def opened(what: str, given: dict[str, Any]) -> Any:
+    """Return a contender, open and warm; the most memory is counted from here on."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    module, name = what.split(":")
+    return getattr(importlib.import_module(module), name)(**given)
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process had so far, in MB (VmHWM, which a parent's memory is not part of)."""
+    """Return the most memory that this process had since `opened`, in MB (VmHWM, which a parent's memory is not part of)."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
@@ -117,8 +143,7 @@ def main() -> None:
 
     made: object = None
     try:
-        module, name = sys.argv[1].split(":")
-        contender = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
+        contender = opened(sys.argv[1], json.loads(sys.argv[2]))
         say({"ready": True})
         for line in sys.stdin:
             told = json.loads(line)
@@ -126,6 +151,10 @@ def main() -> None:
                 made = None
                 seconds, made = timed(contender.once, told["times"])
                 say({"seconds": seconds, "peak_mb": peak_mb()})
+            elif told["word"] == "become":
+                contender = made = None
+                contender = opened(told["what"], told["given"])
+                say({"ready": True})
             else:
                 say(contender.answer(made, told["folder"]))
     except Exception as error:  # told to the parent, which reports it in the table

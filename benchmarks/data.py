@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.children import Children
+
 START = 1_672_531_200_000_000  # 2023-01-01, in microseconds
 YEAR = 365 * 86_400_000_000
 DAY = 86_400_000_000
@@ -54,11 +56,12 @@ def entities(rows: int, keys: int, seed: int) -> pa.Table:
 
 
 class Kept:
-    """Histories and entity rows below a folder, each made when first asked for."""
+    """Histories and entity rows below a folder, each made when first asked for, and where races have their processes from."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, children: Children | None = None) -> None:
         self.folder = folder
-        self._seed = seed
+        self.children = children or Children()
+        self.seed = seed
 
     def history(
         self, rows: int, per_key: int = 50, *, number: int = 0, features: int = 10, created: bool = False
@@ -66,7 +69,7 @@ class Kept:
         """Return the path of a history; ``number`` tells several of one shape apart."""
         path = self.folder / f"history-{rows}-{per_key}-{number}-{features}-{'known' if created else 'plain'}.parquet"
         if not path.exists():
-            made = history(rows, per_key, self._seed * 100 + number, features=features, created=created)
+            made = history(rows, per_key, self.seed * 100 + number, features=features, created=created)
             pq.write_table(made, path)
         return str(path)
 
@@ -74,5 +77,5 @@ class Kept:
         """Return the path of entity rows."""
         path = self.folder / f"entities-{rows}-{keys}.parquet"
         if not path.exists():
-            pq.write_table(entities(rows, keys, self._seed), path)
+            pq.write_table(entities(rows, keys, self.seed), path)
         return str(path)

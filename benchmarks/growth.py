@@ -67,9 +67,12 @@ def axes(kept: Kept, *, quick: bool) -> list[Axis]:
 def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
     """Measure every axis; ``sizes`` of each has the points and the exponents."""
     for axis in axes(kept, quick=quick):
-        yield _measured(axis, repeats=2 if quick else 3)
+        yield _measured(kept, axis, repeats=2 if quick else 3)
     seconds, repeats = (0.3, 2) if quick else (1.0, 3)
-    for name, at, counts in (("threads", lambda n: (n, 1), (1, 2, 4, 8)), ("processes", lambda n: (1, n), (1, 2))):
+    for name, at, counts in (
+        ("threads", lambda n: (n, 1), (1, 4) if quick else (1, 2, 4, 8)),
+        ("processes", lambda n: (1, n), (1, 2)),
+    ):
         lanes = []
         for count in counts:
             one = disturbed(f"growth-{name}-{count}", *at(count), seconds=seconds, repeats=repeats, beside=[ALONE])
@@ -80,12 +83,17 @@ def run(kept: Kept, *, quick: bool) -> Iterator[Measured]:
         yield Measured(f"growth-{name}", f"Growth with readers' {name}: processor for one read", lanes, fitted)
 
 
-def _measured(axis: Axis, repeats: int) -> Measured:
+def _measured(kept: Kept, axis: Axis, repeats: int) -> Measured:
     runners = [
         Runner(f"{size:,}", axis.what, dict(axis.given(size)), compared=None, needs_gb=0.5) for size in axis.sizes
     ]
     told = race(
-        f"growth-{axis.id}", f"Growth with {axis.name} ({axis.fixed})", runners, repeats=repeats, times=axis.times
+        f"growth-{axis.id}",
+        f"Growth with {axis.name} ({axis.fixed})",
+        runners,
+        repeats=repeats,
+        times=axis.times,
+        children=kept.children,
     )
     if any(lane.median is None for lane in told.lanes):
         return told

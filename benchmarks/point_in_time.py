@@ -36,7 +36,7 @@ class Sizes:
 FULL = Sizes(
     5_000_000, 1_000_000, 10_000, (200_000, 1_000_000), (1000, 1000, 50_000), 5000, (1_000_000, 20, 100_000), 5, 4
 )
-QUICK = Sizes(250_000, 50_000, 1_000, (50_000, 250_000), (100, 500, 5_000), 5000, (200_000, 10, 10_000), 3, 1)
+QUICK = Sizes(200_000, 40_000, 1_000, (40_000, 200_000), (100, 500, 5_000), 1000, (100_000, 10, 10_000), 3, 1)
 
 
 def runners(histories: list[str], entities: str, size: Sizes, *, gb: float = 1.0, **feast: Any) -> list[Runner]:
@@ -73,23 +73,23 @@ def retrievals(kept: Kept, size: Sizes) -> Iterator[Measured]:
     if (entity_rows, history) == (size.many, size.history):
         one.append(replace(dask, note=""))
     yield race("pit-1", _title(size.many, size.history, 50, 1), [*one, pandas], repeats=size.repeats,
-               sizes=_sizes(size.many, size.history, 50, 1))  # fmt: skip
+               sizes=_sizes(size.many, size.history, 50, 1), children=kept.children)  # fmt: skip
     few = runners([great], kept.entities(size.few, keys), size, gb=size.gb, repeats=2)
     yield race("pit-few", _title(size.few, size.history, 50, 1), few, repeats=size.repeats,
-               sizes=_sizes(size.few, size.history, 50, 1))  # fmt: skip
+               sizes=_sizes(size.few, size.history, 50, 1), children=kept.children)  # fmt: skip
     long_keys, per_key, long_rows = size.long
     long = runners(
         [kept.history(long_keys * per_key, per_key)], kept.entities(long_rows, long_keys), size, gb=size.gb, repeats=1
     )
     yield race("pit-long", _title(long_rows, long_keys * per_key, per_key, 1), long, repeats=size.repeats,
-               sizes=_sizes(long_rows, long_keys * per_key, per_key, 1))  # fmt: skip
+               sizes=_sizes(long_rows, long_keys * per_key, per_key, 1), children=kept.children)  # fmt: skip
     if (entity_rows, history) != (size.many, size.history):
         yield race("pit-dask", _title(entity_rows, history, 50, 1), [*runners([small], asked, size, repeats=2), dask],
-                   repeats=3, sizes=_sizes(entity_rows, history, 50, 1))  # fmt: skip
+                   repeats=3, sizes=_sizes(entity_rows, history, 50, 1), children=kept.children)  # fmt: skip
     four = runners([kept.history(size.history, number=n) for n in range(4)], many, size, gb=size.gb * 1.5, repeats=1)
     yield race("pit-4", _title(size.many, size.history, 50, 4),
                [replace(r, repeats=1 if r.name == FEAST_DUCKDB else None) for r in four], repeats=2,
-               sizes=_sizes(size.many, size.history, 50, 4))  # fmt: skip
+               sizes=_sizes(size.many, size.history, 50, 4), children=kept.children)  # fmt: skip
 
 
 def knowledge(kept: Kept, size: Sizes) -> Iterator[Measured]:
@@ -107,7 +107,14 @@ def knowledge(kept: Kept, size: Sizes) -> Iterator[Measured]:
                 Runner(BY_HAND_KNOWN, PEERS + "DuckDBKnown", given, repeats=1, compared="known", needs_gb=size.gb)
             )
         title = f"Knowledge time: {size.many:,} entity rows, {FORMULA.format(history=size.history, per_key=per_key)}"
-        yield race(name, title, contenders, repeats=3, sizes=_sizes(size.many, size.history, per_key, 1))
+        yield race(
+            name,
+            title,
+            contenders,
+            repeats=3,
+            sizes=_sizes(size.many, size.history, per_key, 1),
+            children=kept.children,
+        )
 
 
 def optimized(kept: Kept, size: Sizes) -> Iterator[Measured]:
@@ -120,7 +127,9 @@ def optimized(kept: Kept, size: Sizes) -> Iterator[Measured]:
             Runner(AFTER, PEERS + "Ours", given | {"optimized": True}, needs_gb=size.gb / 2),
         ]
         title = f"Optimised: {asked:,} entity rows, {FORMULA.format(history=size.history, per_key=50)}"
-        yield race(name, title, contenders, repeats=repeats, sizes=_sizes(asked, size.history, 50, 1))
+        yield race(
+            name, title, contenders, repeats=repeats, sizes=_sizes(asked, size.history, 50, 1), children=kept.children
+        )
     rows, batches, entity_rows = size.written
     given = {"histories": [kept.history(rows)], "entities": kept.entities(entity_rows, rows // 50), "batches": batches}
     contenders = [
@@ -129,7 +138,7 @@ def optimized(kept: Kept, size: Sizes) -> Iterator[Measured]:
     ]
     title = f"Optimised: {entity_rows:,} entity rows × {rows:,} rows written in {batches} batches"
     sizes = _sizes(entity_rows, rows, 50, 1)
-    yield race("pit-optimized-batches", title, contenders, repeats=size.repeats, sizes=sizes)
+    yield race("pit-optimized-batches", title, contenders, repeats=size.repeats, sizes=sizes, children=kept.children)
 
 
 def _title(entity_rows: int, history: int, per_key: int, views: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import Child, Died
+from benchmarks.children import Children
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,15 @@ def race(
     sizes: dict[str, Any] | None = None,
     note: str = "",
     free: Callable[[], float] = free_gb,
+    children: Children | None = None,
 ) -> Measured:
-    """Run every contender, the first of them the one that ratios are of, and compare the answers."""
+    """Run every contender, the first of them the one that ratios are of, and compare the answers.
+
+    Their processes are of ``children``; each has a new one unless these are shared.
+    """
     with tempfile.TemporaryDirectory(prefix="race-") as temporary:
-        track = _Track({runner.name: Lane(runner.name, note=runner.note) for runner in runners}, Path(temporary))
+        lanes_of = {runner.name: Lane(runner.name, note=runner.note) for runner in runners}
+        track = _Track(lanes_of, Path(temporary), children or Children())
         try:
             track.start(runners, free())
             for number in range(repeats):
@@ -100,9 +106,10 @@ def race(
 class _Track:
     """The lanes and the processes of one race. Who fails leaves it, with the reason in its lane."""
 
-    def __init__(self, lanes: dict[str, Lane], folder: Path) -> None:
+    def __init__(self, lanes: dict[str, Lane], folder: Path, children: Children) -> None:
         self.lanes = lanes
         self._folder = folder
+        self._children = children
         self._running: dict[str, Child] = {}
 
     def start(self, runners: Sequence[Runner], free: float) -> None:
@@ -113,8 +120,7 @@ class _Track:
                 self.lanes[runner.name].skipped = why
                 continue
             free -= runner.needs_gb
-            log = self._folder / f"{len(self._running)}.log"
-            self._running[runner.name] = Child(runner.what, runner.given, log)
+            self._running[runner.name] = self._children.child(runner.what, runner.given)
         for name, child in list(self._running.items()):
             try:
                 child.ready()
@@ -153,7 +159,7 @@ class _Track:
     def close(self) -> None:
         """Let all go."""
         for child in self._running.values():
-            child.end()
+            self._children.give_back(child)
 
     def _ask(self, name: str, word: str, **given: Any) -> dict[str, Any] | None:
         child = self._running.get(name)

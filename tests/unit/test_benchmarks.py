@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.children import Children
 from benchmarks.data import Kept, entities, history
 from benchmarks.goals import GOALS, judged
 from benchmarks.growth_fit import exponent
@@ -213,3 +214,26 @@ def test_one_subject_runs_in_its_quick_form_and_every_row_read_is_whole(tmp_path
     pytest.importorskip("matplotlib", reason="pip install 'e2i-fs[demo]'")
     assert plots.draw(_report(grown), tmp_path) == ["growth.png"]
     assert (tmp_path / "growth.png").stat().st_size > 1_000
+
+
+def test_a_shared_process_becomes_the_next_contender_and_one_that_has_ended_is_replaced(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, seed=5, children=Children(shared=True))
+    given = {"histories": [kept.history(2_000)], "entities": kept.entities(400, 40)}
+    other = {"histories": [kept.history(1_000)], "entities": kept.entities(300, 20)}
+
+    def processes() -> set[int]:
+        return {child._process.pid for children in kept.children._waiting.values() for child in children}
+
+    try:
+        (first,) = race("a", "A", [Runner("ours", PEERS + "Ours", given)], repeats=1, children=kept.children).lanes
+        (pid,) = processes()
+        (second,) = race("b", "B", [Runner("ours", PEERS + "Ours", other)], repeats=1, children=kept.children).lanes
+        assert processes() == {pid}
+        assert (first.answer, second.answer) == ("400 rows, in order", "300 rows, in order")
+        (ended,) = race("c", "C", [Runner("ends", HERE + "Ends", given)], repeats=1, children=kept.children).lanes
+        assert "ended with" in ended.skipped or "SystemExit" in ended.skipped
+        assert processes() == {pid}
+        (alone,) = race("d", "D", [Runner("ours", PEERS + "Ours", given)], repeats=1).lanes
+        assert alone.answer == "400 rows, in order" and processes() == {pid}
+    finally:
+        kept.children.close()
