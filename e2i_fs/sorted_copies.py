@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -44,6 +45,8 @@ _COPY = re.compile(
 _PATIENCE = 600.0
 _LOOKS = 100_000  # some seconds
 
+_log = logging.getLogger("e2i_fs")
+
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
@@ -63,10 +66,11 @@ class Optimized:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a copy was made of: each file's state, and how its columns were read."""
+    """What a copy was made of: each file's state, and how its columns were read; ``sizes`` are those of its own files, in bytes."""
 
     fingerprint: str
     files: Mapping[str, tuple[FileState, str]]
+    sizes: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -92,6 +96,8 @@ class SortedCopies:
             if about is None or about.fingerprint != fingerprint or len(about.files) <= (len(best.of) if best else 0):
                 continue
             if all(given.get(p) == how and file_state(p) == state for p, (state, how) in about.files.items()):
+                if not _whole(copy, about):
+                    continue
                 best = SortedRows(str(copy), frozenset(about.files))
         return list(parts) if best is None else [best, *_without(parts, best.of)]
 
@@ -111,10 +117,12 @@ class SortedCopies:
             try:
                 told = json.loads((copy / _ABOUT).read_text(encoding="utf-8"))
                 files = {p: (FileState(*state), how) for p, (state, how) in told["files"].items()}
-                self._known[place] = _About(told["fingerprint"], files)
+                self._known[place] = _About(
+                    told["fingerprint"], files, {n: int(told["sizes"][n]) for n in (ROWS, KEYS)}
+                )
             except FileNotFoundError:
                 return None
-            except (ValueError, TypeError, KeyError, OSError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
                 raise BackendDataError(
                     f"The sorted copy {copy} is damaged ({unstopped(error)}). Remove the folder; it holds nothing that is not elsewhere."
                 ) from error
@@ -161,12 +169,13 @@ class SortedCopies:
             states = {path: file_state(path) for path in paths}
             with unchanged(paths):
                 rows, keys = of.sort_into(str(part), limits)
-            about = {"fingerprint": of.fingerprint, "files": {path: [states[path], of.files[path]] for path in paths}}
+            sizes = {name: (part / name).stat().st_size for name in (ROWS, KEYS)}
+            made_of = {path: [states[path], of.files[path]] for path in paths}
+            about = {"fingerprint": of.fingerprint, "files": made_of, "sizes": sizes}
             with (part / _ABOUT).open("w", encoding="utf-8") as file:
                 json.dump(about, file)
                 file.flush()
                 os.fsync(file.fileno())
-            size = sum((part / name).stat().st_size for name in (ROWS, KEYS))
             # No name comes twice, also after all copies were removed: other processes remember what a name was made of.
             part.rename(home / f"{of.fingerprint[:12]}-{owner}-{number:012d}-{uuid.uuid4().hex}")
         finally:
@@ -175,12 +184,15 @@ class SortedCopies:
         own = [name for name in copies if name.split("-")[1] == owner]
         for name in sorted(own, key=lambda name: name.split("-")[2])[:-1]:
             shutil.rmtree(home / name, ignore_errors=True)
-        return Optimized(of.view.name, backend, rows, keys, len(paths), size)
+        return Optimized(of.view.name, backend, rows, keys, len(paths), sum(sizes.values()))
 
     def drop(self, view: str) -> None:
-        """Remove every copy of a view."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder / _name(view), ignore_errors=True)
+        """Remove every copy of a view, but neither what is just being made nor the lock of who makes it."""
+        home = None if self.folder is None else self.folder / _name(view)
+        if home is not None and home.is_dir():
+            for entry in os.scandir(home):
+                if _COPY.fullmatch(entry.name):
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,5 +257,18 @@ def _outlast(marker: Path, paths: Sequence[str]) -> None:
     )
 
 
+def _whole(copy: Path, about: _About) -> bool:
+    """Return whether the copy's files are there as they were made; the view's own files are read instead of one that is not."""
+    try:
+        there = {name: (copy / name).stat().st_size for name in (ROWS, KEYS)}
+    except FileNotFoundError:
+        there = {}
+    if there != about.sizes:
+        _log.warning("The sorted copy %s is damaged and not used. Run optimize again, and remove this folder.", copy)
+    return there == about.sizes
+
+
 def _name(view: str) -> str:
-    return urllib.parse.quote(view, safe="")[:150]
+    """Return the name of a view's folder: no two views have one, and none is another place than a folder of its own."""
+    quoted = urllib.parse.quote(view, safe="").replace(".", "%2E")
+    return quoted if len(quoted) <= 150 else f"{quoted[:100]}-{hashlib.sha256(view.encode()).hexdigest()[:32]}"

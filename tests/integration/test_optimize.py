@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
-from e2i_fs import historical
+from e2i_fs import historical, sorted_copies
 from e2i_fs.backend import ParquetRows
 from e2i_fs.pit.sorted_rows import SortedRows
 
@@ -229,3 +229,75 @@ def test_the_command_tells_what_it_sorted(place: Path) -> None:
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     (one,) = json.loads(done.stdout)["optimized"]
     assert (one["view"], one["rows"], one["keys"], one["files"]) == ("v", 5, 2, 1)
+
+
+@pytest.mark.rule("P-4", "R-2")
+def test_a_view_deleted_and_made_anew_while_it_is_sorted_gets_no_rows_of_the_other_definition(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that sort at once have places of their own, whoever deletes the view in between."""
+    table = pa.table(
+        {"k": ["a"], "event_timestamp": pa.array([T0], pa.timestamp("us", "UTC")), "cost": [100], "x": [1]}
+    )
+    pq.write_table(table, place / "h.parquet")
+    cheap = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)],
+                           source=fs.ParquetSource(str(place / "h.parquet"), field_mapping={"cost": "x"}))  # fmt: skip
+    with _opened(place) as mine, fs.connect({"backend": "duckdb", "path": str(place / "store")}) as other:
+        dear, write = mine.get_feature_view("v"), sorted_copies.write_sorted
+
+        def halfway(*given: Any) -> tuple[int, int]:
+            made = write(*given)
+            monkeypatch.setattr(sorted_copies, "write_sorted", write)
+            other.delete("v")
+            other.apply([cheap])
+            assert _answer(other, a=1) == [100]
+            with pytest.raises(fs.ThrottledError, match="another process"):  # it waits for its turn
+                other.optimize("v")
+            return made
+
+        monkeypatch.setattr(sorted_copies, "write_sorted", halfway)
+        monkeypatch.setattr(sorted_copies, "_PATIENCE", 0.05)
+        mine.optimize("v")
+        assert _answer(mine, a=1) == [100]
+        other.optimize("v")
+        assert _answer(mine, a=1) == [100]
+        mine.apply([dear], allow_breaking=True)
+        assert _answer(mine, a=1) == [1]
+
+
+@pytest.mark.rule("X-5")
+@pytest.mark.parametrize("name", ["..", ".", ".part", "v.", "é" * 200])
+def test_a_view_of_any_name_has_a_folder_of_its_own_and_its_deletion_takes_nothing_else(place: Path, name: str) -> None:
+    with _opened(place) as store:
+        odd = fs.FeatureView(name, entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)],
+                             source=fs.ParquetSource(str(place / "h.parquet")))  # fmt: skip
+        store.apply([odd])
+        store.optimize("v")
+        store.optimize(name)
+        before = {path for path in (place / "store" / ".e2i_fs").rglob("*") if path.is_file()}
+        store.delete(name)
+        gone = before - {path for path in before if path.exists()}
+        assert {path.name for path in gone} == {"begun", "copy.json", "keys.parquet", "rows.parquet"}
+        (folder,) = {path.parent for path in gone}
+        assert folder.parent.parent == place / "store" / ".e2i_fs" / "sorted"
+        assert _answer(store, a=1) == [2]
+
+
+@pytest.mark.parametrize("harm", ["rows gone", "keys gone", "keys cut short"])
+def test_a_copy_whose_files_are_damaged_is_done_without_and_told(
+    place: Path, harm: str, read: list[list[Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with _opened(place) as store:
+        store.optimize("v")
+        (keys,) = (place / "store").rglob("keys.parquet")
+        harmed = keys.with_name("rows.parquet") if harm == "rows gone" else keys
+        if harm == "keys cut short":
+            harmed.write_bytes(harmed.read_bytes()[:-20])
+        else:
+            harmed.unlink()
+        assert _answer(store, a=1, b=1) == [2, 20]
+        assert not any(isinstance(part, SortedRows) for part in read[-1])
+        assert "Run optimize again" in caplog.text
+        store.optimize("v")
+        assert _answer(store, a=1, b=1) == [2, 20]
+        assert any(isinstance(part, SortedRows) for part in read[-1])
