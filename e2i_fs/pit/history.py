@@ -6,7 +6,7 @@ schema order.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, did_you_mean, unstopped
+from e2i_fs.errors import BackendDataError, did_you_mean
 from e2i_fs.pit.fit import cast_sql, duckdb_type, instant_sql, misfit
 from e2i_fs.pit.sorted_rows import SortedRows
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
@@ -26,6 +26,7 @@ __all__ = ["Piece", "history_sql", "pieces_of"]
 
 _FAR_US = 2**61  # of times further away than 70,000 years each type has its own limits
 _ROWS_OF_A_FILE = 2**40  # a row's number: its file's, and its place there
+_OF_DUCKDB = ("file_index", "file_row_number")  # what it adds to the columns of a file, if there is none of the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def pieces_of(
             stream(part.reader, {}, frozenset(), f"the rows of view {view.name!r}")
             continue
         for paths, schema in _same_types(view, join_keys, part):
-            if len({name.lower() for name in schema.names}) < len(schema.names):
+            if _hidden(schema):
                 for path in paths:
                     stream(_read_exactly(path, view, join_keys, part), part.columns, part.missing_ok, path)
                 continue
@@ -129,16 +130,29 @@ def _compact(column: pa.Array) -> pa.Array:
     return pa.concat_arrays([column, column.slice(0, 0)]) if nested and column.offset else column
 
 
+def _hidden(schema: pa.Schema) -> bool:
+    """Return whether a column hides another one from DuckDB, which takes names that differ only by case for one."""
+    names = [*_OF_DUCKDB, *(name.lower() for name in schema.names)]
+    return len(set(names)) < len(names)
+
+
 def _read_exactly(
     path: str, view: FeatureView, join_keys: Mapping[str, DType], part: ParquetRows
 ) -> pa.RecordBatchReader:
-    """Return a file's needed columns as a stream, by their exact names."""
+    """Return a file's needed columns as a stream, by their exact names; no more than a piece of it is in memory."""
     wanted = {part.columns.get(n, n) for n in _names(view, join_keys)}
-    try:
-        table = pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BackendDataError(f"The file {path} cannot be read: {unstopped(error)}.") from error
-    return table.select([i for i, n in enumerate(table.column_names) if n in wanted]).to_reader()
+    schema = parquet_schema(path)
+    chosen = pa.schema([field for field in schema if field.name in wanted])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(
+                columns=chosen.names
+            ):  # a name is also that of what lies in "name.": chosen again
+                names = batch.schema.names
+                yield batch.select([i for i, name in enumerate(names) if name in wanted])
+
+    return pa.RecordBatchReader.from_batches(chosen, batches())
 
 
 def _same_types(
@@ -150,8 +164,7 @@ def _same_types(
     for path in part.paths:
         schema = parquet_schema(path)
         types = tuple(str(schema.field(n).type) if schema.get_field_index(n) >= 0 else "" for n in names)
-        twins = str(len({name.lower() for name in schema.names}) < len(schema.names))
-        groups.setdefault((twins, *types), ([], schema))[0].append(path)
+        groups.setdefault((str(_hidden(schema)), *types), ([], schema))[0].append(path)
     return groups.values()
 
 

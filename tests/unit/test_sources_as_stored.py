@@ -151,6 +151,32 @@ def test_a_column_that_is_not_asked_for_is_not_taken_for_its_twin_by_case(store,
     assert values(ask(store, [("k", at(1))], "hcp_stats:tier"), "tier") == [1]
 
 
+@pytest.mark.rule("P-4", "P-8")
+@pytest.mark.parametrize("name", ["file_index", "file_row_number", "FILE_Row_Number", "filename"])
+@pytest.mark.parametrize(
+    "values_of",
+    [lambda n: ["0", "0"], lambda n: [None, None], lambda n: [f"{n}", "q"]],
+    ids=["zeros", "nulls", "texts"],
+)
+def test_a_column_named_as_duckdb_numbers_rows_is_a_column(store, tmp_path, name, values_of) -> None:
+    """Whether the view uses it or not: an export of DuckDB has one, and it is not the number of the row."""
+    fields = {"trx_count": fs.Int64, name: fs.String}
+    keys, folder = ["a", "b"], tmp_path / "history"
+    folder.mkdir()
+    for day in (1, 2):
+        stamps, named = pa.array([at(day)] * 2, STAMP), pa.array(values_of(day), pa.string())
+        rows = {"hcp_id": keys, "event_timestamp": stamps, "trx_count": [10 * day, 10 * day + 1], name: named}
+        pq.write_table(pa.table(rows), folder / f"{day}.parquet")
+    one = replace(view(tmp_path, []), source=fs.ParquetSource(folder))
+    store.apply([one])
+    asked = [("a", at(9)), ("b", at(9)), ("a", at(1)), ("z", at(9))]
+    assert values(ask(store, asked)) == [20, 21, 10, None]
+    store.apply([replace(one, schema=[fs.Field(n, t) for n, t in fields.items()])])
+    got = ask(store, asked, ["hcp_stats:trx_count", f"hcp_stats:{name}"])
+    assert values(got) == [20, 21, 10, None]
+    assert values(got, name) == [*values_of(2), values_of(1)[0], None]
+
+
 @pytest.mark.rule("P-7")
 def test_join_keys_that_differ_only_by_case_are_different_keys(store, tmp_path) -> None:
     keys = {"k": fs.String, "K": fs.String}
