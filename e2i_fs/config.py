@@ -138,7 +138,7 @@ class EngineConfig(Strict):
         description="memory for rows and joins, such as 4GB; 80 % of the machine's unless given",
     )
     temp_directory: str | None = Field(None, min_length=1, description="the folder for what does not fit into memory")
-    threads: int | None = Field(None, ge=1, description="threads of one retrieval; one a core unless given")
+    threads: int | None = Field(None, ge=1, le=1024, description="threads of one retrieval; one a core unless given")
 
 
 class PrometheusConfig(Strict):

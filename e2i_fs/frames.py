@@ -65,7 +65,7 @@ def arrow_table(native: Any, what: str) -> pa.Table:
         native = native.collect()
     try:
         table = _table(native, kind, what)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as error:
         raise InvalidEntityFrameError(
             f"{what} cannot be read as columns of one type each: {unstopped(error)}. Give every column one type."
         ) from error

@@ -66,6 +66,8 @@ def _same_kind(given: pa.DataType, dtype: DType) -> bool:
 
 def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
     """Return one key value as a storage value, or None when it is missing or of another type."""
+    if type(value).__name__ == "datetime64" and dtype.kind in ("timestamp", "date"):
+        value = _of_numpy(value)
     match dtype.kind:
         case "int32" | "int64":
             number = _as_whole(value)
@@ -87,6 +89,13 @@ def key_value(value: Any, dtype: DType, *, reject_naive: bool = False) -> Any:
         case _:
             exact = _as_decimal(value, dtype)
             return None if exact is None else str(exact)
+
+
+def _of_numpy(value: Any) -> Any:
+    """Return a time or a date of numpy as Python has it; None for one that is finer than a microsecond, or none at all."""
+    days = value.dtype == "datetime64[D]"
+    made = value if days else value.astype("datetime64[us]")
+    return made.item() if made == value else None
 
 
 def key_tuples(

@@ -26,7 +26,8 @@ def historical_batches(
     """Yield `FeatureStore.get_historical_features` of ``entity_df``, for at most ``rows`` entity rows at a time, in order.
 
     ``entity_df`` is a frame, or a ``pyarrow.RecordBatchReader``, of which no more than a batch is held; ``options`` are those of
-    `get_historical_features`. Each batch is a retrieval of its own, and reads the history anew: `Store.optimize` makes that cheap.
+    `get_historical_features`. A frame of any kind is read as Arrow: `HistoricalResult.to_native` of a batch is a ``pyarrow.Table``, an
+    index of pandas is not kept, and a row that an error names is counted from the first of its batch. Each batch is a retrieval of its own, and reads the history anew: `Store.optimize` makes that cheap.
     All come from one backend and of the same definitions (X-6): when the backend is another one in between, it is a
     `FailoverError`, when a definition is, a `DefinitionError`, and the stream is to be begun anew.
 
@@ -65,7 +66,7 @@ def _tables(entity_df: Any, rows: int) -> Iterator[pa.Table]:
     for batch in reader:
         start = 0
         while start < len(batch):
-            part = batch.slice(start, rows - count)
+            part = batch.slice(start, min(rows - count, len(batch)))
             held.append(part)
             start, count = start + len(part), count + len(part)
             if count == rows:

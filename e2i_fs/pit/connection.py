@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from e2i_fs.errors import ConfigError, unstopped
+
 if TYPE_CHECKING:
     from e2i_fs.config import EngineConfig
 
@@ -25,13 +27,21 @@ def connect(limits: EngineConfig | None = None) -> duckdb.DuckDBPyConnection:
     Opening a database costs 17 ms, so a process has one for all work of the same ``limits``, empty; each connection to it has
     temporary tables, registered streams and settings of its own. The time zone is UTC, nothing is fetched from a network, and
     work larger than memory spills to the system's temporary folder, or the one in ``limits``, rather than to the working directory.
+    Raises `ConfigError` when DuckDB cannot live within ``limits``.
     """
     place = (os.getpid(), limits)
     try:
-        return cursor_of(_databases[place])
-    except (KeyError, duckdb.FatalException):  # none yet, or one that DuckDB gave up after an internal error
-        made = _databases[place] = database(limits)
-        return cursor_of(made)
+        try:
+            return cursor_of(_databases[place])
+        except (KeyError, duckdb.FatalException):  # none yet, or one that DuckDB gave up after an internal error
+            made = _databases[place] = database(limits)
+            return cursor_of(made)
+    except duckdb.Error as error:
+        if limits is None:
+            raise
+        raise ConfigError(
+            f"The engine cannot work within {limits}: {unstopped(error)}. Correct `engine` in the configuration, or give it more."
+        ) from error
 
 
 def cursor_of(shared: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -49,8 +59,20 @@ def database(limits: EngineConfig | None = None) -> duckdb.DuckDBPyConnection:
     config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
     folder = tempfile.gettempdir()
     if limits is not None:
-        folder = limits.temp_directory or folder
+        folder = _writable(limits.temp_directory) if limits.temp_directory else folder
         config |= {} if limits.memory_limit is None else {"memory_limit": limits.memory_limit}
         config |= {} if limits.threads is None else {"threads": str(limits.threads)}
     spill = os.path.join(folder, f"e2i_fs-spill-{os.getpid()}-{next(_numbers)}")
     return duckdb.connect(":memory:", config={"temp_directory": spill, **config})
+
+
+def _writable(folder: str) -> str:
+    """Return the folder, made if it was not there."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigError(
+            f"engine: the temp_directory {folder!r} cannot be written: {unstopped(error)}. Name a folder that can be."
+        ) from error

@@ -72,3 +72,19 @@ def test_the_engine_has_the_limits_that_are_configured() -> None:
 def test_limits_that_mean_nothing_are_refused(engine: dict[str, object], message: str) -> None:
     with pytest.raises(fs.ConfigError, match=re.escape(message)):
         fs.connect({"backend": "memory", "engine": engine})
+
+
+@pytest.mark.rule("G-4")
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        ({"memory_limit": "99999999999TB"}, "cannot work within .*Correct `engine`"),
+        ({"threads": 100_000}, "at most 1024"),
+        ({"temp_directory": "/etc/passwd/spill"}, "temp_directory .* cannot be written"),
+    ],
+)
+def test_limits_that_the_engine_cannot_live_within_say_so(
+    history: Path, tmp_path: Path, engine: dict[str, object], says: str
+) -> None:
+    with pytest.raises(fs.ConfigError, match=says):
+        _answer(history, tmp_path, engine)

@@ -10,6 +10,7 @@ from typing import Any
 
 import lmdb
 import msgpack
+import numpy as np
 import pyarrow as pa
 import pytest
 from e2i_fs_duckdb import environments, online
@@ -395,3 +396,22 @@ def test_rows_of_two_forms_and_one_length_are_told_apart(rows: OnlineRows) -> No
         for _ in range(2):  # the second time the forms are known
             columns = rows.columns({"v": 1}, {"v": [(key,) for key in asked]}, at_us=AT)["v"]
             assert rows_of_columns(columns) == [expected[key] for key in asked]
+
+
+@pytest.mark.rule("P-7")
+@pytest.mark.parametrize(
+    ("given", "dtype", "is_"),
+    [
+        (np.datetime64("2024-03-10T00:00:00", "us"), fs.Timestamp, 1_710_028_800_000_000),
+        (np.datetime64("2024-03-10T00:00:00", "ns"), fs.Timestamp, 1_710_028_800_000_000),
+        (np.datetime64("2024-03-10T00:00:00.000000001", "ns"), fs.Timestamp, None),
+        (np.datetime64("2024-03-10", "D"), fs.Timestamp, None),
+        (np.datetime64("NaT"), fs.Timestamp, None),
+        (np.datetime64("2024-03-10", "D"), fs.Date, 19_792),
+        (np.datetime64("2024-03-10T00:00:00", "us"), fs.Date, None),
+    ],
+)
+def test_a_time_of_numpy_in_a_key_is_the_time_it_says_and_no_other(
+    given: Any, dtype: fs.DType, is_: int | None
+) -> None:
+    assert key_value(given, dtype) == is_
