@@ -129,6 +129,9 @@ class FailoverConfig(Strict):
     hedge: HedgeConfig | None = None
 
 
+_LEAST_MEMORY, _MOST_MEMORY = 16e6, 1e15  # below, DuckDB cannot even sort on disk; beyond, it counts no further
+
+
 class EngineConfig(Strict):
     """What the point-in-time engine may take of the machine. What does not fit into memory goes to disk."""
 
@@ -139,6 +142,16 @@ class EngineConfig(Strict):
     )
     temp_directory: str | None = Field(None, min_length=1, description="the folder for what does not fit into memory")
     threads: int | None = Field(None, ge=1, le=1024, description="threads of one retrieval; one a core unless given")
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _memory_to_work_in(cls, given: str | None) -> str | None:
+        told = None if given is None else re.fullmatch(r"([0-9.]+) ?([KMGT])(i?)B", given)
+        if told is not None:
+            size = float(told[1]) * (1024 if told[3] else 1000) ** ("KMGT".index(told[2]) + 1)
+            if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+                raise ValueError(f"{given} is no memory to work in; give from 16MB to 1000TB")
+        return given
 
 
 class PrometheusConfig(Strict):

@@ -26,7 +26,14 @@ from filelock import FileLock, Timeout
 from e2i_fs.backend import ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, BackendUnavailableError, ThrottledError, UnsupportedError, unstopped
+from e2i_fs.errors import (
+    BackendDataError,
+    BackendError,
+    BackendUnavailableError,
+    ThrottledError,
+    UnsupportedError,
+    unstopped,
+)
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.engine import translated
 from e2i_fs.pit.history import history_sql
@@ -42,6 +49,7 @@ _ABOUT = "copy.json"
 _COPY = re.compile(
     r"[0-9a-f]{12}-[0-9a-f]{8}-[0-9]{12}-[0-9a-f]{32}"
 )  # definition, owner, number, and what makes it the only one
+_PART = ".part"
 _PATIENCE = 600.0
 _LOOKS = 100_000  # some seconds
 
@@ -160,7 +168,7 @@ class SortedCopies:
         owner = hashlib.sha256(backend.encode()).hexdigest()[:8]
         copies = [entry.name for entry in os.scandir(home) if _COPY.fullmatch(entry.name)]
         number = 1 + max((int(name.split("-")[2]) for name in copies), default=0)
-        part = home / ".part"
+        part = home / _PART
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
         part.mkdir()
         try:
@@ -178,6 +186,12 @@ class SortedCopies:
                 os.fsync(file.fileno())
             # No name comes twice, also after all copies were removed: other processes remember what a name was made of.
             part.rename(home / f"{of.fingerprint[:12]}-{owner}-{number:012d}-{uuid.uuid4().hex}")
+        except (OSError, BackendError) as error:
+            if part.exists():
+                raise
+            raise BackendUnavailableError(
+                f"View {of.view.name!r} was deleted while it was sorted. If it was applied again, run optimize again."
+            ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
         # The one before stays, for whoever has begun to read it.
@@ -187,11 +201,11 @@ class SortedCopies:
         return Optimized(of.view.name, backend, rows, keys, len(paths), sum(sizes.values()))
 
     def drop(self, view: str) -> None:
-        """Remove every copy of a view, but neither what is just being made nor the lock of who makes it."""
+        """Remove every copy of a view, and what is just being made, but not the lock of who makes it: the next must wait for the same."""
         home = None if self.folder is None else self.folder / _name(view)
         if home is not None and home.is_dir():
             for entry in os.scandir(home):
-                if _COPY.fullmatch(entry.name):
+                if entry.name == _PART or _COPY.fullmatch(entry.name):
                     shutil.rmtree(entry.path, ignore_errors=True)
 
 

@@ -67,9 +67,10 @@ def database(limits: EngineConfig | None = None) -> duckdb.DuckDBPyConnection:
 
 
 def _writable(folder: str) -> str:
-    """Return the folder, made if it was not there."""
+    """Return the folder, made if it was not there; of those above it none is made: a disk may not be mounted."""
     try:
-        os.makedirs(folder, exist_ok=True)
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:

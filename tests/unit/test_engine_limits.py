@@ -78,7 +78,8 @@ def test_limits_that_mean_nothing_are_refused(engine: dict[str, object], message
 @pytest.mark.parametrize(
     ("engine", "says"),
     [
-        ({"memory_limit": "99999999999TB"}, "cannot work within .*Correct `engine`"),
+        ({"memory_limit": "99999999999TB"}, "no memory to work in; give from 16MB"),
+        ({"memory_limit": "1KB"}, "no memory to work in; give from 16MB"),
         ({"threads": 100_000}, "at most 1024"),
         ({"temp_directory": "/etc/passwd/spill"}, "temp_directory .* cannot be written"),
     ],
