@@ -75,9 +75,10 @@ class _Shared:
     def _after_fork(self) -> None:
         for one in self._asleep:
             try:
-                one.env = _env(one.path, one.size)
+                one.gone = _identity(one.path) != one.file  # to open what was taken away would make an empty one
+                one.env = one.env if one.gone else _env(one.path, one.size)
             except BackendError:
-                one.gone = True  # its folder was taken away: whoever reads next is told
+                one.gone = True  # whoever reads next is told
         self._asleep, self.forking = [], False
         self.lock.release()
 
@@ -123,10 +124,13 @@ class Environment:
         self.size = size
         self._pid = -1
         self._closed = False
+        self._opened: Opened
         self._open()
 
     def _open(self) -> None:
         """Take the process's one environment of this folder; a forked child takes a new one."""
+        if self._pid != -1 and self._opened.file != _identity(self.path):
+            raise self._replaced()
         # The parent's environment, seen from a forked child: closing it here only lets its file be opened again.
         _shared.forget(self.path)
         self._pid = os.getpid()
@@ -176,9 +180,12 @@ class Environment:
         if self._closed or opened.over or opened.gone:
             self.let_go(opened)
             if opened.gone and not self._closed:
-                raise BackendUnavailableError(f"The online rows in {self.path} were replaced; open the store anew.")
+                raise self._replaced()
             raise BackendUnavailableError("The store is closed; open it again with connect.")
         return opened
+
+    def _replaced(self) -> BackendUnavailableError:
+        return BackendUnavailableError(f"The online rows in {self.path} were replaced; open the store anew.")
 
     def let_go(self, opened: Opened) -> None:
         """Let go of what `hold` gave; close it if it is over and this was its last transaction."""

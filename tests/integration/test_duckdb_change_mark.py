@@ -163,6 +163,25 @@ def test_a_forked_child_opens_a_store_that_its_parent_has_open(tmp_path: Path) -
     mine.close()
 
 
+@pytest.mark.rule("X-9")
+def test_online_rows_that_were_taken_away_before_a_fork_are_not_taken_for_none_on_either_side(tmp_path: Path) -> None:
+    mine = open_one(tmp_path)
+    mine.apply(Catalog().planned([pair.view()], "/")[0], expected=Catalog().revision)
+    shutil.rmtree(tmp_path / "online")
+
+    def reads() -> None:
+        try:
+            told(mine)
+        except fs.BackendUnavailableError as error:
+            os._exit(0 if "replaced" in str(error) else 2)
+        os._exit(1)
+
+    assert in_a_child(reads) == 0
+    with pytest.raises(fs.BackendUnavailableError, match="replaced"):
+        told(mine)
+    mine.close()
+
+
 @pytest.mark.rule("X-4")
 def test_history_that_was_lost_shows_in_the_position(tmp_path: Path) -> None:
     mine = open_one(tmp_path)
