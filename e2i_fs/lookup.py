@@ -236,7 +236,7 @@ def assemble(asked: Prepared, rows: EntityRows, found: Found, provenance: Callab
     values: dict[str, Sequence[Any]] = {}
     lacking: dict[str, Sequence[int]] = {}  # the status of a feature of the view that has no value, by row
     events: dict[str, Sequence[int | None]] = {}
-    for (_, parts), at in zip(asked.groups, found.places, strict=True):
+    for (_, parts), at in zip(asked.groups, found.places):  # noqa: B905 - as many, by their making
         for part in parts:
             name, ttl, stood = part.name, part.ttl_us, found.views[part.name]
             oldest = -math.inf if ttl is None else found.now_us - ttl

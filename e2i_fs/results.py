@@ -287,8 +287,9 @@ class OnlineResult:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
-        made = dict(zip(self._inputs, map(list, self._inputs.values()), strict=True))
-        made.update(zip(self._names.values(), map(list, map(self._values.__getitem__, self._names)), strict=True))
+        values = self._values
+        made = {name: list(column) for name, column in self._inputs.items()}
+        made.update({name: list(values[ref]) for ref, name in self._names.items()})
         return made
 
     def to_arrow(self) -> pa.Table:

@@ -127,7 +127,7 @@ class Registry:
 
     def catalog(self) -> Catalog:
         """Return the kept catalogue as it is now."""
-        return self._current().catalog
+        return self._current()[0]
 
     def storage(self, view: str) -> int:
         """Return the number under which the rows of ``view`` are kept."""
