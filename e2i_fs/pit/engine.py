@@ -355,7 +355,8 @@ def translated(error: duckdb.Error, view: FeatureView) -> Exception:
     if isinstance(error, duckdb.OutOfMemoryException):
         return BackendDataError(
             f"The history of view {view.name!r} does not fit into memory, nor beside it on disk: {unstopped(error)}. Ask for less "
-            "at a time (a full run in smaller batches, files with smaller row groups), or give the process more memory."
+            "at a time (`historical_batches`, a full run in smaller batches, files with smaller row groups), or give it more: "
+            "`engine` in the configuration has memory_limit, and fewer threads need less."
         )
     return BackendDataError(
         f"The history of view {view.name!r} cannot be read: {unstopped(error)}. If a file changed while it was read, try again; "
