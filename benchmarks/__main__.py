@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--out DIR] [--only NAME …] [--seed N]
 
-Writes results.json, results.md and plots into DIR. About 15 minutes on two quiet cores; --quick about 2, at sizes too small to judge by. Named apart, as they take
+Writes results.json, results.md and plots into DIR. About 15 minutes on two quiet cores; --quick two and a half, at sizes too small to judge by. Named apart, as they take
 longer or break things: `python -m benchmarks.big`, `.outage`, `.kills`, `.serving`, `.quality`.
 """
 

@@ -83,7 +83,6 @@ class _Shared:
         self.lock.release()
 
     def _in_the_child(self) -> None:
-        self.open = {key: one for key, one in self.open.items() if one not in self._asleep}
         self._asleep, self.forking = [], False
         self.lock = threading.Lock()
 

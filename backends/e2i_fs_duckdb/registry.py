@@ -131,7 +131,7 @@ class Registry:
 
     def catalog(self) -> Catalog:
         """Return the kept catalogue as it is now."""
-        return self._current()[0]
+        return self._current().catalog
 
     def storage(self, view: str) -> int:
         """Return the number under which the rows of ``view`` are kept."""

@@ -11,10 +11,12 @@ from typing import Any
 
 import lmdb
 import pytest
+from e2i_fs_duckdb import environments, online
 from e2i_fs_duckdb.backend import DuckDBBackend
 from e2i_fs_duckdb.registry import Registry
 
 import e2i_fs as fs
+from e2i_fs.backend import OnlineRow
 from e2i_fs.catalog import Catalog
 from tests.integration import two_processes as pair
 
@@ -159,6 +161,23 @@ def test_a_forked_child_opens_a_store_that_its_parent_has_open(tmp_path: Path) -
         os._exit(0 if other.append("v", pair.batch(1), batch_id="1") else 1)
 
     assert in_a_child(adds) == 0
+    assert told(mine) == 1
+    mine.close()
+
+
+@pytest.mark.rule("O-7")
+def test_a_fork_amid_a_transaction_of_its_own_thread_goes_on_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "_LOOKS", 2)
+    monkeypatch.setattr(online, "_PIECE", 1)
+    mine = open_one(tmp_path)
+    mine.apply(Catalog().planned([pair.view()], "/")[0], expected=Catalog().revision)
+    mine.online_write("v", [("a",), ("b",)], [OnlineRow(0, None, {}), OnlineRow(0, None, {})], at_us=1)
+    under_way = mine.online_rows("v")
+    next(under_way)
+    assert in_a_child(lambda: os._exit(0 if told(mine) == 1 else 1)) == 0
+    assert [keys for keys, _, _ in under_way] == [[("b",)]]
     assert told(mine) == 1
     mine.close()
 

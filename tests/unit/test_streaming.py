@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[fs.store.Store]:
         yield opened
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 99])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 99, 2**70])
 @pytest.mark.parametrize("chunks", [1, 2, 5])
 def test_batches_are_the_whole_answer_in_order(store: fs.store.Store, rows: int, chunks: int) -> None:
     """P-6: however the entity rows come, each batch but the last has as many as were asked for."""
