@@ -37,9 +37,6 @@ _PRESENT, _NULL, _MISSING, _OLD = map(
 )
 
 
-_TEXT = {str}
-
-
 class Found(NamedTuple):
     """What was found at one moment (µs): what each view has online for the keys asked for.
 
@@ -121,8 +118,11 @@ def _of_equal_rows(given: Any) -> dict[str, list[Any]] | None:
     if type(given) is not list or not given:
         return None
     first = given[0]
-    if type(first) is not dict or set(map(type, first)) != _TEXT:
+    if type(first) is not dict:
         return None
+    for name in first:
+        if type(name) is not str:
+            return None
     if len(given) == 1:
         return {name: [value] for name, value in first.items()}
     names = first.keys()

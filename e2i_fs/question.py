@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from e2i_fs.backend import Backend
 from e2i_fs.catalog import Catalog
 from e2i_fs.results import Provenance
 
-__all__ = ["Answered", "Question"]
+__all__ = ["Answered", "PlainQuestion", "Question"]
 
 Q = TypeVar("Q")
 T = TypeVar("T")
 
 
-class Question(NamedTuple, Generic[Q, T]):
+class Question(Protocol[Q, T]):
     """One read, independent of who answers it.
 
     ``prepare`` resolves the request against a catalogue (and raises the caller's mistakes), ``views`` names the
@@ -24,6 +24,29 @@ class Question(NamedTuple, Generic[Q, T]):
     ``told`` says whether observers are told when another backend than the primary answers. ``sequences`` gives, of an answer, what
     tells the sequence of each view's `Position`, None where the backend did not give it along.
     """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102 - as those below, told above
+    @property
+    def strict(self) -> bool: ...  # noqa: D102
+    @property
+    def told(self) -> bool: ...  # noqa: D102
+    @property
+    def prepare(self) -> Callable[[Catalog], Q]: ...  # noqa: D102
+    @property
+    def views(self) -> Callable[[Q], Iterable[str]]: ...  # noqa: D102
+    @property
+    def answer(self) -> Callable[[Backend, Catalog, Q], T]: ...  # noqa: D102
+    @property
+    def same(self) -> Callable[[T, T], bool] | None: ...  # noqa: D102
+    @property
+    def again(self) -> Callable[[Backend, Catalog, Q, T], T] | None: ...  # noqa: D102
+    @property
+    def sequences(self) -> Callable[[T], Callable[[], Mapping[str, int]] | None] | None: ...  # noqa: D102
+
+
+class PlainQuestion(NamedTuple, Generic[Q, T]):
+    """A `Question` of functions."""
 
     kind: str
     prepare: Callable[[Catalog], Q]

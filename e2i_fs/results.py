@@ -288,8 +288,9 @@ class OnlineResult:
     def to_dict(self) -> dict[str, list[Any]]:
         """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
         values = self._values
-        made = {name: list(column) for name, column in self._inputs.items()}
-        made.update({name: list(values[ref]) for ref, name in self._names.items()})
+        made = {name: [*column] for name, column in self._inputs.items()}
+        for ref, name in self._names.items():
+            made[name] = [*values[ref]]
         return made
 
     def to_arrow(self) -> pa.Table:

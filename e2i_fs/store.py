@@ -22,7 +22,7 @@ from e2i_fs.operating import Operating
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.plugins import Plugins
 from e2i_fs.profiled import Profiled
-from e2i_fs.question import Answered, Question
+from e2i_fs.question import Answered, PlainQuestion
 from e2i_fs.results import HistoricalResult, OnlineResult
 from e2i_fs.routing import BackendHealth, Router
 from e2i_fs.sources import PushSource
@@ -251,7 +251,7 @@ class Store(Operating, Profiled, Watching):
                 backend, catalog, request, entities, knowledge, limits=self._config.engine, copies=self._copies
             )
 
-        answered = self._router.ask(Question("historical", prepare, views_of, answer, strict=strict))
+        answered = self._router.ask(PlainQuestion("historical", prepare, views_of, answer, strict=strict))
         result = answered.value
         provenance = self._with_age(answered, result.newest_event)
         asked = asked_of(answered, entities, knowledge, self._config, full_feature_names, at=self._clock.now())
@@ -453,7 +453,7 @@ class Store(Operating, Profiled, Watching):
         def position(backend: Backend, _: Catalog, views: list[str]) -> Position:
             return backend.position(views[0])
 
-        question = Question("online", lambda _: [view], lambda views: views, position, told=tell)
+        question = PlainQuestion("online", lambda _: [view], lambda views: views, position, told=tell)
         answered = self._router.ask(question)
         limit, settings = answered.catalog.views[view].max_staleness, settings or self._config.materialisation
         warning = None

@@ -54,6 +54,7 @@ class _Shared:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], Opened] = {}
         self.forking = False
+        self.pid = os.getpid()  # which is a call of the system each time
         self._asleep: list[Opened] = []
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_the_child
@@ -84,12 +85,12 @@ class _Shared:
 
     def _in_the_child(self) -> None:
         self._asleep, self.forking = [], False
-        self.lock = threading.Lock()
+        self.lock, self.pid = threading.Lock(), os.getpid()
 
     def forget(self, path: str) -> None:
         """Close what other processes' numbers hold of ``path``: a fork copied it here, and no thread that uses it."""
         with self.lock:
-            for pid, name in [key for key in self.open if key[1] == path and key[0] != os.getpid()]:
+            for pid, name in [key for key in self.open if key[1] == path and key[0] != self.pid]:
                 self.open.pop((pid, name)).env.close()
 
     def release(self, opened: Opened) -> None:
@@ -132,7 +133,7 @@ class Environment:
             raise self._replaced()
         # The parent's environment, seen from a forked child: closing it here only lets its file be opened again.
         _shared.forget(self.path)
-        self._pid = os.getpid()
+        self._pid = _shared.pid
         with _shared.lock:
             opened = _shared.open.get((self._pid, self.path))
             if opened is not None and opened.file != _identity(self.path):
@@ -168,7 +169,7 @@ class Environment:
 
     def hold(self) -> Opened:
         """Return the environment, which stays open until `let_go`."""
-        if os.getpid() != self._pid and not self._closed:
+        if self._pid != _shared.pid and not self._closed:
             self._open()
         opened = self._opened
         opened.marks.append(None)
@@ -207,7 +208,7 @@ class Environment:
             if self._closed:
                 return
             self._closed = True
-        if os.getpid() == self._pid:
+        if self._pid == _shared.pid:
             _shared.release(self._opened)
 
 

@@ -326,8 +326,9 @@ class _Noted(NamedTuple):
 _NOTHING = _Noted()
 
 
+@lru_cache(1024)
 def _writes(value: bytes | None) -> int:
-    """Return the sequence of the view's `Position`: batches of history count as writes too."""
+    """Return the sequence of the view's `Position`: batches of history count as writes too. Between two writes it is the same."""
     if value is None:
         return 0
     sequence, _, _, *batches = msgpack.unpackb(value)

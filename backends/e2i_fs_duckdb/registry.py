@@ -98,18 +98,19 @@ class Registry:
         if self._mark.number[0] != kept.mark:
             with self._lock:
                 kept = self._looked()
-        self._check_there()
+        if not os.access(self._path, os.F_OK):  # SQLite, and the mark, would go on with files that were taken away
+            raise self._gone()
         return kept
 
-    def _check_there(self) -> None:
-        if not os.access(self._path, os.F_OK):  # SQLite, and the mark, would go on with files that were taken away
-            raise BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
+    def _gone(self) -> BackendUnavailableError:
+        return BackendUnavailableError(f"The definitions {self._file} are gone; put the folder back.")
 
     def _looked(self) -> _Kept:
         """Look into SQLite whether what is kept was changed, and read it if so."""
         if self._closed:
             raise BackendUnavailableError("The store is closed; open it again with connect.")
-        self._check_there()
+        if not os.access(self._path, os.F_OK):
+            raise self._gone()
         if os.getpid() != self._pid:
             leave_open(self._db)
             self._connect()

@@ -21,7 +21,7 @@ from e2i_fs.ops.gathering import gather_history, gather_online
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.engine import translated
 from e2i_fs.pit.times import moment_to_us
-from e2i_fs.question import Question
+from e2i_fs.question import PlainQuestion, Question
 from e2i_fs.request import resolve
 
 __all__ = ["FeatureStatistics", "Scope", "Where", "of_feature", "of_view"]
@@ -193,7 +193,7 @@ def _question(
 ) -> Question[Wanted, dict[str, FeatureStatistics]]:
     # Neither a training set nor a lookup within its deadline: the limit is that of a historical retrieval.
     kind = "historical" if scope.where == "offline" else "statistics"
-    return Question(kind, prepare, lambda wanted: [wanted.view], partial(_answer, scope, clock))
+    return PlainQuestion(kind, prepare, lambda wanted: [wanted.view], partial(_answer, scope, clock))
 
 
 def _answer(

@@ -438,7 +438,7 @@ def test_a_hung_backend_costs_at_most_the_deadline_and_a_dead_one_nothing(tmp_pa
     from e2i_fs.clock import SystemClock
     from e2i_fs.failover.router import Failover
     from e2i_fs.ops.ledger import Ledger
-    from e2i_fs.question import Question
+    from e2i_fs.question import PlainQuestion
     from e2i_fs.testing.memory import MemoryBackend
 
     clock = SystemClock()
@@ -453,7 +453,7 @@ def test_a_hung_backend_costs_at_most_the_deadline_and_a_dead_one_nothing(tmp_pa
     )
     router.open_all()
     router.change(lambda catalog: catalog.planned([view(tmp_path, [])], "/")[0])
-    question = Question(
+    question = PlainQuestion(
         "online", lambda c: c, lambda _: ["hcp_stats"], lambda b, c, q: b.online_read("hcp_stats", [("a",)], at_us=0)
     )
     took = []
