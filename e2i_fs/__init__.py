@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     from e2i_fs.receipts import TrainingReceipt, Verification
     from e2i_fs.results import Attempt, FeatureStatus, HistoricalResult, OnlineResult, Provenance
     from e2i_fs.routing import BackendHealth
-    from e2i_fs.sorted_copies import Optimized
+    from e2i_fs.sorted_copies import Optimized, SortedCopy
     from e2i_fs.sources import CSVSource, DuckDBSource, ParquetSource, PushSource, RequestSource, SQLSource
     from e2i_fs.streaming import historical_batches
     from e2i_fs.telemetry.events import Event
@@ -136,7 +136,7 @@ _HOMES = {
     "receipts": "TrainingReceipt Verification",
     "results": "Attempt FeatureStatus HistoricalResult OnlineResult Provenance",
     "routing": "BackendHealth",
-    "sorted_copies": "Optimized",
+    "sorted_copies": "Optimized SortedCopy",
     "streaming": "historical_batches",
     "sources": "CSVSource DuckDBSource ParquetSource PushSource RequestSource SQLSource",
     "telemetry.events": "Event",
@@ -235,6 +235,7 @@ __all__ = [
     "RunTimeoutError",
     "SQLSource",
     "SchemaMismatchError",
+    "SortedCopy",
     "SplitError",
     "StalePlanError",
     "StaleViewsError",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from e2i_fs.ops.materialize import MaterializationReport, MaterializationRun
     from e2i_fs.ops.settings import MaterializationConfig
     from e2i_fs.ops.statistics import FeatureStatistics, Where
-    from e2i_fs.sorted_copies import Optimized
+    from e2i_fs.sorted_copies import Optimized, SortedCopy
 
 __all__ = ["AsyncJobs", "AsyncStore", "connect_async"]
 
@@ -346,6 +346,10 @@ class AsyncStore:
     async def optimize(self, views: str | Sequence[str] | None = None) -> list[Optimized]:
         """See `Store.optimize`."""
         return await self._run(self._store.optimize, views)
+
+    async def sorted_copies(self, views: str | Sequence[str] | None = None) -> list[SortedCopy]:
+        """See `Store.sorted_copies`."""
+        return await self._run(self._store.sorted_copies, views)
 
     async def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
         """See `Store.rebuild`."""

@@ -137,20 +137,22 @@ class EngineConfig(Strict):
 
     memory_limit: str | None = Field(
         None,
-        pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B$",
         description="memory for rows and joins, such as 4GB; 80 % of the machine's unless given",
     )
     temp_directory: str | None = Field(None, min_length=1, description="the folder for what does not fit into memory")
     threads: int | None = Field(None, ge=1, le=1024, description="threads of one retrieval; one a core unless given")
 
-    @field_validator("memory_limit")
+    @field_validator("memory_limit", mode="before")
     @classmethod
-    def _memory_to_work_in(cls, given: str | None) -> str | None:
-        told = None if given is None else re.fullmatch(r"([0-9.]+) ?([KMGT])(i?)B", given)
-        if told is not None:
-            size = float(told[1]) * (1024 if told[3] else 1000) ** ("KMGT".index(told[2]) + 1)
-            if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
-                raise ValueError(f"{given} is no memory to work in; give from 16MB to 1000TB")
+    def _memory_to_work_in(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        told = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B", given) if isinstance(given, str) else None
+        if told is None:
+            raise ValueError(f"{given!r} is no amount of memory; give a number and a unit, such as 4GB or 512MiB")
+        size = float(told[1]) * (1024 if told[3] else 1000) ** ("KMGT".index(told[2]) + 1)
+        if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+            raise ValueError(f"{given} is no memory to work in; give from 16MB to 1000TB")
         return given
 
 
@@ -258,7 +260,10 @@ def load_config(config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> 
             raise ConfigError(f"{where}: failover needs several backends; list them under 'backends'.")
         entries = [{"name": raw["backend"], **own}]
     else:
-        _no_unknown(raw, {*common_keys, "backends", "backend", "failover"}, where)
+        for key in raw:  # a slip of the pen first, which may be the very key that is missing
+            near = difflib.get_close_matches(str(key), known := {*common_keys, "backends", "backend", "failover"}, n=1)
+            if near and key not in known:
+                raise ConfigError(f"{where}: unknown key {key!r}. Did you mean {near[0]!r}?")
         raise ConfigError(f"{where}: no backend; give backend: duckdb, or a list under 'backends'.")
     common = checked_model(_Common, {k: v for k, v in raw.items() if k in common_keys}, where)
     backends = tuple(
@@ -414,8 +419,6 @@ def _wanted(found: ErrorDetails) -> str:
             return f"at most {limits['le']:g}"
         case "literal_error":
             return str(limits["expected"])
-        case "string_pattern_mismatch":
-            return "a number and a unit, such as 4GB or 512MiB"
         case "model_type":
             return "a mapping of keys to values"
     words = {

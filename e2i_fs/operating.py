@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from e2i_fs.failover.differences import Diff
     from e2i_fs.failover.journal import JournalState
     from e2i_fs.failover.replay import CatchUp
-    from e2i_fs.sorted_copies import Optimized, SortedCopies
+    from e2i_fs.sorted_copies import Files, Optimized, SortedCopies, SortedCopy
 
 __all__ = ["Operating"]
 
@@ -117,20 +117,40 @@ class Operating(ABC):
         ...     store.optimize()
         []
         """
+        return [
+            self._copies.make(files, backend=backend, limits=self._config.engine)
+            for backend, files in self._files_of(views)
+            if views is not None or files.files
+        ]
+
+    def sorted_copies(self, views: str | Sequence[str] | None = None) -> list[SortedCopy]:
+        """Return whether retrieval reads the copies that `optimize` made: a `SortedCopy` for each view that has one, by backend.
+
+        >>> import tempfile
+        >>> import e2i_fs as fs
+        >>> with fs.connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+        ...     store.sorted_copies()
+        []
+        """
+        copies = self._copies
+        return [copies.state(files, backend) for backend, files in self._files_of(views, copies.has_any)]
+
+    def _files_of(
+        self, views: str | Sequence[str] | None, wanted: Callable[[str, str], bool] | None = None
+    ) -> Iterator[tuple[str, Files]]:
+        """Yield the local files of views on each backend; of those only whose name and fingerprint are ``wanted``."""
         from e2i_fs.sorted_copies import Files
 
-        made = []
         for name in self._router.names:
             backend = self._router.backend(name)
             catalog = backend.definitions()
             for view in sorted(catalog.views) if views is None else self._named(catalog, views):
                 definition, fingerprint = catalog.view(view), catalog.fingerprint(view)
+                if wanted is not None and not wanted(view, fingerprint):
+                    continue
                 native = backend.capabilities.point_in_time
                 parts = () if native else backend.scan(view, list(definition.features))
-                files = Files.among(definition, fingerprint, catalog.join_keys(view), parts)
-                if views is not None or files.files:
-                    made.append(self._copies.make(files, backend=name, limits=self._config.engine))
-        return made
+                yield name, Files.among(definition, fingerprint, catalog.join_keys(view), parts)
 
     def _backend_named(self, backend: str) -> str:
         if backend not in self._router.names:

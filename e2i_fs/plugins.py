@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -156,6 +157,13 @@ class Plugins:
             if plugin is not None and known.startswith(f"{origin[0]}:{name}:"):
                 self._manager.unregister(plugin)
 
+    def _instead(self, name: str) -> str:
+        """Return a sentence on what to give instead of a name that no backend has: a store that another one keeps rows in, or a near name."""
+        for f in self.found:
+            if f.spec is not None and name.casefold() in re.findall(r"\w+", f.spec.summary.casefold()):
+                return f" It is no backend of its own; see backend: {f.name} ({f.spec.summary})."
+        return did_you_mean(name, [f.name for f in self.found if f.spec])
+
     def spec(self, name: str) -> BackendSpec:
         """Return the spec of the backend called ``name``.
 
@@ -174,8 +182,7 @@ class Plugins:
                 f"{type(failed.error).__name__}: {failed.error}. Reinstall or remove it; `e2i-fs doctor` shows all plugins."
             ) from failed.error
         if not good:
-            known = [f.name for f in self.found if f.spec]
-            raise UnknownBackendError(f"Unknown backend {name!r}.{did_you_mean(name, known)}")
+            raise UnknownBackendError(f"Unknown backend {name!r}.{self._instead(name)}")
         spec = good[0].spec
         assert spec is not None
         if spec.api != API_VERSION:

@@ -206,7 +206,7 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
                 f"{where}: its source names {error}, where there is no {suffix} file. Write it first, or mend the path."
             ) from error
         for file in files:
-            schemas[file] = parquet_schema(file) if isinstance(source, ParquetSource) else _csv_schema(file, source)
+            schemas[file] = _file_schema(file, source, where)
     elif isinstance(source, DuckDBSource | SQLSource):
         declared = {**_time_types(view), **join_keys, **{f.name: f.dtype for f in view.schema}}
         schema = _table_schema(source, base, {source.source_column(n): t for n, t in declared.items()}, where)
@@ -247,10 +247,19 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
         )
 
 
-def _csv_schema(file: str, source: CSVSource) -> pa.Schema:
-    from e2i_fs.csv_files import csv_names
+def _file_schema(file: str, source: ParquetSource | CSVSource, where: str) -> pa.Schema:
+    try:
+        if isinstance(source, ParquetSource):
+            return parquet_schema(file)
+        from e2i_fs.csv_files import csv_names
 
-    return pa.schema([(name, pa.string()) for name in csv_names(file, source)])
+        return pa.schema([(name, pa.string()) for name in csv_names(file, source)])
+    except BackendDataError as error:
+        given = type(source).__name__
+        wanted = {".csv": "CSVSource", ".parquet": "ParquetSource"}.get(os.path.splitext(file)[1].lower(), given)
+        if wanted == given:
+            raise
+        raise DefinitionError(f"{where}: its {given} names {file}. Use {wanted} for it.") from error
 
 
 def _table_schema(

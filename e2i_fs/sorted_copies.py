@@ -43,7 +43,7 @@ from e2i_fs.pit.steady import FileState, file_state, unchanged
 if TYPE_CHECKING:
     from e2i_fs.config import EngineConfig
 
-__all__ = ["Files", "Optimized", "SortedCopies"]
+__all__ = ["Files", "Optimized", "SortedCopies", "SortedCopy"]
 
 _ABOUT = "copy.json"
 _COPY = re.compile(
@@ -73,6 +73,20 @@ class Optimized:
 
 
 @dataclass(frozen=True, slots=True)
+class SortedCopy:
+    """How much of a view's history on one backend retrieval reads from a sorted copy.
+
+    ``files`` is how many local files the view has, ``covered`` for how many of them the copy stands now. It is 0 when the copy is
+    not read: one of its files was changed or is gone, or the copy itself is damaged. Run `Store.optimize` again.
+    """
+
+    view: str
+    backend: str
+    files: int
+    covered: int
+
+
+@dataclass(frozen=True, slots=True)
 class _About:
     """What a copy was made of: each file's state, and how its columns were read; ``sizes`` are those of its own files, in bytes."""
 
@@ -87,11 +101,12 @@ class SortedCopies:
 
     folder: Path | None
     _known: dict[str, _About]
+    _damaged: set[Path]
 
     @classmethod
     def below(cls, state: str | None) -> SortedCopies:
         """Return the copies of the store whose records lie in ``state``."""
-        return cls(None if state is None else Path(state) / "sorted", {})
+        return cls(None if state is None else Path(state) / "sorted", {}, set())
 
     # ---- reading -------------------------------------------------------------------------------------------
 
@@ -104,10 +119,33 @@ class SortedCopies:
             if about is None or about.fingerprint != fingerprint or len(about.files) <= (len(best.of) if best else 0):
                 continue
             if all(given.get(p) == how and file_state(p) == state for p, (state, how) in about.files.items()):
-                if not _whole(copy, about):
+                if not self._whole(copy, about):
                     continue
                 best = SortedRows(str(copy), frozenset(about.files))
         return list(parts) if best is None else [best, *_without(parts, best.of)]
+
+    def has_any(self, view: str, fingerprint: str) -> bool:
+        """Return whether a view has a copy under its present definition, in use or not."""
+        return any(True for _ in self._of(view, fingerprint))
+
+    def state(self, of: Files, backend: str) -> SortedCopy:
+        """Return for how many of these files a copy stands now."""
+        read = self.standing_in(of.view.name, of.fingerprint, of.parts)
+        covered = sum(len(part.of) for part in read if isinstance(part, SortedRows))
+        return SortedCopy(of.view.name, backend, len(of.files), covered)
+
+    def _whole(self, copy: Path, about: _About) -> bool:
+        """Return whether the copy's files are there as they were made; the view's own files are read instead of one that is not."""
+        try:
+            there = {name: (copy / name).stat().st_size for name in (ROWS, KEYS)}
+        except FileNotFoundError:
+            there = {}
+        if there != about.sizes and copy not in self._damaged:
+            self._damaged.add(copy)
+            _log.warning(
+                "The sorted copy %s is damaged and not used. Run optimize again, and remove this folder.", copy
+            )
+        return there == about.sizes
 
     def _of(self, view: str, fingerprint: str) -> Iterator[Path]:
         if self.folder is None:
@@ -269,17 +307,6 @@ def _outlast(marker: Path, paths: Sequence[str]) -> None:
         f"A file of {os.path.dirname(paths[0])} was changed in the future, by the clock of {marker.parent}. Try again when "
         "the clocks agree."
     )
-
-
-def _whole(copy: Path, about: _About) -> bool:
-    """Return whether the copy's files are there as they were made; the view's own files are read instead of one that is not."""
-    try:
-        there = {name: (copy / name).stat().st_size for name in (ROWS, KEYS)}
-    except FileNotFoundError:
-        there = {}
-    if there != about.sizes:
-        _log.warning("The sorted copy %s is damaged and not used. Run optimize again, and remove this folder.", copy)
-    return there == about.sizes
 
 
 def _name(view: str) -> str:

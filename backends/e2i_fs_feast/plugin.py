@@ -20,7 +20,10 @@ def e2i_fs_backends() -> Iterable[BackendSpec]:
         factory="e2i_fs_feast:open_backend",
         capabilities=None,
         install_hint=INSTALL,
-        summary="A Feast 0.67 repository, ours or an existing one, with a sqlite or redis online store",
+        summary=(
+            "A Feast 0.67 repository, ours or an existing one: online in sqlite or redis, history in dask, postgres or spark; an "
+            "existing one also in snowflake, bigquery, redshift, ray and others, untested"
+        ),
         harness="e2i_fs_feast.conformance:FeastHarness",
         exchange="e2i_fs_feast.exchange:FeastExchange",
     )

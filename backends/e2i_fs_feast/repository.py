@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnsupportedError
 from e2i_fs.forks import RenewedLock
+from e2i_fs_feast.missing import to_install
 from e2i_fs_feast.options import Options
 from e2i_fs_feast.postgres_address import without_password
 from e2i_fs_feast.redis_address import check_redis
@@ -193,12 +194,7 @@ def load_config(folder: Path) -> Any:
     except OSError:
         raise
     except Exception as error:
-        fix = (
-            " Install what that store needs, such as feast[milvus] for Milvus."
-            if "Could not import" in str(error)
-            else ""
-        )
-        raise ConfigError(f"feast backend: Feast cannot use {path}: {error}.{fix}") from error
+        raise ConfigError(f"feast backend: Feast cannot use {path}: {error}.{to_install(str(error))}") from error
     return config
 
 
@@ -209,7 +205,8 @@ def _checked(make: Any, form: dict[str, Any], folder: Path) -> Any:
     except OSError:
         raise
     except Exception as error:
-        raise ConfigError(f"feast backend: Feast cannot use the options for {folder}: {error}") from error
+        said = f"{error}.{to_install(str(error))}"
+        raise ConfigError(f"feast backend: Feast cannot use the options for {folder}: {said}") from error
     return config
 
 

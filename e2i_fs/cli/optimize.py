@@ -23,17 +23,22 @@ def add_to(app: typer.Typer) -> None:
 def optimize(
     session: Session,
     views: Annotated[
-        list[str] | None, typer.Argument(help="The views; all that have local files unless given.", metavar="[VIEW]...")
+        list[str] | None, typer.Argument(help="The views; all that have local files unless given.")
     ] = None,
 ) -> Answer:
     """Sort the files of views by key and time into a copy beside the store's records, which retrieval then reads instead.
 
-    Answers stay the same. What is written later is read beside the copy; a source file that changes ends its use, until
-    this is done again.
+    Answers stay the same. What is written later is read beside the copy.
+
+    A source file that changes ends its use, until this is done again.
     """
     with session.store() as store:
         made = store.optimize(views or None)
-    rows = [[one.view, one.backend, one.rows, one.keys, one.files, f"{one.size / 2**20:,.1f} MiB"] for one in made]
+    rows = [[one.view, one.backend, one.rows, one.keys, one.files, _size(one.size)] for one in made]
     columns = ["view", "backend", "rows", "keys", "files", "size"]
     shown = table("Sorted", columns, rows, right=range(2, 6)) if made else "No view has local files to sort."
     return Answer({"optimized": [asdict(one) for one in made]}, [shown])
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from e2i_fs.cli.exits import NO, OK
 from e2i_fs.cli.session import Session
 from e2i_fs.cli.tables import duration, key_values, table
 from e2i_fs.definitions import FeatureView
-from e2i_fs.errors import UnknownFeatureError, did_you_mean
+from e2i_fs.errors import BackendError, FailoverError, UnknownFeatureError, did_you_mean
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.sources import PushSource, Source
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from e2i_fs.catalog import Plan
+    from e2i_fs.sorted_copies import SortedCopy
     from e2i_fs.store import Store
 
 __all__ = ["add_to"]
@@ -135,7 +137,10 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
     """Show everything about one entity, view or service."""
     with session.store() as store:
         kind, definition = _find(store, name)
+        copies, unknown = _copies(store, name) if isinstance(definition, FeatureView) else ([], None)
     document = {"kind": kind, **definition.to_json()}
+    if copies:
+        document["sorted_copies"] = [asdict(copy) for copy in copies]
     about: dict[str, Any] = {
         kind: definition.name,
         "about": definition.description or None,
@@ -153,12 +158,24 @@ def describe(session: Session, name: Annotated[str, typer.Argument(help="An enti
             about["ttl"] = "no limit" if definition.ttl is None else definition.ttl
             about["max staleness"] = definition.max_staleness
             about["online"] = definition.online
+            about["sorted copies"] = unknown
+            for copy in copies:
+                of = f"read for {copy.covered} of {copy.files} files" if copy.covered else "not read; optimize again"
+                about[f"sorted copy on {copy.backend}"] = of
         else:
             about["computed from"] = ", ".join([*definition.inputs, *definition.request_columns])
         rows = [(f.name, repr(f.dtype), f.role, f.description) for f in definition.schema]
         shown.append(table(None, ["field", "dtype", "role", "about"], rows))
     about |= {f"tag {k}": v for k, v in definition.tags.items()}
     return Answer(document, [key_values({k: v for k, v in about.items() if v is not None}), *shown])
+
+
+def _copies(store: Store, name: str) -> tuple[list[SortedCopy], str | None]:
+    """Return the sorted copies of a view, or why they are not known: what is registered can be told all the same."""
+    try:
+        return store.sorted_copies(name), None
+    except (BackendError, FailoverError) as error:
+        return [], f"not known: {error}"
 
 
 def _find(store: Store, name: str) -> tuple[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import re
 import shutil
 import sys
 import types
@@ -409,6 +410,36 @@ def test_a_repository_whose_store_is_not_installed_says_what_to_install(
     )
     code, told = said(capsys, "import-feast", str(tmp_path))
     assert code == 2 and "feast[milvus]" in told["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("module", "install"),
+    [
+        ("feast.infra.online_stores.redis", 'pip install "e2i-fs[feast,redis]"'),
+        ("feast.infra.offline_stores.contrib.postgres_offline_store.postgres", 'pip install "e2i-fs[feast,postgres]"'),
+        ("feast.infra.offline_stores.snowflake", 'pip install "feast[snowflake]"'),
+        ("feast.infra.offline_stores.bigquery", 'pip install "feast[gcp]"'),
+        ("feast.infra.online_stores.milvus_online_store.milvus", 'pip install "feast[milvus]"'),
+        ("acme.stores.redis", "Install the package that this store is in."),
+    ],
+)
+def test_what_to_install_is_the_extra_of_the_store(feast_library: Any, module: str, install: str) -> None:
+    from e2i_fs_feast.missing import to_install
+
+    said = to_install(f"Could not import module {module!r} while attempting to load class 'Store'")
+    assert said.endswith(install)
+    assert to_install("no such file") == ""
+
+
+def test_options_for_a_store_that_is_not_installed_say_what_to_install(
+    feast_library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "feast.infra.online_stores.redis"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)  # as where it is not installed
+    wanted = {"type": "redis", "connection_string": "localhost:6379"}
+    with pytest.raises(fs.ConfigError, match=re.escape('pip install "e2i-fs[feast,redis]"')):
+        fs.connect({"backend": "feast", "path": str(tmp_path), "online_store": wanted})
 
 
 def test_a_folder_that_is_no_repository_says_where_one_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,27 @@ def _answer(store: Any, **at: int) -> list[int | None]:
     return store.get_historical_features(_asked(**at), ["v:x"]).to_arrow()["x"].to_pylist()
 
 
+def test_a_store_tells_for_how_many_files_a_copy_is_read(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with _opened(place) as store:
+        assert store.sorted_copies() == store.sorted_copies("v") == []
+        store.optimize("v")
+        assert store.sorted_copies("v") == [fs.SortedCopy("v", "duckdb", files=1, covered=1)]
+        store.write("v", _rows({"a": [99]}, start=1), to="offline")
+        assert store.sorted_copies() == [fs.SortedCopy("v", "duckdb", files=2, covered=1)]
+        (copy,) = (place / "store" / ".e2i_fs" / "sorted" / "v").glob("*-*")
+        (copy / "rows.parquet").write_bytes(b"")
+        assert store.sorted_copies() == [fs.SortedCopy("v", "duckdb", files=2, covered=0)]
+        assert [_answer(store, a=1) for _ in range(3)] == [[99]] * 3
+        assert [str(copy) in record.message for record in caplog.records] == [
+            True
+        ]  # told once, and not at each retrieval
+        store.optimize("v")
+        _replace(place / "h.parquet", _rows({"a": [7]}))
+        assert [one.covered for one in store.sorted_copies("v")] == [0]
+        store.delete("v")
+        assert store.sorted_copies() == []
+
+
 def test_what_is_written_later_is_read_beside_the_copy(place: Path, read: list[list[Any]]) -> None:
     """P-4: and wins where it is greater; a second optimize takes it in."""
     with _opened(place) as store:

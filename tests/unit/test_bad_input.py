@@ -76,6 +76,32 @@ def test_an_unknown_backend_is_named_with_the_nearest(tmp_path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize("store", ["redis", "Snowflake", "spark"])
+def test_a_store_that_a_backend_keeps_rows_in_is_no_backend_and_is_told_whose_it_is(store: str) -> None:
+    with pytest.raises(fs.UnknownBackendError, match="no backend of its own; see backend: feast"):
+        fs.connect({"backend": store})
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "wanted"),
+    [(fs.ParquetSource, "rows.csv", "CSVSource"), (fs.CSVSource, "rows.parquet", "ParquetSource")],
+)
+def test_a_file_of_the_other_kind_is_a_mistake_in_the_definition(tmp_path, source, name, wanted) -> None:
+    table_ = table({"hcp_id": ["a"], "event_timestamp": [at(1)], "trx_count": [1]})
+    if name.endswith(".parquet"):
+        pq.write_table(table_, tmp_path / name)
+    else:
+        (tmp_path / name).write_text("hcp_id,event_timestamp,trx_count\na,2024-01-01T00:00:00Z,1\n")
+    of_it = fs.FeatureView(
+        "v",
+        entities=[fs.Entity("hcp_id")],
+        schema=[fs.Field("trx_count", fs.Int64)],
+        source=source(str(tmp_path / name)),
+    )
+    with fs.connect({"backend": "memory"}) as store, pytest.raises(fs.DefinitionError, match=f"Use {wanted} for it"):
+        store.apply([of_it])
+
+
 @pytest.mark.parametrize(
     ("bad", "near"),
     [
@@ -159,6 +185,8 @@ def test_what_a_variable_gives_may_be_a_number_as_text(monkeypatch) -> None:
         ({"backends": TWO, "state": ""}, "configuration: state is empty"),
         ({"backends": TWO, "max_future_skew": True}, "max_future_skew is True; give a number."),
         ({"backends": TWO, "project": 7}, "project is 7; give text."),
+        ({"path": "x"}, "configuration: no backend; give backend: duckdb"),
+        ({"path": "x", "bakend": "duckdb"}, "unknown key 'bakend'. Did you mean 'backend'"),
     ],
 )
 def test_what_contradicts_itself_is_refused_with_what_to_do(tmp_path, monkeypatch, bad, said) -> None:

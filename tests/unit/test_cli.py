@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -178,9 +179,26 @@ def test_list_and_describe_show_what_is_registered(project: Path, cli: Command) 
     assert view["kind"] == "view"
     assert ["converted", "bool", "label"] in view["schema"]
     assert "engagement.parquet" in cli("describe", "hcp_engagement").out
+    assert "sorted_copies" not in view
     unknown = cli("describe", "hcp_engagment")
     assert unknown.code == 2
     assert "Did you mean 'hcp_engagement'?" in unknown.err
+
+
+def test_describe_tells_whether_a_sorted_copy_is_read(project: Path, cli: Command) -> None:
+    cli("apply")
+    cli("optimize", "hcp_engagement")
+    told = cli("describe", "hcp_engagement")
+    assert ["sorted copy on local", "read for 1 of 1 files"] in [
+        re.split(r"\s{2,}", s.strip()) for s in told.out.split("\n")
+    ]
+    found = cli("describe", "hcp_engagement", "--json").json["sorted_copies"]
+    assert found == [{"view": "hcp_engagement", "backend": "local", "files": 1, "covered": 1}]
+    (source,) = project.glob("**/engagement.parquet")
+    source.rename(source.with_suffix(".away"))
+    without = cli("describe", "hcp_engagement")
+    assert without.code == 0
+    assert "not known: View 'hcp_engagement': no .parquet file at" in " ".join(without.out.split())
 
 
 def test_definitions_that_do_not_run_are_told_with_their_line_and_no_traceback(project: Path, cli: Command) -> None:

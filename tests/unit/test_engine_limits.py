@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import e2i_fs as fs
-from e2i_fs.config import EngineConfig
+from e2i_fs.config import EngineConfig, load_config
 from e2i_fs.pit.connection import connect
 
 T0 = 1_700_000_000_000_000
@@ -59,12 +59,22 @@ def test_the_engine_has_the_limits_that_are_configured() -> None:
     told = connection.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
     assert told == [("286.1 MiB", 1)]
     assert connect().execute("SELECT current_setting('memory_limit')").fetchall() != [("286.1 MiB",)]
+    half = connect(load_config({"backend": "memory", "engine": {"memory_limit": "0.5 GB"}}).engine)
+    assert half.execute("SELECT current_setting('memory_limit')").fetchall() == [("476.8 MiB",)]
 
 
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        ({"memory_limit": "lots"}, "engine: memory_limit is 'lots'; give a number and a unit, such as 4GB or 512MiB."),
+        (
+            {"memory_limit": "lots"},
+            "memory_limit: 'lots' is no amount of memory; give a number and a unit, such as 4GB",
+        ),
+        (
+            {"memory_limit": 4},
+            "memory_limit: 4 is no amount of memory; give a number and a unit, such as 4GB or 512MiB.",
+        ),
+        ({"memory_limit": True}, "memory_limit: True is no amount of memory;"),
         ({"threads": 0}, "engine: threads is 0; give at least 1."),
         ({"memory": "4GB"}, "engine: unknown key 'memory'. Did you mean 'memory_limit'?"),
     ],
