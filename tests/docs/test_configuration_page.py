@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from e2i_fs.alerts.settings import AlertsConfig, WebhookConfig
-from e2i_fs.config import (
+from e2i_fs.config_parts import (
     BreakerConfig,
+    CommonConfig,
     EngineConfig,
     FailoverConfig,
     HedgeConfig,
@@ -18,7 +19,6 @@ from e2i_fs.config import (
     PrometheusConfig,
     RetriesConfig,
     TelemetryConfig,
-    _Common,
 )
 from e2i_fs.ops.settings import (
     CeleryConfig,
@@ -51,7 +51,7 @@ def _told(default: object) -> str:
 @pytest.mark.parametrize(
     ("title", "model", "more"),
     [
-        ("The whole store", _Common, {"backend", "backends", "failover"}),
+        ("The whole store", CommonConfig, {"backend", "backends", "failover"}),
         ("engine", EngineConfig, set()),
         ("failover", FailoverConfig, set()),
         ("failover: breaker", BreakerConfig, set()),
