@@ -13,16 +13,25 @@ from e2i_fs.testing.mutants import FAST, MUTANTS, Mutant, examine
 from e2i_fs.testing.mutants.frame import Kept, KeptNative, right_harness
 from e2i_fs.testing.runner import examine as examine_all
 
+_OF_TWO_THREADS = (
+    "test_w2_a_batch_appended_by_two_at_once_is_one_batch",
+    "test_o1_a_write_amid_another_handles_write_is_not_lost",
+)
+
 
 def test_there_are_at_least_forty_mutants_each_with_a_name_of_its_own() -> None:
     assert len(MUTANTS) >= 40
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
-    assert {mutant.killed_by for mutant in MUTANTS} <= set(base.test_names())
+    assert set(_OF_TWO_THREADS) < {mutant.killed_by for mutant in MUTANTS} <= set(base.test_names())
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
 def test_a_mutant_is_killed_by_its_test(mutant: Mutant) -> None:
-    result = examine(mutant.harness, mutant.killed_by, patch=mutant.patch)
+    # Two threads meet within a moment or not: on a busy machine, what a race shows may need to be looked for more than once.
+    for _ in range(3 if mutant.killed_by in _OF_TWO_THREADS else 1):
+        result = examine(mutant.harness, mutant.killed_by, patch=mutant.patch)
+        if result.outcome == "failed":
+            break
     assert result.outcome == "failed", f"{mutant.name} survives {mutant.killed_by}: {mutant.says}"
     assert result.finding is not None and result.finding.rule
     assert "Traceback" not in result.finding.text()
