@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -162,8 +163,17 @@ def test_feasts_own_spark_sources_answer_as_files_do(tmp_path: Path) -> None:
         right = answers(store)
     theirs = tmp_path / "theirs.parquet"
     pq.write_table(history().rename_columns(["a", "b", "at", "created_at", "whole", "real", "words"]), theirs)
-    ways = (f"dict(path={str(theirs)!r}, file_format='parquet')", f"dict(query='SELECT * FROM parquet.`{theirs}`')")
+    a_table = f"pairs_{uuid.uuid4().hex}"
+    ways = (
+        f"dict(path={str(theirs)!r}, file_format='parquet')",
+        f"dict(query='SELECT * FROM parquet.`{theirs}`')",
+        f"dict(table='default.{a_table}')",
+    )
     for number, way in enumerate(ways):
+        if a_table in way:  # by now Feast has begun the session, by the repository's settings
+            from pyspark.sql import SparkSession
+
+            SparkSession.builder.getOrCreate().sql(f"CREATE TABLE {a_table} USING parquet LOCATION '{theirs}'")
         with fs.connect({"backend": "feast", "repo": str(adopted(tmp_path / f"repo{number}", way))}) as store:
             assert answers(store) == right
             explained = store.get_historical_features(entities(), ["pairs:whole"]).explain(row=0)
