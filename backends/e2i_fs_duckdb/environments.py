@@ -54,7 +54,6 @@ class _Shared:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], Opened] = {}
         self.forking = False
-        self.pid = os.getpid()  # which is a call of the system each time
         self._asleep: list[Opened] = []
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_the_child
@@ -85,12 +84,12 @@ class _Shared:
 
     def _in_the_child(self) -> None:
         self._asleep, self.forking = [], False
-        self.lock, self.pid = threading.Lock(), os.getpid()
+        self.lock = threading.Lock()
 
     def forget(self, path: str) -> None:
         """Close what other processes' numbers hold of ``path``: a fork copied it here, and no thread that uses it."""
         with self.lock:
-            for pid, name in [key for key in self.open if key[1] == path and key[0] != self.pid]:
+            for pid, name in [key for key in self.open if key[1] == path and key[0] != os.getpid()]:
                 self.open.pop((pid, name)).env.close()
 
     def release(self, opened: Opened) -> None:
@@ -133,7 +132,7 @@ class Environment:
             raise self._replaced()
         # The parent's environment, seen from a forked child: closing it here only lets its file be opened again.
         _shared.forget(self.path)
-        self._pid = _shared.pid
+        self._pid = os.getpid()
         with _shared.lock:
             opened = _shared.open.get((self._pid, self.path))
             if opened is not None and opened.file != _identity(self.path):
@@ -169,7 +168,7 @@ class Environment:
 
     def hold(self) -> Opened:
         """Return the environment, which stays open until `let_go`."""
-        if self._pid != _shared.pid and not self._closed:
+        if os.getpid() != self._pid and not self._closed:
             self._open()
         opened = self._opened
         opened.marks.append(None)
@@ -208,7 +207,7 @@ class Environment:
             if self._closed:
                 return
             self._closed = True
-        if self._pid == _shared.pid:
+        if os.getpid() == self._pid:
             _shared.release(self._opened)
 
 

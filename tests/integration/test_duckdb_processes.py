@@ -116,6 +116,43 @@ def test_a_forked_child_uses_the_store_without_harming_its_parent(tmp_path: Path
         assert store.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"] == [7]
 
 
+_FORKED_IN_C = """
+import ctypes, os, sys
+import e2i_fs as fs
+from tests.integration import two_processes as pair
+
+def read(store):
+    return store.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"]
+
+with fs.connect({"backend": "duckdb", "path": sys.argv[1]}) as store:
+    store.apply([pair.view()])
+    store.write("v", pair.batch(1))
+    assert read(store) == [1]
+    child = ctypes.PyDLL(None).fork()  # as a server written in C does it: Python is not told
+    if child == 0:
+        try:
+            assert read(store) == [1]
+            environment = store._router._backend._online._env
+            with environment.transaction() as transaction:
+                assert str(os.getpid()) in environment._opened.env.readers(), "it reads under its parent's number"
+            store.write("v", pair.batch(5))
+            os._exit(0 if read(store) == [5] else 3)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(4)
+    _, ended = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(ended), read(store))
+"""
+
+
+def test_a_child_that_a_server_in_c_has_forked_uses_the_store_too(tmp_path: Path) -> None:
+    """LMDB keeps who reads by the number of the process: a child under its parent's could be given pages that were written anew."""
+    command = [sys.executable, "-c", _FORKED_IN_C, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=root)
+    assert done.stdout == "0 [5]\n", done.stderr
+
+
 def test_two_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
     config = {"backend": "duckdb", "path": str(tmp_path)}
     with fs.connect(config) as one, fs.connect(config) as two:
