@@ -72,6 +72,9 @@ class EntityRows(NamedTuple):
         equal = _of_equal_rows(given)
         if equal is not None:
             return cls(equal, len(given), reject_naive)
+        lists = _of_equal_lists(given)
+        if lists is not None:
+            return cls(lists, len(next(iter(lists.values()))), reject_naive)
         rows = rows_of(given)
         if rows is None:
             table = Frame(given, "entity_rows").table
@@ -129,6 +132,14 @@ def _of_equal_rows(given: Any) -> dict[str, list[Any]] | None:
     if set(map(type, given)) != {dict} or not all(map(names.__eq__, map(dict.keys, given))):
         return None
     return {name: list(map(itemgetter(name), given)) for name in names}
+
+
+def _of_equal_lists(given: Any) -> dict[str, list[Any]] | None:
+    """Return a copy of a dict of lists that are equally long, and not empty, under names that are text. None for anything else."""
+    if type(given) is not dict or set(map(type, given)) != {str} or set(map(type, given.values())) != {list}:
+        return None
+    lengths = set(map(len, given.values()))
+    return {name: list(column) for name, column in given.items()} if len(lengths) == 1 and lengths != {0} else None
 
 
 def look_up(backend: Backend, catalog: Catalog, asked: Prepared, rows: EntityRows, *, now_us: int) -> Found:

@@ -294,10 +294,13 @@ class OnlineResult:
         return made
 
     def to_arrow(self) -> pa.Table:
-        """Return a ``pyarrow.Table``: the columns asked with, then the features in their dtypes (P-8)."""
+        """Return a ``pyarrow.Table``: the columns asked with, then the features in their dtypes (P-8).
+
+        Raises `InvalidEntityFrameError` for a column asked with that holds values of several types.
+        """
         import pyarrow as pa
 
-        columns = {name: pa.array(list(column)) for name, column in self._inputs.items()}
+        columns = {name: _asked_with(name, column) for name, column in self._inputs.items()}
         columns |= {name: pa.array(list(self._values[ref]), self._types[name]()) for ref, name in self._names.items()}
         return pa.table(columns)
 
@@ -310,6 +313,25 @@ class OnlineResult:
     def to_polars(self) -> Any:
         """Return a ``polars.DataFrame``."""
         return _polars(self.to_arrow())
+
+
+def _asked_with(name: str, column: Sequence[Any]) -> pa.Array:
+    """Return a column of the entity rows as Arrow has it; where what is missing is of another type (NaN among texts), it is null."""
+    import pyarrow as pa
+
+    from e2i_fs.errors import InvalidEntityFrameError, unstopped
+    from e2i_fs.keys import is_missing
+
+    try:
+        return pa.array(list(column))
+    except (pa.ArrowException, ValueError, OverflowError):
+        known = [None if is_missing(value) else value for value in column]
+    try:
+        return pa.array(known)
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise InvalidEntityFrameError(
+            f"The column {name!r} of the entity rows is no Arrow column: {unstopped(error)}. Give its values one type, or use to_dict."
+        ) from error
 
 
 def _polars(table: pa.Table) -> Any:

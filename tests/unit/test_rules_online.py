@@ -162,6 +162,32 @@ def test_answers_line_up_with_the_rows_asked(store, tmp_path) -> None:
     assert answer.to_dict()["hcp_id"] == ["b", "zz", "b", "a"]
 
 
+@pytest.mark.rule("O-5", "P-7")
+@pytest.mark.filterwarnings("ignore::e2i_fs.KeyTypeWarning")
+def test_a_dict_of_lists_asks_what_a_list_of_dicts_does_whatever_is_missing_in_it(store, tmp_path) -> None:
+    import pandas as pd
+
+    store.apply([view(tmp_path, [])])
+    store.write("hcp_stats", batch(("a", at(1), 1), ("b", at(1), 2)), to="online")
+    keys = ["b", float("nan"), pd.NA, None, "a", "b"]
+    columns = {"hcp_id": keys, "n": [1, 2, 3, 4, 5, 6]}
+    of_lists = store.get_online_features([REF], columns)
+    of_rows = store.get_online_features([REF], [{"hcp_id": k, "n": n + 1} for n, k in enumerate(keys)])
+    columns["hcp_id"][0] = "changed by the caller"
+    for answer in (of_lists, of_rows):
+        assert answer.to_dict()["trx_count"] == [2, None, None, None, 1, 2]
+        assert [s.name for s in answer.statuses[REF]] == ["PRESENT", *["NOT_FOUND"] * 3, "PRESENT", "PRESENT"]
+        assert answer.to_arrow().to_pydict() == {
+            "hcp_id": ["b", None, None, None, "a", "b"],
+            "n": [1, 2, 3, 4, 5, 6],
+            "trx_count": [2, None, None, None, 1, 2],
+        }
+    mixed = store.get_online_features([REF], {"hcp_id": ["a", 3, "\ud800"]})
+    assert mixed.to_dict()["trx_count"] == [1, None, None]
+    with pytest.raises(fs.InvalidEntityFrameError, match="column 'hcp_id' of the entity rows"):
+        mixed.to_pandas()
+
+
 @pytest.mark.rule("O-6")
 def test_after_materialising_to_now_online_is_historical_at_now(store, tmp_path) -> None:
     rows = [
