@@ -117,19 +117,20 @@ def retrieve(
     codes: dict[str, pa.ChunkedArray] = {}
     events: dict[str, pa.ChunkedArray] = {}
     reading = _Reading(backend, catalog, entities, knowledge, limits, copies)
+    present = pa.scalar(_CODE[FeatureStatus.PRESENT], pa.int8())
     for name, found in reading.winners(request.views).items():
         view, features = catalog.view(name), request.views[name]
         event = found.column(0)
         missing = event.is_null()
         age = pc.subtract(entities.times, event)
         old = pa.scalar(False) if view.ttl_us is None else pc.fill_null(pc.greater(age, view.ttl_us), False)
+        # The status of a feature that has no value, by row: it is the same for all of a view.
+        lacking = pc.if_else(old, _CODE[FeatureStatus.OUTSIDE_MAX_AGE], _CODE[FeatureStatus.NULL_VALUE])
+        lacking = pc.if_else(missing, _CODE[FeatureStatus.NOT_FOUND], lacking).cast(pa.int8())
         for i, feature in enumerate(features):
             ref = f"{name}:{feature}"
-            column = found.column(1 + i)
-            code = pc.if_else(column.is_null(), _CODE[FeatureStatus.NULL_VALUE], _CODE[FeatureStatus.PRESENT])
-            code = pc.if_else(old, _CODE[FeatureStatus.OUTSIDE_MAX_AGE], code)
-            codes[ref] = _chunked(pc.if_else(missing, _CODE[FeatureStatus.NOT_FOUND], code).cast(pa.int8()))
-            values[ref] = _without(column, old)
+            values[ref] = _without(found.column(1 + i), old)
+            codes[ref] = _chunked(pc.if_else(values[ref].is_valid(), present, lacking))
             events[ref] = event
     for view_od in request.on_demand:
         sent = {n: entities.frame.table.column(n) for n in view_od.request_columns}

@@ -26,7 +26,7 @@ from e2i_fs.errors import BackendDataError, InvalidTimestampError, unstopped
 from e2i_fs.pit.connection import connect
 from e2i_fs.pit.history import Piece, pieces_of
 from e2i_fs.pit.order import winner_order
-from e2i_fs.pit.sorted_rows import SortedRows, latest_places, values_at
+from e2i_fs.pit.sorted_rows import SortedRows, by_row, latest_places, values_at
 from e2i_fs.pit.steady import unchanged
 from e2i_fs.values import LossyCastError, arrow_type, cast_column
 
@@ -133,8 +133,8 @@ class _Engine:
                 nothing = [pa.nulls(self._rows, arrow_type(one.view.features[name].dtype)) for name in one.features]
                 answers[number] = pa.table([pa.nulls(self._rows, pa.int64()), *nothing], names=["e", *one.columns])
             elif (copy := self._alone(one.parts)) is not None:
-                places = latest_places(self._connection, copy, self._keys, self._rows)
-                answers[number] = values_at(copy, places, ["e", *one.columns])
+                row, places = latest_places(self._connection, copy, self._keys)
+                answers[number] = by_row(values_at(copy, places, ["e", *one.columns]), row, self._rows)
             else:
                 pieces = pieces_of(
                     self._connection,
@@ -168,7 +168,7 @@ class _Engine:
         """Return the answers of views whose rows are the same in all but features."""
         run = self._connection.execute
         first = [_kept(self._connection, piece, self._keys, i, len(group[0][1])) for i, piece in enumerate(group[0][1])]
-        copied = None if self._knowledge.counts else partial(_candidates, self._connection, self._keys, self._rows)
+        copied = None if self._knowledge.counts else partial(_candidates, self._connection, self._keys)
         run(_usable_sql(first, self._keys, self._knowledge, copied))
         run(_hits_sql(self._knowledge))
         tied = _tied(self._connection, self._knowledge)
@@ -236,11 +236,11 @@ def _kept(connection: duckdb.DuckDBPyConnection, piece: Piece, keys: int, place:
     return Piece(f"kept{place}", {name: name for name in piece.columns}, f"-1 - (rowid * {pieces} + {place})")
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, keys: int, rows: int, copy: SortedRows, piece: Piece) -> str:
+def _candidates(connection: duckdb.DuckDBPyConnection, keys: int, copy: SortedRows, piece: Piece) -> str:
     """Return a SELECT of the rows of a sorted copy that answer any entity row, as far as the copy knows: no other can win."""
-    places = np.unique(latest_places(connection, copy, keys, rows))
+    places = np.unique(latest_places(connection, copy, keys)[1])
     names = [*_keys(keys), "e", "c"]
-    found = values_at(copy, places[places >= 0], names).append_column("file_row_number", pa.array(places[places >= 0]))
+    found = values_at(copy, places, names).append_column("file_row_number", pa.array(places))
     connection.register("candidates", found)
     return replace(piece, relation="candidates").select(*names, "id")
 

@@ -26,7 +26,7 @@ from e2i_fs.reading import exact_path
 if TYPE_CHECKING:
     from e2i_fs.definitions import FeatureView
 
-__all__ = ["KEYS", "ROWS", "SortedRows", "latest_places", "values_at", "write_sorted"]
+__all__ = ["KEYS", "ROWS", "SortedRows", "by_row", "latest_places", "values_at", "write_sorted"]
 
 ROWS, KEYS = "rows.parquet", "keys.parquet"
 _GROUP = 65_536  # rows of a row group: what is read at least for one answer
@@ -80,18 +80,20 @@ def write_sorted(
     return pq.read_metadata(rows).num_rows, pq.read_metadata(places).num_rows
 
 
-def latest_places(connection: duckdb.DuckDBPyConnection, copy: SortedRows, keys: int, rows: int) -> Places:
-    """Return for each of ``rows`` entity rows the place of its winner in the copy, -1 without one.
+def latest_places(
+    connection: duckdb.DuckDBPyConnection, copy: SortedRows, keys: int
+) -> tuple[npt.NDArray[np.int64], Places]:
+    """Return the numbers of the entity rows that have a winner in the copy, and the winners' places, in the order of these.
 
     ``entities`` is a table of the connection: ``t``, ``k0..`` and ``row``, the entity row's number.
     """
     same = " AND ".join(f"entities.k{i} = places.k{i}" for i in range(keys)) or "true"
     asked = connection.sql(
         f"SELECT row, t, first, first + size AS beyond FROM entities JOIN read_parquet({_text(copy.keys)}) places ON {same} "
-        "ORDER BY first"
+        "ORDER BY first, t"  # so that places come in order too
     ).to_arrow_table()
     row, t, first, beyond = (asked.column(name).to_numpy() for name in ("row", "t", "first", "beyond"))
-    places = np.full(rows, -1, np.int64)
+    places = np.empty(len(row), np.int64)
     with pq.ParquetFile(copy.rows, memory_map=True) as file:
         begins = _begins(file)
         start = 0
@@ -103,33 +105,29 @@ def latest_places(connection: duckdb.DuckDBPyConnection, copy: SortedRows, keys:
             groups = _groups(begins, int(first[start]), int(beyond[stop - 1]))
             times = file.read_row_groups(groups, columns=["e"]).column("e").to_numpy()
             begin = begins[groups[0]]
-            places[row[here]] = begin + _last_before(times, t[here], first[here] - begin, beyond[here] - begin)
+            places[here] = begin + _last_before(times, t[here], first[here] - begin, beyond[here] - begin)
             start = stop
-    return places
+    won = places >= 0
+    return row[won], places[won]
 
 
 def _last_before(times: Places, t: Places, first: Places, beyond: Places) -> Places:
     """Return for each ``t`` the index of the last of ``times[first:beyond]`` that is not after it (P-1); without any, far below 0."""
-    low, high = first.copy(), beyond.copy()
-    while True:  # what is below ``low`` is not after t, what is from ``high`` on is
-        looked_at = np.flatnonzero(low < high)
-        if not len(looked_at):
-            return np.where(low > first, low - 1, _NONE)
-        middle = (low[looked_at] + high[looked_at]) >> 1
-        visible = times[middle] <= t[looked_at]
-        low[looked_at] = np.where(visible, middle + 1, low[looked_at])
-        high[looked_at] = np.where(visible, high[looked_at], middle)
+    last, end = first - 1, beyond - 1
+    step = 1 << int((beyond - first).max()).bit_length() >> 1
+    while step:  # the one that is looked for is ``last``, or less than two steps after it
+        looked_at = np.minimum(last + step, end)
+        np.copyto(last, looked_at, where=times[looked_at] <= t)
+        step >>= 1
+    return np.where(last >= first, last, _NONE)
 
 
 def values_at(copy: SortedRows, places: Places, columns: Sequence[str]) -> pa.Table:
-    """Return ``columns`` of the rows at ``places``, missing where that is below 0. Only row groups that have one are read."""
-    order = np.argsort(places, kind="stable")
-    wanted = places[order]
-    known = int(np.searchsorted(wanted, 0))
+    """Return ``columns`` of the rows at ``places``, which ascend. Only row groups that have one are read."""
     found = []
     with pq.ParquetFile(copy.rows, memory_map=True) as file:
         begins = _begins(file)
-        owner = np.searchsorted(begins, wanted[known:], "right") - 1  # of each place its row group
+        owner = np.searchsorted(begins, places, "right") - 1  # of each place its row group
         start = 0
         while start < len(owner):
             # Row groups that adjoin, up to a bound of rows, are read together.
@@ -137,16 +135,21 @@ def values_at(copy: SortedRows, places: Places, columns: Sequence[str]) -> pa.Ta
             groups = np.unique(owner[start:stop])
             table = file.read_row_groups(groups.tolist(), columns=list(columns))
             shift = np.concatenate(([0], np.cumsum(np.diff(begins)[groups])[:-1])) - np.array(begins)[groups]
-            inside = wanted[known + start : known + stop] + shift[np.searchsorted(groups, owner[start:stop])]
+            inside = places[start:stop] + shift[np.searchsorted(groups, owner[start:stop])]
             found.append(table.take(pa.array(inside)))
             start = stop
         empty = file.schema_arrow.empty_table().select(list(columns))
-    values = pa.concat_tables([*found, empty])
-    back = np.empty(len(places), np.int64)
-    back[order] = np.arange(len(places)) - known
+    return pa.concat_tables([*found, empty])
+
+
+def by_row(values: pa.Table, row: npt.NDArray[np.int64], rows: int) -> pa.Table:
+    """Return ``values``, each of the entity row in ``row``, in the order of all ``rows`` entity rows; missing where one has none."""
+    place = np.full(rows, -1, np.int64)
+    place[row] = np.arange(len(row))
     # In pieces: the texts of one piece of an Arrow column may be 2 GiB together, and no more.
-    pieces = (back[start : start + _PIECE] for start in range(0, len(back), _PIECE))
-    return pa.concat_tables([*(values.take(pa.array(piece, mask=piece < 0)) for piece in pieces), empty])
+    pieces = (place[start : start + _PIECE] for start in range(0, rows, _PIECE))
+    taken = [values.take(pa.array(piece, mask=None if (piece >= 0).all() else piece < 0)) for piece in pieces]
+    return pa.concat_tables([*taken, values.slice(0, 0)])
 
 
 def _begins(file: pq.ParquetFile) -> list[int]:

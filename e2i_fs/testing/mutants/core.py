@@ -72,7 +72,7 @@ def online_ttl_too_short() -> Iterator[None]:
 
 @CORE.core("O-3", "In history, what was not found is said to be a missing value.", killed_by=_ORACLE)
 def not_found_said_to_be_null() -> Iterator[None]:
-    change = ("_CODE[FeatureStatus.NOT_FOUND], code", "_CODE[FeatureStatus.NULL_VALUE], code")
+    change = ("_CODE[FeatureStatus.NOT_FOUND], lacking", "_CODE[FeatureStatus.NULL_VALUE], lacking")
     with rewritten(historical.retrieve, change):
         yield
 
@@ -85,7 +85,8 @@ def too_old_said_to_be_not_found() -> Iterator[None]:
 
 @CORE.core("O-3", "In history, a value that is too old is given beside its status.", killed_by=_TTL)
 def too_old_value_given() -> Iterator[None]:
-    with rewritten(historical.retrieve, ("_without(column, old)", "column")):
+    change = ("events[ref] = event", "events[ref], values[ref] = event, found.column(1 + i)")
+    with rewritten(historical.retrieve, change):
         yield
 
 
