@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from e2i_fs.backend import Key, OnlineRow, Position
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ThrottledError
@@ -84,8 +84,8 @@ class Online:
             self._looked.pop((registered.view.name, registered.generation), None)
             raise BackendUnavailableError(
                 f"View {registered.view.name!r}: its online store lost rows: it has {found.steps} of the {steps} steps that they "
-                "were written in (restarted empty, or with an older snapshot?). Materialise the view and write again what was "
-                "only pushed."
+                "were written in. Was it restarted empty, or with an older snapshot, or does another repository write to it under the "
+                "same project? Materialise the view and write again what was only pushed; give each repository a project of its own."
             )
         clean = _Clean(self._state, registered.view.name)
         picked = [_answer(stored, registered.layout, clean, at_us) for stored in found.rows]
@@ -149,7 +149,10 @@ class Online:
 
         messages = [entity_key(registered.join_keys, key) for key in keys]
         steps = self._steps(registered)  # before the store's own count, which only grows
-        counts = self._store.change(registered.table, messages, list(view.features), decide, _counter(registered))
+        counts = self._store.change(
+            registered.table, messages, list(view.features), decide, _counter(registered),
+            partial(self._check_current, registered),
+        )  # fmt: skip
         if counts is not None:
             before, after = counts
             if before < steps:

@@ -59,11 +59,18 @@ class OnlineStore(Protocol):
         ...
 
     def change(
-        self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str
+        self,
+        table: Any,
+        keys: Sequence[Any],
+        names: Sequence[str],
+        decide: Decide,
+        counter: str,
+        still: Callable[[], None],
     ) -> tuple[int, int] | None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
 
-        Returns the count before and after; None where nothing is counted.
+        ``still`` raises when the view is no more what the caller takes it for: it is asked before the store is told that its rows
+        are the caller's now. Returns the count before and after; None where nothing is counted.
         """
         ...
 

@@ -10,7 +10,7 @@ counted in Redis, in the transaction of the rows, and each read takes the count 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,14 +108,20 @@ class RedisStore:
         return Found(rows, int(count or 0))
 
     def change(
-        self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str
+        self,
+        table: Any,
+        keys: Sequence[Any],
+        names: Sequence[str],
+        decide: Decide,
+        counter: str,
+        still: Callable[[], None],
     ) -> tuple[int, int]:
         """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
         redis_keys = self._keys(keys)
         with self._turn:  # the threads of this process need not race each other
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._attempt(table, redis_keys, names, decide, counter)
+                    return self._attempt(table, redis_keys, names, decide, counter, still)
                 except WatchError as error:
                     # redis-py says this of a lost connection too.
                     if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
@@ -125,7 +131,13 @@ class RedisStore:
         )
 
     def _attempt(
-        self, table: Any, keys: Sequence[bytes], names: Sequence[str], decide: Decide, counter: str
+        self,
+        table: Any,
+        keys: Sequence[bytes],
+        names: Sequence[str],
+        decide: Decide,
+        counter: str,
+        still: Callable[[], None],
     ) -> tuple[int, int]:
         pipe = self._client.pipeline(transaction=True)
         try:
@@ -135,14 +147,27 @@ class RedisStore:
             if not writes:
                 assert found.steps is not None
                 return found.steps, found.steps
+            # At the first write of a view the counts of whoever wrote it before go, in the same transaction: another repository of
+            # this project, whose rows ours are written over, then sees that it has lost them.
+            others = [] if found.steps else self._counters_of(table, counter)
+            if others:
+                still()  # else they may be those of the very definition that has come after ours
             pipe.multi()
             pipe.hincrby(self._counts, counter, 1)
+            if others:
+                pipe.hdel(self._counts, *others)
             view = self._name(table)
             fields = {name: hash_field(view, name) for name in writes[0].contents}
             for write in writes:
                 contents = [piece for name, content in write.contents.items() for piece in (fields[name], content)]
                 pipe.execute_command("HSET", keys[write.place], time_field(view), _time(write.event_time), *contents)
             after = int(pipe.execute()[0])
+            if others:
+                _log.warning(
+                    "View %r is now written to this Redis by %s; rows of it that another definition, or another repository of "
+                    "the project %r, wrote there are gone for that one too.",
+                    table.name, self._config.repo_path, self._config.project,
+                )  # fmt: skip
             return after - 1, after
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
@@ -177,10 +202,14 @@ class RedisStore:
                 self._delete(batch, fields, hidden, keep)
                 batch = []
         self._delete(batch, fields, hidden, keep)
-        counters = [c for c in self._client.hkeys(self._counts) if c.startswith(f"{table.name}:".encode())]
-        old = [c for c in counters if c != f"{table.name}:{keep}".encode()]
+        old = self._counters_of(table, f"{table.name}:{keep}")
         if old:
             self._client.hdel(self._counts, *old)
+
+    def _counters_of(self, table: Any, own: str) -> list[bytes]:
+        """Return the counters of a view that are not ``own``: of its earlier definitions, and of other repositories' views of its name."""
+        found = self._client.hkeys(self._counts)
+        return [c for c in found if c.rpartition(b":")[0] == table.name.encode() and c != own.encode()]
 
     def _delete(self, keys: list[bytes], fields: list[bytes], hidden: bytes, keep: int | None) -> None:
         for _ in range(_ATTEMPTS):

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import weakref
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -136,7 +136,15 @@ class SqliteStore:
     def _event_us(self, stamp: int) -> int:
         return to_us(datetime.fromtimestamp(stamp, self._zone).replace(tzinfo=UTC))
 
-    def change(self, table: Any, keys: Sequence[Any], names: Sequence[str], decide: Decide, counter: str) -> None:
+    def change(
+        self,
+        table: Any,
+        keys: Sequence[Any],
+        names: Sequence[str],
+        decide: Decide,
+        counter: str,
+        still: Callable[[], None],
+    ) -> None:
         """Compare and write under the lock that all writers of the repository take; one transaction (O-7)."""
         with self._repository.lock("online"):
             serialised = self._keys(keys)

@@ -219,6 +219,51 @@ def test_rows_lost_under_an_open_connection_are_noticed_by_the_next_read_and_the
     assert feast.position("stats").sequence < now
 
 
+@pytest.mark.rule("X-3", "X-4")
+def test_another_repository_of_the_same_project_in_one_redis_is_noticed_by_the_one_whose_rows_are_gone(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    other = open_feast({"path": str(tmp_path / "other"), "online_store": online})
+    apply(other, view())
+    before = feast.position("stats").sequence
+    assert read(other) is None  # and that alone takes nothing from anybody
+    assert read(feast) is not None
+    assert write(other, row(NOW, 2), key=(2,)) == 1  # another key, and yet
+    assert "another repository" in caplog.text
+    for _ in range(2):
+        with pytest.raises(BackendUnavailableError, match="another repository write to it under the same project"):
+            read(feast)
+    assert feast.position("stats").sequence < before
+    assert read(other, key=(2,)) == row(NOW, 2)
+    # Whoever writes then, the other one is told.
+    assert write(feast, row(NOW, 3)) == 1
+    assert read(feast) == row(NOW, 3)
+    with pytest.raises(BackendUnavailableError, match="0 of the 1 steps"):
+        read(other, key=(2,))
+
+
+def test_a_writer_whose_view_was_made_anew_meanwhile_takes_nothing_from_the_new_one(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    reading = late.store._read
+    held = [True]
+
+    def made_anew_meanwhile(*given: Any) -> Any:
+        if held:
+            held.clear()
+            remove(feast, "stats")
+            apply(feast, view())
+            assert write(feast, row(NOW, 8)) == 1
+        return reading(*given)
+
+    monkeypatch.setattr(late.store, "_read", made_anew_meanwhile)
+    assert write(late, row(NOW, 5), key=(2,)) == 1
+    assert read(feast) == row(NOW, 8)
+    assert read(feast, key=(2,)) == row(NOW, 5)
+
+
 @pytest.mark.rule("X-3")
 def test_a_redis_that_evicts_any_key_is_refused(feast: Any) -> None:
     client = feast.store._client
