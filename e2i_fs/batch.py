@@ -129,16 +129,14 @@ def check_form(rows: pa.Table, view: FeatureView, join_keys: Mapping[str, DType]
         )
 
 
-def select_columns(frame: Any, wanted: set[str], known: set[str], what: str) -> pa.Table:
-    """Return the columns of a pushed frame that one view takes; a column that no view takes is refused (W-1)."""
+def select_columns(frame: Any, wanted: Mapping[str, set[str]], what: str) -> tuple[dict[str, pa.Table], list[str]]:
+    """Return the columns of a pushed frame that each view takes, and a problem for each column that no view takes (W-1)."""
     table = Frame(frame, what).table
-    unknown = [n for n in table.column_names if n not in known]
-    if unknown:
-        raise InvalidBatchError(
-            f"{what} was refused whole, nothing was written (W-1):",
-            [f"column {n!r} is taken by no view.{did_you_mean(n, known)}" for n in unknown],
-        )
-    return table.select([n for n in table.column_names if n in wanted])
+    known = set().union(*wanted.values())
+    problems = [
+        f"column {n!r} is taken by no view.{did_you_mean(n, known)}" for n in table.column_names if n not in known
+    ]
+    return {v: table.select([n for n in table.column_names if n in own]) for v, own in wanted.items()}, problems
 
 
 def online_rows(

@@ -203,10 +203,21 @@ def expand_variables(text: str, where: str) -> str:
     return _VARIABLE.sub(replace, text)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice!r} stands there twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:
     """Return the mapping that a YAML file holds. Raises `ConfigError` naming the file."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except FileNotFoundError as error:
         fix = "`e2i-fs init` writes one." if what == "configuration" else "Mend the path, or write the file."
         raise ConfigError(f"There is no {what} at {path}. {fix}") from error

@@ -77,6 +77,8 @@ def check_dtype(value: object, where: str) -> DType:
         return value
     names = [repr(t) for t in _SIMPLE.values()] + ["Struct(...)", "Array(t)", "Vector(n)", "Decimal(p, s)"]
     hint = did_you_mean(value.capitalize(), [repr(t) for t in _SIMPLE.values()]) if isinstance(value, str) else ""
+    if value in names:
+        hint = f" Write fs.{value}, without quotes."
     raise DefinitionError(f"{where}: {value!r} is not a dtype.{hint} Use one of e2i_fs's: {', '.join(names)}.")
 
 

@@ -1,14 +1,21 @@
-"""What holds locks begins anew in a forked child: the threads that held them are not in it."""
+"""What holds locks begins anew in a forked child: the threads that held them are not in it.
+
+Locks of a library of C cannot begin anew. While a thread is within one, a fork waits.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from types import TracebackType
 from typing import Any, Protocol
 
-__all__ = ["Renewable", "RenewedLock", "leave_open", "renew_after_fork"]
+__all__ = ["AtWork", "Renewable", "RenewedLock", "leave_open", "renew_after_fork", "within_sqlite"]
+
+_LOOKS, _PAUSE = 2_000, 0.001
+"""How often, and after how many seconds each, a fork looks whether threads have come out of a library."""
 
 _left: list[Any] = []
 
@@ -67,3 +74,65 @@ class RenewedLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+
+class _Depth(threading.local):
+    """How often this thread has entered and not left."""
+
+    here = 0
+
+
+class AtWork:
+    """The threads that are within a library whose locks a forked child could never have again: a fork waits until there are none.
+
+    It waits some seconds at the most, and then goes on: a thread that waits for another process may be within for long. Marks are
+    put without a lock. Whoever enters puts one and then looks whether a fork has begun, a fork says so and then looks at the marks.
+
+    >>> with AtWork():
+    ...     print("no fork now")
+    no fork now
+    """
+
+    def __init__(self) -> None:
+        self._marks: list[None] = []
+        self._depth = _Depth()
+        self._forking = False
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._wait, after_in_parent=self._go_on, after_in_child=self._in_the_child)
+
+    def _wait(self) -> None:
+        self._lock.acquire()
+        self._forking = True
+        for _ in range(_LOOKS):
+            if not self._marks:
+                break
+            time.sleep(_PAUSE)
+
+    def _go_on(self) -> None:
+        self._forking = False
+        self._lock.release()
+
+    def _in_the_child(self) -> None:
+        self._marks, self._forking, self._lock = [None] * min(1, self._depth.here), False, threading.Lock()
+
+    def __enter__(self) -> None:
+        self._depth.here += 1
+        if self._depth.here > 1:
+            return
+        self._marks.append(None)
+        while self._forking:
+            self._marks.pop()
+            with self._lock:
+                self._marks.append(None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth.here -= 1
+        if not self._depth.here:
+            self._marks.pop()
+
+
+within_sqlite = AtWork()
+"""SQLite has locks for the whole process, held a moment in every call of every connection."""

@@ -42,8 +42,9 @@ def key_column(column: pa.ChunkedArray, name: str, dtype: DType, *, reject_naive
         return column.cast(target)
     values = column.to_pylist()
     made = [key_value(value, dtype) for value in values]
-    if any(m is None and not is_missing(v) for m, v in zip(made, values, strict=True)):
-        _warn(name, str(given), dtype)
+    wrong = next((v for m, v in zip(made, values, strict=True) if m is None and not is_missing(v)), None)
+    if wrong is not None:
+        _warn(name, str(given), wrong, dtype)
     return pa.chunked_array([pa.array([python_value(m, dtype) for m in made], target)])
 
 
@@ -113,7 +114,7 @@ def key_tuples(
         values = [None if v is None else key_value(v, dtype, reject_naive=reject_naive) for v in given]
         wrong = next((g for g, v in zip(given, values, strict=True) if v is None and not is_missing(g)), None)
         if wrong is not None:
-            _warn(name, type(wrong).__name__, dtype)
+            _warn(name, type(wrong).__name__, wrong, dtype)
         made.append(values)
     if not made:
         return [()] * rows
@@ -199,19 +200,25 @@ def key_type_words(columns: Mapping[str, Sequence[Any]], join_keys: Mapping[str,
     for name, dtype in join_keys.items():
         wrong = next((v for v in columns[name] if not is_missing(v) and key_value(v, dtype) is None), None)
         if wrong is not None:
-            said.append(_words(name, type(wrong).__name__, dtype))
+            said.append(_words(name, type(wrong).__name__, wrong, dtype))
     return said
 
 
-def _words(name: str, given: str, dtype: DType) -> str:
-    return (
-        f"Key column {name!r} holds {given}, the join key is {dtype!r}: such a value matches nothing (P-7). "
-        f"Convert the column to {dtype!r}."
-    )
+def _words(name: str, given: str, wrong: Any, dtype: DType) -> str:
+    number = dtype.kind in _RANGES and isinstance(wrong, numbers.Real) and not isinstance(wrong, bool)
+    if number and _as_whole(wrong) is not None:
+        why = f"a number beyond {dtype!r}"
+        fix = f"Mend the numbers{', or declare the join key Int64' if dtype.kind == 'int32' else ''}."
+    elif number:
+        why = "a float that is not whole, or from 2**53 on, where it may have been another number"
+        fix = "Read the column as whole numbers (in pandas with dtype_backend='numpy_nullable'); to convert it now is too late."
+    else:
+        why, fix = "such a value", f"Convert the column to {dtype!r}."
+    return f"Key column {name!r} holds {given}, the join key is {dtype!r}: {why} matches nothing (P-7). {fix}"
 
 
-def _warn(name: str, given: str, dtype: DType) -> None:
-    warnings.warn(_words(name, given, dtype), KeyTypeWarning, stacklevel=_levels_to_the_caller())
+def _warn(name: str, given: str, wrong: Any, dtype: DType) -> None:
+    warnings.warn(_words(name, given, wrong, dtype), KeyTypeWarning, stacklevel=_levels_to_the_caller())
 
 
 def _levels_to_the_caller() -> int:

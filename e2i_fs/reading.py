@@ -233,14 +233,13 @@ def check_source(view: FeatureView, join_keys: Mapping[str, DType], base: str) -
                 given = schema.field(index[0]).type
                 reason = misfit(given, dtype, is_time=name in times)
                 if reason:
-                    hint = (
-                        f" A join key is String unless said: join_keys={{{name!r}: fs.Int64}}."
-                        if name in join_keys
-                        else ""
-                    )
-                    problems.append(
-                        f"{file}: column {column!r} is {given}, {name!r} is declared {dtype!r}: {reason}.{hint}"
-                    )
+                    hint = ""
+                    if name in join_keys and dtype.kind == "string":
+                        hint = f" A join key is String unless said: join_keys={{{name!r}: fs.Int64}}."
+                    wanted_as = f"{name!r} is declared {dtype!r}"
+                    if name in times:
+                        wanted_as = f"which is to be the {'event' if name == view.event_column else 'created'} time"
+                    problems.append(f"{file}: column {column!r} is {given}, {wanted_as}: {reason}.{hint}")
     if problems:
         raise SchemaMismatchError(
             f"{where}: its source does not fit the definition (R-3):\n  - " + "\n  - ".join(problems)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from e2i_fs.catalog import Catalog
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Entry, Perform
-from e2i_fs.errors import RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
+from e2i_fs.errors import InvalidBatchError, RequestError, UnknownFeatureError, UnsupportedError, did_you_mean
 from e2i_fs.routing import Router
 
 if TYPE_CHECKING:
@@ -73,19 +73,24 @@ def checked(catalog: Catalog, view: str, frame: Any, limits: Limits) -> pa.Table
 
 
 def pushed(catalog: Catalog, push_source: str, frame: Any, limits: Limits) -> dict[str, pa.Table]:
-    """Return, for each view that a push source feeds, its checked columns of the frame."""
+    """Return, for each view that a push source feeds, its checked columns of the frame; or raise with every view's problems (W-1)."""
     from e2i_fs.batch import select_columns
 
     feeds = catalog.push_sources()
     if push_source not in feeds:
         raise UnknownFeatureError(f"Unknown push source {push_source!r}.{did_you_mean(str(push_source), feeds)}")
     wanted = {view: _columns_of(catalog, view) for view in feeds[push_source]}
-    every = set().union(*wanted.values())
     what = f"The batch for push source {push_source!r}"
-    return {
-        view: checked(catalog, view, select_columns(frame, columns, every, what), limits)
-        for view, columns in wanted.items()
-    }
+    tables, problems = select_columns(frame, wanted, what)
+    made: dict[str, pa.Table] = {}
+    for view, table in tables.items():
+        try:
+            made[view] = checked(catalog, view, table, limits)
+        except InvalidBatchError as error:
+            problems += error.problems if len(tables) == 1 else [f"view {view!r}: {p}" for p in error.problems]
+    if problems:
+        raise InvalidBatchError(f"{what} was refused whole, nothing was written (W-1):", problems)
+    return made
 
 
 def write_table(

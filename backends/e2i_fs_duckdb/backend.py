@@ -12,7 +12,7 @@ from e2i_fs.arrow import pa
 from e2i_fs.backend import Capabilities, Key, OnlineColumns, OnlineRow, ParquetRows, Position, ScanPart
 from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
-from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.errors import BackendUnavailableError, ConfigError
 from e2i_fs.reading import source_parts
 from e2i_fs.segments import Segments
 from e2i_fs_duckdb.online import OnlineRows
@@ -27,6 +27,8 @@ class DuckDBBackend:
 
     def __init__(self, path: str, *, project: str, online_size: int) -> None:
         folder = Path(path)
+        if (folder / "applied_by_e2i_fs.py").is_file():
+            raise ConfigError(f"The folder {folder} is a Feast repository that e2i_fs made; name another path.")
         try:
             (folder / "online").mkdir(parents=True, exist_ok=True)
             (folder / "history").mkdir(exist_ok=True)

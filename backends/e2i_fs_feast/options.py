@@ -117,8 +117,9 @@ def _store(given: object, key: str, default: str, known: tuple[str, ...]) -> Map
     if given["type"] not in known:
         hint = did_you_mean(given["type"], known)
         raise ConfigError(
-            f"feast backend: {key} of type {given['type']!r}; e2i_fs keeps the contract on "
-            f"{', '.join(known[:-1])} and {known[-1]} only.{hint}"
+            f"feast backend: {key} of type {given['type']!r}; in a repository of its own e2i_fs takes "
+            f"{', '.join(known[:-1])} and {known[-1]} only.{hint} To read from another store, give repo: and not path:, the folder of "
+            "a Feast repository whose feature_store.yaml names it."
         )
     for setting in given:
         if setting not in SETTINGS[given["type"]]:

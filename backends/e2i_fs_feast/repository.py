@@ -147,6 +147,7 @@ def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
 def _configure(options: Options) -> Any:
     """Write feature_store.yaml if it is not there or says something else, and return the configuration in memory."""
     options.folder.mkdir(parents=True, exist_ok=True)
+    _check_ours(options)
     online = (
         {"path": "online.db", **options.online_store}
         if options.online_store["type"] == "sqlite"
@@ -170,6 +171,23 @@ def _configure(options: Options) -> Any:
     return _checked(
         RepoConfig, {**form, "repo_path": options.folder, "online_store": with_timeouts(online)}, options.folder
     )
+
+
+def _check_ours(options: Options) -> None:
+    """Raise `ConfigError` when the folder holds the rows of another project, or of another backend: ours would stand beside them unseen."""
+    if (options.folder / "definitions.sqlite").is_file():
+        raise ConfigError(f"feast backend: the folder {options.folder} holds a DuckDB store; name another path.")
+    path = options.folder / "feature_store.yaml"
+    try:
+        said = yaml.safe_load(path.read_text()) if path.is_file() else None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        return  # it is written anew
+    project = said.get("project") if isinstance(said, dict) else None
+    if project is not None and project != options.project:
+        raise ConfigError(
+            f"feast backend: the folder {options.folder} holds the project {project!r}, not {options.project!r}. Use another "
+            "path, or the project's own name."
+        )
 
 
 def _load(options: Options) -> Any:

@@ -18,7 +18,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
-from e2i_fs.forks import leave_open
+from e2i_fs.forks import leave_open, within_sqlite
 from e2i_fs_feast.online_store import Decide, Found, Write
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored
@@ -130,7 +130,8 @@ class SqliteStore:
                 f"SELECT entity_key, feature_name, value, CAST(event_ts AS INTEGER) FROM {self._name(table)} "
                 f"WHERE entity_key IN ({','.join('?' * len(part))})"
             )
-            rows += self._connection().execute(query, part).fetchall()
+            with within_sqlite:
+                rows += self._connection().execute(query, part).fetchall()
         return rows
 
     def _event_us(self, stamp: int) -> int:
@@ -165,8 +166,7 @@ class SqliteStore:
             for w in writes
             for name, content in w.contents.items()
         )
-        connection = self._connection()
-        with connection:
+        with within_sqlite, self._connection() as connection:
             connection.executemany(
                 f"INSERT INTO {self._name(table)} (entity_key, feature_name, value, value_text, event_ts) "
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value, "

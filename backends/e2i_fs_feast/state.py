@@ -10,11 +10,12 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from e2i_fs.backend import Position
-from e2i_fs.forks import leave_open
+from e2i_fs.forks import leave_open, within_sqlite
 
 __all__ = ["Leftover", "State", "gone_back"]
 
@@ -81,6 +82,10 @@ class State:
             self._connections.add(connection)
         return connection
 
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with within_sqlite:
+            return self._open().execute(sql, values).fetchall()
+
     def close(self) -> None:
         """Close the connections of all threads."""
         for connection in list(self._connections):
@@ -91,35 +96,28 @@ class State:
         """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
         if not self._path.exists():
             return None
-        found = (
-            self._open()
-            .execute(
-                "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?", (view, generation)
-            )
-            .fetchone()
-        )
-        return Position(*found) if found else None
+        sql = "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?"
+        found = self._run(sql, (view, generation))
+        return Position(*found[0]) if found else None
 
     def steps(self, view: str, generation: int) -> int:
         """Return how far the online store's own count had come when rows were last written; 0 without a record."""
         if not self._path.exists():
             return 0
         sql = "SELECT steps FROM position WHERE view = ? AND generation = ?"
-        found = self._open().execute(sql, (view, generation)).fetchone()
-        return int(found[0]) if found else 0
+        found = self._run(sql, (view, generation))
+        return int(found[0][0]) if found else 0
 
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
-        self._open().execute(
-            "INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows)
-        )
+        self._run("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows))
 
     def lost(self, view: str, generation: int, *, steps: int) -> None:
         """Record that rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4).
 
         From here on the online store's own count is ``steps``.
         """
-        self._open().execute(
+        self._run(
             "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL, steps = ? "
             "WHERE view = ? AND generation = ?",
             (steps, view, generation),
@@ -128,11 +126,11 @@ class State:
     def stepped(self, view: str, generation: int, steps: int) -> None:
         """Record how far the online store's own count has come, if no other writer has recorded more."""
         sql = "UPDATE position SET steps = max(steps, ?) WHERE view = ? AND generation = ?"
-        self._open().execute(sql, (steps, view, generation))
+        self._run(sql, (steps, view, generation))
 
     def wrote(self, view: str, generation: int, *, newest_us: int | None, added: int, writes: int) -> None:
         """Record ``writes`` whole writes and ``added`` new keys; the newest event time never goes back."""
-        self._open().execute(
+        self._run(
             "UPDATE position SET sequence = sequence + ?3, rows = rows + ?4, "
             "newest_us = CASE WHEN newest_us IS NULL OR ?5 > newest_us THEN ?5 ELSE newest_us END "
             "WHERE view = ?1 AND generation = ?2",
@@ -141,22 +139,24 @@ class State:
 
     def leave(self, leftovers: list[Leftover]) -> None:
         """Record what is to be removed, before the registry says that it is gone."""
-        self._open().executemany(
-            "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)", [(v, g, json.dumps(form)) for v, g, form in leftovers]
-        )
+        with within_sqlite:
+            self._open().executemany(
+                "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)",
+                [(v, g, json.dumps(form)) for v, g, form in leftovers],
+            )
 
     def leftovers(self) -> list[Leftover]:
         """Return what is still to be removed."""
         if not self._path.exists():
             return []
-        found = self._open().execute("SELECT view, generation, form FROM leftover ORDER BY view").fetchall()
+        found = self._run("SELECT view, generation, form FROM leftover ORDER BY view")
         return [Leftover(view, generation, json.loads(form)) for view, generation, form in found]
 
     def removed(self, leftover: Leftover) -> None:
         """Record that the rows are gone, and forget how far they were."""
         for table in ("position", "leftover"):
-            self._open().execute(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
+            self._run(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
 
     def forget(self, leftover: Leftover) -> None:
         """Record that there is nothing to remove after all."""
-        self._open().execute("DELETE FROM leftover WHERE view = ? AND generation = ?", leftover[:2])
+        self._run("DELETE FROM leftover WHERE view = ? AND generation = ?", leftover[:2])

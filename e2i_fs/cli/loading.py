@@ -56,6 +56,10 @@ def _run(path: Path) -> list[list[Any]]:
     try:
         spec.loader.exec_module(module)
         return [_values(name, value) for name, value in list(vars(module).items())]
+    except DefinitionError as error:
+        if type(error) is not DefinitionError:
+            raise
+        raise DefinitionError(f"{path}: {_where(error, whole)}{error}") from error
     except E2IError:
         raise
     except Exception as error:  # a user's file may raise anything; it is told as the user's mistake, with the place

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.forks import leave_open, renew_after_fork, within_sqlite
 
 if sys.platform != "win32":
     import fcntl
@@ -32,17 +33,25 @@ class Records:
     work left by one that died can be told from work under way.
     """
 
+    _db: sqlite3.Connection
+    _reader: sqlite3.Connection
+
     def __init__(self, folder: str | None, schema: str) -> None:
         self.folder = None if folder is None else Path(folder).absolute()
-        self.lock = threading.RLock()
+        self.renew()
+        renew_after_fork(self)
         self.writer = ""
         self._schema = schema
         self._pid = -1
         self._changes = 0
         self._alive: FileLock | None = None
-        self._reading = threading.Lock()
         self._dead: set[str] = set()
         self._connect()
+
+    def renew(self) -> None:
+        """Have locks that nobody holds."""
+        self.lock = threading.RLock()
+        self._reading = threading.Lock()
 
     def extend(self, schema: str) -> None:
         """Make what another user of the file needs there."""
@@ -62,6 +71,9 @@ class Records:
         try:
             if self.folder is not None:
                 (self.folder / "writers").mkdir(parents=True, exist_ok=True)
+            if self._pid != -1:  # a child's: what it inherited is not closed here
+                leave_open(self._db)
+                leave_open(self._reader)
             target = self._path = ":memory:" if self.folder is None else str(self.folder / "ledger.sqlite")
             self._db = sqlite3.connect(target, timeout=30.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -74,8 +86,11 @@ class Records:
             self._take_name()
             self._file = self._state()
         except (OSError, sqlite3.Error) as error:
+            fix = "Make the folder writable"
+            if isinstance(error, NotADirectoryError | FileExistsError):
+                fix = "There is a file where a folder is to be: name a folder as path"
             raise BackendUnavailableError(
-                f"The store's records in {self.folder} cannot be opened: {error}. Make the folder writable, or name "
+                f"The store's records in {self.folder} cannot be opened: {error}. {fix}, or name "
                 "another with the configuration key 'state'."
             ) from error
         self._pid = os.getpid()
@@ -128,7 +143,7 @@ class Records:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the file for writing while the block runs; all of it is kept, or none."""
-        with self.lock:
+        with self.lock, within_sqlite:
             if os.getpid() != self._pid:
                 self._connect()
             self._check_there()
@@ -172,7 +187,7 @@ class Records:
             with self.lock:
                 if os.getpid() != self._pid:
                     self._connect()
-        with self.lock if self._reader is self._db else self._reading:
+        with self.lock if self._reader is self._db else self._reading, within_sqlite:
             try:
                 yield self._reader
             except sqlite3.Error as error:

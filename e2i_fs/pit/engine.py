@@ -354,9 +354,10 @@ def translated(error: duckdb.Error, view: FeatureView) -> Exception:
         return error.__cause__
     if isinstance(error, duckdb.OutOfMemoryException):
         return BackendDataError(
-            f"The history of view {view.name!r} does not fit into memory, nor beside it on disk: {unstopped(error)}. Ask for less "
-            "at a time (`historical_batches`, a full run in smaller batches, files with smaller row groups), or give it more: "
-            "`engine` in the configuration has memory_limit, and fewer threads need less."
+            f"The history of view {view.name!r} and what is asked of it do not fit into the memory allowed, although what can wait "
+            f"goes to disk: {unstopped(str(error).partition(chr(10))[0])}. Allow more: `engine` in the configuration has memory_limit, "
+            "and fewer threads need less. Or ask for less at a time: `historical_batches`, a full run in smaller batches, files with "
+            "smaller row groups."
         )
     return BackendDataError(
         f"The history of view {view.name!r} cannot be read: {unstopped(error)}. If a file changed while it was read, try again; "

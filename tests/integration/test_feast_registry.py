@@ -321,6 +321,7 @@ def test_entities_whose_feast_names_collide_are_refused(open_feast: Any, options
         ),
         ({"registry": "postgresql://me:hunter2@db/e2i"}, "registry is a URL"),
         ({"project": "with space"}, "letters"),
+        ({"offline_store": {"type": "snowflake.offline"}}, "give repo: and not path:"),
         ({"feast_time_zone": "Mars/Olympus"}, "Europe/Berlin"),
     ],
 )
@@ -479,3 +480,17 @@ def test_another_version_of_feast_is_refused(monkeypatch: pytest.MonkeyPatch, op
     monkeypatch.setattr(feast, "__version__", "0.68.0")
     with pytest.raises(PluginLoadError, match=r"0\.68\.0"):
         open_feast(options)
+
+
+def test_a_folder_of_another_project_or_backend_is_refused_and_left_as_it_is(open_feast: Any, tmp_path: Path) -> None:
+    ours = {"path": str(tmp_path / "feast"), "project": "one"}
+    apply(open_feast(ours), view())
+    before = (tmp_path / "feast" / "feature_store.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="holds the project 'one', not 'two'"):
+        open_feast({**ours, "project": "two"})
+    assert (tmp_path / "feast" / "feature_store.yaml").read_bytes() == before
+    with pytest.raises(ConfigError, match="is a Feast repository"):
+        fs.connect({"backend": "duckdb", "path": ours["path"]})
+    fs.connect({"backend": "duckdb", "path": str(tmp_path / "duckdb")}).close()
+    with pytest.raises(ConfigError, match="holds a DuckDB store"):
+        open_feast({"path": str(tmp_path / "duckdb")})

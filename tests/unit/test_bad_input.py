@@ -76,6 +76,65 @@ def test_an_unknown_backend_is_named_with_the_nearest(tmp_path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_a_key_that_stands_twice_in_a_configuration_is_refused(tmp_path) -> None:
+    path = tmp_path / "e2i_fs.yaml"
+    path.write_text("project: a\nbackend: duckdb\npath: s\nproject: b\n")
+    with pytest.raises(fs.ConfigError, match="the key 'project' stands there twice"):
+        fs.connect(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_dtype_in_quotes_is_told_how_to_write_it() -> None:
+    with pytest.raises(fs.DefinitionError, match="Write fs.Int64, without quotes"):
+        fs.Field("x", "Int64")
+
+
+def test_a_path_that_is_a_file_is_called_one(tmp_path) -> None:
+    (tmp_path / "store").write_text("")
+    with pytest.raises(fs.BackendUnavailableError, match="There is a file where a folder is to be"):
+        fs.connect({"backend": "duckdb", "path": str(tmp_path / "store")})
+
+
+@pytest.mark.rule("P-7")
+@pytest.mark.parametrize(
+    ("dtype", "key", "why"),
+    [
+        (fs.Int64, 1.5, "a float that is not whole, or from 2[*][*]53 on.*numpy_nullable"),
+        (fs.Int64, 2.0**60, "a float that is not whole, or from 2[*][*]53 on"),
+        (fs.Int32, 2**40, "a number beyond Int32 matches nothing.*declare the join key Int64"),
+        (fs.Int64, "1", "such a value matches nothing.*Convert the column to Int64"),
+        (fs.Int64, True, "such a value matches nothing"),
+    ],
+)
+def test_a_key_that_can_match_nothing_is_told_why(tmp_path, dtype, key, why) -> None:
+    with fs.connect({"backend": "memory"}) as store:
+        entity = fs.Entity("n", join_keys={"n": dtype})
+        store.apply([fs.FeatureView("v", entities=[entity], schema=[fs.Field("x", fs.Int64)])])
+        with pytest.warns(fs.KeyTypeWarning, match=why):
+            store.get_online_features(["v:x"], [{"n": key}])
+        with pytest.warns(fs.KeyTypeWarning, match=why):
+            store.get_historical_features(pa.table({"n": [key], "event_timestamp": [at(1)]}), ["v:x"])
+
+
+@pytest.mark.parametrize(
+    ("times", "join_keys", "said", "unsaid"),
+    [
+        ("text", {"n": fs.Int64}, "column 'when' is string, which is to be the event time", "declared Timestamp"),
+        (at(1), {"n": fs.Int64}, "column 'n' is string, 'n' is declared Int64", "A join key is String unless said"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_told_in_the_words_of_its_definition(
+    tmp_path, times, join_keys, said, unsaid
+) -> None:
+    pq.write_table(pa.table({"n": ["a"], "when": [times], "x": [1]}), tmp_path / "h.parquet")
+    source = fs.ParquetSource(str(tmp_path / "h.parquet"), timestamp_field="when")
+    entity = fs.Entity("n", join_keys=join_keys)
+    bad = fs.FeatureView("v", entities=[entity], schema=[fs.Field("x", fs.Int64)], source=source)
+    with fs.connect({"backend": "memory"}) as store, pytest.raises(fs.SchemaMismatchError, match=said) as caught:
+        store.apply([bad])
+    assert unsaid not in str(caught.value)
+
+
 @pytest.mark.parametrize("store", ["redis", "Snowflake", "spark"])
 def test_a_store_that_a_backend_keeps_rows_in_is_no_backend_and_is_told_whose_it_is(store: str) -> None:
     with pytest.raises(fs.UnknownBackendError, match="no backend of its own; see backend: feast"):

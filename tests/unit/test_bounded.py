@@ -61,7 +61,7 @@ def test_what_does_not_fit_at_all_says_what_to_do(tmp_path: Path, little: bounde
     little._set(8 * MEGABYTE)
     little.most = little.limit
     part = written(tmp_path / "h.parquet", 20_000, WIDE, 20_000)
-    with pytest.raises(fs.BackendDataError, match="(?s)does not fit into memory.*smaller batches"):
+    with pytest.raises(fs.BackendDataError, match="(?s)do not fit into the memory allowed.*smaller batches"):
         latest_rows(view([f"c{i}" for i in range(20)]), {"k": fs.String}, [part], start_us=None, end_us=2**60)
 
 

@@ -185,6 +185,13 @@ def test_list_and_describe_show_what_is_registered(project: Path, cli: Command) 
     assert "Did you mean 'hcp_engagement'?" in unknown.err
 
 
+def test_a_definition_that_is_wrong_is_told_with_its_file_and_line(project: Path, cli: Command) -> None:
+    (project / "wrong.py").write_text("import e2i_fs as fs\n\nfield = fs.Field('a', int)\n")
+    told = cli("apply", "--definitions", "wrong.py")
+    assert told.code == 2
+    assert "wrong.py: line 3: Field('a'): <class 'int'> is not a dtype" in " ".join(told.err.split())
+
+
 def test_describe_tells_whether_a_sorted_copy_is_read(project: Path, cli: Command) -> None:
     cli("apply")
     cli("optimize", "hcp_engagement")

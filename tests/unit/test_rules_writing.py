@@ -34,6 +34,26 @@ def test_a_batch_with_one_bad_row_is_refused_whole_with_every_problem(store, tmp
     assert values(ask(store, [("a", NOW)])) == [None]
 
 
+@pytest.mark.rule("W-1")
+def test_a_push_is_refused_with_the_problems_of_every_view_and_column(store) -> None:
+    source = fs.PushSource("crm")
+    one, two = (
+        fs.FeatureView(name, entities=[fs.Entity("id")], schema=[fs.Field(field, fs.Int64)], source=source)
+        for name, field in (("v", "x"), ("w", "y"))
+    )
+    store.apply([one, two])
+    with pytest.raises(fs.InvalidBatchError, match="refused whole") as caught:
+        store.push("crm", {"id": ["a"], "ts": [NOW], "x": ["1"]})
+    assert [p.partition(".")[0] for p in caught.value.problems] == [
+        "column 'ts' is taken by no view",
+        "view 'v': column 'event_timestamp' is missing",
+        "view 'v': column 'x' is string, which is not Int64",
+        "view 'w': column 'event_timestamp' is missing",
+        "view 'w': column 'y' is missing",
+    ]
+    assert store.get_online_features(["v:x"], [{"id": "a"}]).to_dict()["x"] == [None]
+
+
 @pytest.mark.rule("W-1", "P-8")
 @pytest.mark.parametrize(
     ("dtype", "column", "fits"),
