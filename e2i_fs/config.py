@@ -206,12 +206,13 @@ def expand_variables(text: str, where: str) -> str:
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would silently keep the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise yaml.MarkedYAMLError(problem=f"the key {twice!r} stands there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:

@@ -84,6 +84,17 @@ def test_a_key_that_stands_twice_in_a_configuration_is_refused(tmp_path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_configuration_may_merge_parts_of_itself_and_say_some_of_it_otherwise(tmp_path) -> None:
+    from e2i_fs.config import read_yaml
+
+    path = tmp_path / "e2i_fs.yaml"
+    path.write_text(
+        "x: {deep: {deeper: &own {<<: &base {a: 1, b: 2}, a: 3}}}\ny: {<<: *own, b: 4}\nz: {<<: *base, a: 5}\n"
+    )
+    read = read_yaml(path)
+    assert (read["x"]["deep"]["deeper"], read["y"], read["z"]) == ({"a": 3, "b": 2}, {"a": 3, "b": 4}, {"a": 5, "b": 2})
+
+
 def test_a_dtype_in_quotes_is_told_how_to_write_it() -> None:
     with pytest.raises(fs.DefinitionError, match="Write fs.Int64, without quotes"):
         fs.Field("x", "Int64")
