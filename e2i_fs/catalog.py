@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, TypeVar
 
+from e2i_fs.cached import cached
 from e2i_fs.definitions import Entity, FeatureService, FeatureView, Field, fingerprint
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BreakingChangeError, DefinitionError, StalePlanError, UnknownFeatureError, did_you_mean
@@ -66,7 +66,7 @@ class Catalog:
             raise UnknownFeatureError(f"Unknown feature view {name!r}.{did_you_mean(name, known)}")
         return found
 
-    @cached_property
+    @cached
     def _attached(self) -> dict[str, FeatureView]:
         return {
             name: replace(view, entity_objects=tuple(self.entities[e] for e in view.entity_names if e in self.entities))
@@ -109,7 +109,7 @@ class Catalog:
             known[question] = found
         return found
 
-    @cached_property
+    @cached
     def _known(self) -> dict[Hashable, Any]:
         return {}
 
@@ -125,7 +125,7 @@ class Catalog:
         """Return the fingerprint of a view: its keys with their dtypes, fields, source, ttl or code (R-2)."""
         return self._fingerprints[view]
 
-    @cached_property
+    @cached
     def _fingerprints(self) -> dict[str, str]:
         made = {name: fingerprint(d.canonical()) for name, d in self.on_demand.items()}
         for name, view in self.views.items():
@@ -133,7 +133,7 @@ class Catalog:
             made[name] = fingerprint({"keys": keys, **view.canonical()})
         return made
 
-    @cached_property
+    @cached
     def revision(self) -> str:
         """A hash of everything in the catalogue: equal revisions are equal catalogues."""
         return fingerprint(self.to_json())

@@ -208,10 +208,10 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        keys = [(k.tag, k.value) for k, _ in node.value if isinstance(k, yaml.ScalarNode) and k.value != "<<"]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
-            raise yaml.MarkedYAMLError(problem=f"the key {twice!r} stands there twice", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[1]!r} stands there twice", problem_mark=node.start_mark)
         return node
 
 
@@ -228,7 +228,12 @@ def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(f"The {what} {path} cannot be read: {unstopped(error)}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        UnicodeDecodeError,
+        ValueError,
+        RecursionError,
+    ) as error:  # no such day, or no end of brackets
         raise ConfigError(f"The {what} {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"The {what} {path} is not a mapping of keys to values.")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 __all__ = ["AtWork", "Renewable", "RenewedLock", "leave_open", "renew_after_fork", "within_sqlite"]
 
-_LOOKS, _PAUSE = 2_000, 0.001
+_LOOKS, _PAUSE = 250, 0.001
 """How often, and after how many seconds each, a fork looks whether threads have come out of a library."""
 
 _left: list[Any] = []
@@ -85,8 +85,10 @@ class _Depth(threading.local):
 class AtWork:
     """The threads that are within a library whose locks a forked child could never have again: a fork waits until there are none.
 
-    It waits some seconds at the most, and then goes on: a thread that waits for another process may be within for long. Marks are
-    put without a lock. Whoever enters puts one and then looks whether a fork has begun, a fork says so and then looks at the marks.
+    It waits a quarter of a second at the most, and then goes on: a thread that waits for another process may be within for long, and
+    all others wait for the fork. Marks are put without a lock. Whoever enters puts one and then looks whether a fork has begun, a
+    fork says so (``_forking``, the number of its thread) and then looks at the marks. Its own thread, and a handler of signals that
+    runs in it, is in nobody's way.
 
     >>> with AtWork():
     ...     print("no fork now")
@@ -96,32 +98,32 @@ class AtWork:
     def __init__(self) -> None:
         self._marks: list[None] = []
         self._depth = _Depth()
-        self._forking = False
+        self._forking = 0
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._wait, after_in_parent=self._go_on, after_in_child=self._in_the_child)
 
     def _wait(self) -> None:
         self._lock.acquire()
-        self._forking = True
+        self._forking = threading.get_ident()
         for _ in range(_LOOKS):
-            if not self._marks:
+            if len(self._marks) <= min(1, self._depth.here):
                 break
             time.sleep(_PAUSE)
 
     def _go_on(self) -> None:
-        self._forking = False
+        self._forking = 0
         self._lock.release()
 
     def _in_the_child(self) -> None:
-        self._marks, self._forking, self._lock = [None] * min(1, self._depth.here), False, threading.Lock()
+        self._marks, self._forking, self._lock = [None] * min(1, self._depth.here), 0, threading.Lock()
 
     def __enter__(self) -> None:
         self._depth.here += 1
         if self._depth.here > 1:
             return
         self._marks.append(None)
-        while self._forking:
+        while self._forking and self._forking != threading.get_ident():
             self._marks.pop()
             with self._lock:
                 self._marks.append(None)

@@ -169,7 +169,7 @@ def _not_a_time(value: Any) -> bool:
 
 def _as_whole(value: Any) -> int | None:
     """Return a whole number, or None. A float is one below 2**53: from there on it may have been another (in pandas, beside a gap)."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or type(value).__name__ == "timedelta64":
         return None
     number: Any = value
     if isinstance(value, numbers.Integral):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from e2i_fs.cached import cached
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.config import Config
@@ -28,7 +28,7 @@ class Operating(ABC):
     _clock: Clock
     _config: Config
 
-    @cached_property
+    @cached
     def _copies(self) -> SortedCopies:
         from e2i_fs.sorted_copies import SortedCopies
 
@@ -133,7 +133,8 @@ class Operating(ABC):
         []
         """
         copies = self._copies
-        return [copies.state(files, backend) for backend, files in self._files_of(views, copies.has_any)]
+        found = self._files_of(views, copies.has_any)
+        return [copies.state(files, backend) for backend, files in found if files.files]
 
     def _files_of(
         self, views: str | Sequence[str] | None, wanted: Callable[[str, str], bool] | None = None
@@ -144,7 +145,7 @@ class Operating(ABC):
         for name in self._router.names:
             backend = self._router.backend(name)
             catalog = backend.definitions()
-            for view in sorted(catalog.views) if views is None else self._named(catalog, views):
+            for view in sorted(catalog.views) if views is None else dict.fromkeys(self._named(catalog, views)):
                 definition, fingerprint = catalog.view(view), catalog.fingerprint(view)
                 if wanted is not None and not wanted(view, fingerprint):
                     continue

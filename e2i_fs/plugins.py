@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -51,7 +50,8 @@ class BackendSpec:
     ones that hold whatever the options; None when they depend on these. ``harness`` is ``"module:Class"`` of the
     `e2i_fs.testing.harness.Harness` that `e2i-fs certify` examines the backend with; made as ``Class(path)``, or as
     ``Class(path, options)`` when options are given to the command. ``exchange`` is ``"module:Class"`` of the
-    `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own form, made as ``Class()``.
+    `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own form, made as ``Class()``. ``stores``
+    are names of stores that it keeps rows in: who gives one as the backend is told of this one.
 
     >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name
     'acme'
@@ -65,6 +65,7 @@ class BackendSpec:
     summary: str = ""
     harness: str = ""
     exchange: str = ""
+    stores: tuple[str, ...] = ()
 
 
 class _Hooks:
@@ -160,7 +161,7 @@ class Plugins:
     def _instead(self, name: str) -> str:
         """Return a sentence on what to give instead of a name that no backend has: a store that another one keeps rows in, or a near name."""
         for f in self.found:
-            if f.spec is not None and name.casefold() in re.findall(r"\w+", f.spec.summary.casefold()):
+            if f.spec is not None and name.casefold() in f.spec.stores:
                 return f" It is no backend of its own; see backend: {f.name} ({f.spec.summary})."
         return did_you_mean(name, [f.name for f in self.found if f.spec])
 

@@ -6,9 +6,10 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from e2i_fs.cached import cached
 from e2i_fs.clock import from_us
 from e2i_fs.frozen import FrozenMap
 
@@ -249,13 +250,13 @@ class OnlineResult:
         self._events = events
         self._told = provenance
 
-    @cached_property
+    @cached
     def statuses(self) -> Mapping[str, list[FeatureStatus]]:
         """The status of each value, by reference (O-3)."""
         codes = self._codes()
         return {ref: list(map(STATUSES.__getitem__, codes[ref])) for ref in self._names}
 
-    @cached_property
+    @cached
     def event_timestamps(self) -> Mapping[str, list[datetime | None]]:
         """The event time of each value, by reference; None where there is no row."""
         times: dict[int, list[datetime | None]] = {}  # by event column: the features of one view have the same
@@ -269,7 +270,7 @@ class OnlineResult:
         columns = self._events()
         return _Lazy({ref: partial(told, columns[ref]) for ref in self._names})
 
-    @cached_property
+    @cached
     def provenance(self) -> Provenance:
         """Where the answer comes from (X-7)."""
         return self._told()
@@ -324,11 +325,11 @@ def _asked_with(name: str, column: Sequence[Any]) -> pa.Array:
 
     try:
         return pa.array(list(column))
-    except (pa.ArrowException, ValueError, OverflowError):
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
         known = [None if is_missing(value) else value for value in column]
     try:
         return pa.array(known)
-    except (pa.ArrowException, ValueError, OverflowError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise InvalidEntityFrameError(
             f"The column {name!r} of the entity rows is no Arrow column: {unstopped(error)}. Give its values one type, or use to_dict."
         ) from error

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from e2i_fs.backend import Backend, Position
+from e2i_fs.cached import cached
 from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.clock import Clock, from_us, to_us
 from e2i_fs.config import Config
@@ -293,7 +294,7 @@ class Store(Operating, Profiled, Watching):
             self._told("online", answered, len(result), begun, result.statuses)
         return result
 
-    @cached_property
+    @cached
     def _answering(self) -> Answering:
         from e2i_fs.answering import Answering
 
@@ -350,7 +351,7 @@ class Store(Operating, Profiled, Watching):
 
     # ---- running ------------------------------------------------------------------------------------------
 
-    @cached_property
+    @cached
     def _runs(self) -> Runner:
         from e2i_fs.ops.runs import Runner
 
@@ -423,7 +424,7 @@ class Store(Operating, Profiled, Watching):
         checks = self._checks(lambda view: self._freshness_of(view, chosen), chosen)
         return Jobs(self._runs, views, chosen, self._job_records, self._clock, sleep, checks=checks, again=again)
 
-    @cached_property
+    @cached
     def _job_records(self) -> JobRecords:
         from e2i_fs.ops.job_records import JobRecords
 

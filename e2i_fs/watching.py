@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from e2i_fs.cached import cached
 from e2i_fs.clock import Clock
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.ops.periods import since_us
@@ -35,7 +35,7 @@ class Watching(ABC):
     def emit(self, make: Callable[[datetime], Event]) -> None:
         """Tell every observer."""
 
-    @cached_property
+    @cached
     def _freshness_history(self) -> FreshnessHistory:
         from e2i_fs.ops.freshness_history import FreshnessHistory
 

@@ -53,7 +53,7 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open: dict[tuple[int, str], Opened] = {}
-        self.forking = False
+        self.forking = 0  # the number of the thread that forks
         self._asleep: list[Opened] = []
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_the_child
@@ -61,7 +61,7 @@ class _Shared:
 
     def _before_fork(self) -> None:
         self.lock.acquire()
-        self.forking = True
+        self.forking = threading.get_ident()
         opened = list(self.open.values())
         for _ in range(_LOOKS):
             if not any(one.marks for one in opened):
@@ -79,11 +79,11 @@ class _Shared:
                 one.env = one.env if one.gone else _env(one.path, one.size)
             except BackendError:
                 one.gone = True  # whoever reads next is told
-        self._asleep, self.forking = [], False
+        self._asleep, self.forking = [], 0
         self.lock.release()
 
     def _in_the_child(self) -> None:
-        self._asleep, self.forking = [], False
+        self._asleep, self.forking = [], 0
         self.lock = threading.Lock()
 
     def forget(self, path: str) -> None:
@@ -172,7 +172,7 @@ class Environment:
             self._open()
         opened = self._opened
         opened.marks.append(None)
-        while _shared.forking:
+        while _shared.forking and _shared.forking != threading.get_ident():
             opened.marks.pop()
             with _shared.lock:
                 opened.marks.append(None)

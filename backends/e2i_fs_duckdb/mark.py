@@ -52,5 +52,6 @@ class ChangeMark:
                 yield
             finally:
                 self.number[0] = changing + 1
+                fcntl.flock(handle, fcntl.LOCK_UN)  # a child forked meanwhile has the file open too, and would hold it
         finally:
             os.close(handle)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.errors import BackendDataError, BackendUnavailableError, ConfigError, UnknownFeatureError, did_you_mean
-from e2i_fs.forks import leave_open, renew_after_fork
+from e2i_fs.forks import leave_open, renew_after_fork, within_sqlite
 from e2i_fs_duckdb.mark import ChangeMark
 
 __all__ = ["Registry"]
@@ -59,6 +59,10 @@ class Registry:
         self._lock = threading.RLock()
 
     def _connect(self) -> None:
+        with within_sqlite:
+            self._opened()
+
+    def _opened(self) -> None:
         try:
             self._db = sqlite3.connect(self._file, timeout=30.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -96,7 +100,7 @@ class Registry:
         """Return what is kept now. While the mark stands nothing was changed, and neither SQLite nor a lock is needed to know that."""
         kept = self._kept
         if self._mark.number[0] != kept.mark:
-            with self._lock:
+            with self._lock, within_sqlite:
                 kept = self._looked()
         if not os.access(self._path, os.F_OK):  # SQLite, and the mark, would go on with files that were taken away
             raise self._gone()
@@ -145,7 +149,7 @@ class Registry:
 
     def replace(self, wanted: Catalog, *, expected: str) -> bool:
         """Keep ``wanted`` if the catalogue is still at revision ``expected``; return whether it was."""
-        with self._lock:
+        with self._lock, within_sqlite:
             self._looked()
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -174,22 +178,22 @@ class Registry:
 
     def dead_storage(self) -> list[tuple[str, int]]:
         """Return the views and numbers whose rows nobody can read any more."""
-        with self._lock:
+        with self._lock, within_sqlite:
             return list(self._db.execute("SELECT view, id FROM storage WHERE live = 0"))
 
     def bury(self, number: int) -> None:
         """Forget one dead number, once its rows are gone."""
-        with self._lock:
+        with self._lock, within_sqlite:
             self._db.execute("DELETE FROM storage WHERE id = ? AND live = 0", (number,))
 
     def ping(self) -> None:
         """Raise unless the file answers."""
-        with self._lock:
+        with self._lock, within_sqlite:
             self._looked()
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
+        with self._lock, within_sqlite:
             self._closed = True
             self._kept = self._kept._replace(mark=None)
             self._db.close()

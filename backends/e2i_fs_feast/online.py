@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 
 from e2i_fs.backend import Key, OnlineRow, Position
-from e2i_fs.errors import BackendDataError, BackendUnavailableError, ThrottledError
+from e2i_fs.cached import cached
+from e2i_fs.dtypes import DType
+from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError, ThrottledError
 from e2i_fs.online import pick
 from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.merging import by_times, merged
@@ -24,6 +26,11 @@ class _AppliedMeanwhileError(Exception):
     """The view was changed or made anew while rows of it were being written."""
 
 
+def _form(registered: Registered) -> tuple[dict[str, DType], dict[str, DType]]:
+    """Return what rows of a view must be made of: those of another form are none of it."""
+    return dict(registered.join_keys), {f.name: f.dtype for f in registered.view.schema}
+
+
 def _counter(registered: Registered) -> str:
     return f"{registered.view.name}:{registered.generation}"
 
@@ -34,7 +41,7 @@ class _Clean:
     def __init__(self, state: State, view: str) -> None:
         self._state, self._view = state, view
 
-    @cached_property
+    @cached
     def is_so(self) -> bool:
         return all(left.view != self._view for left in self._state.leftovers())
 
@@ -101,11 +108,17 @@ class Online:
             grouped.setdefault(key, []).append(row)
         todo = list(grouped)
         changed = 0
+        first: Registered | None = None
         for _ in range(_APPLIES):
             registered = self._snapshot().views.get(view)
             if registered is None:
                 self._snapshot().catalog.view(view)  # raises with the nearest names
             assert registered is not None
+            first = first or registered
+            if _form(registered) != _form(first):
+                raise InvalidBatchError(
+                    f"View {view!r} changed while the batch was on its way. Nothing was written; write the batch again."
+                )
             self._begin(registered)
             try:
                 while todo:
@@ -151,14 +164,14 @@ class Online:
         steps = self._steps(registered)  # before the store's own count, which only grows
         counts = self._store.change(
             registered.table, messages, list(view.features), decide, _counter(registered),
-            partial(self._check_current, registered),
+            partial(self._check_current, registered), steps,
         )  # fmt: skip
         if counts is not None:
             before, after = counts
-            if before < steps:
-                self._state.lost(view.name, generation, steps=after)
-            else:
+            if before >= steps:
                 self._state.stepped(view.name, generation, after)
+            elif after > before:  # what changes nothing leaves the loss for the next to see
+                self._state.lost(view.name, generation, steps=after)
         if changed:
             newest = max(event for _, event in changed)
             self._state.wrote(

@@ -66,11 +66,13 @@ class OnlineStore(Protocol):
         decide: Decide,
         counter: str,
         still: Callable[[], None],
+        steps: int,
     ) -> tuple[int, int] | None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
 
         ``still`` raises when the view is no more what the caller takes it for: it is asked before the store is told that its rows
-        are the caller's now. Returns the count before and after; None where nothing is counted.
+        are the caller's now. Returns the count before and after; None where nothing is counted. A store that has counted less than
+        ``steps`` has lost rows, and counts on from there: whatever older state it comes back with later has less.
         """
         ...
 

@@ -24,6 +24,19 @@ def e2i_fs_backends() -> Iterable[BackendSpec]:
             "A Feast 0.67 repository, ours or an existing one: online in sqlite or redis, history in dask, postgres or spark; an "
             "existing one also in snowflake, bigquery, redshift, ray and others, untested"
         ),
+        stores=(
+            "sqlite",
+            "redis",
+            "dask",
+            "postgres",
+            "spark",
+            "snowflake",
+            "bigquery",
+            "redshift",
+            "trino",
+            "athena",
+            "ray",
+        ),
         harness="e2i_fs_feast.conformance:FeastHarness",
         exchange="e2i_fs_feast.exchange:FeastExchange",
     )

@@ -115,13 +115,14 @@ class RedisStore:
         decide: Decide,
         counter: str,
         still: Callable[[], None],
+        steps: int,
     ) -> tuple[int, int]:
         """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
         redis_keys = self._keys(keys)
         with self._turn:  # the threads of this process need not race each other
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._attempt(table, redis_keys, names, decide, counter, still)
+                    return self._attempt(table, redis_keys, names, decide, counter, still, steps)
                 except WatchError as error:
                     # redis-py says this of a lost connection too.
                     if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
@@ -138,6 +139,7 @@ class RedisStore:
         decide: Decide,
         counter: str,
         still: Callable[[], None],
+        steps: int,
     ) -> tuple[int, int]:
         pipe = self._client.pipeline(transaction=True)
         try:
@@ -149,11 +151,14 @@ class RedisStore:
                 return found.steps, found.steps
             # At the first write of a view the counts of whoever wrote it before go, in the same transaction: another repository of
             # this project, whose rows ours are written over, then sees that it has lost them.
-            others = [] if found.steps else self._counters_of(table, counter)
+            others: list[bytes] = []
+            if not found.steps:
+                pipe.watch(self._counts)  # of two first writers one comes second, and sees the other
+                others = self._counters_of(table, counter)
             if others:
                 still()  # else they may be those of the very definition that has come after ours
             pipe.multi()
-            pipe.hincrby(self._counts, counter, 1)
+            pipe.hincrby(self._counts, counter, 1 + max(0, steps - (found.steps or 0)))
             if others:
                 pipe.hdel(self._counts, *others)
             view = self._name(table)
@@ -168,7 +173,7 @@ class RedisStore:
                     "the project %r, wrote there are gone for that one too.",
                     table.name, self._config.repo_path, self._config.project,
                 )  # fmt: skip
-            return after - 1, after
+            return found.steps or 0, after
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
             raise

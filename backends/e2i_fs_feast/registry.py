@@ -6,7 +6,6 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from feast.project import Project
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from e2i_fs.adoption.foreign import Left
+from e2i_fs.cached import cached
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.definitions import Entity, FeatureService, FeatureView, fingerprint
 from e2i_fs.dtypes import DType
@@ -41,12 +41,12 @@ class Registered:
     base: str
     ours: bool
 
-    @cached_property
+    @cached
     def table(self) -> Any:
         """The Feast feature view, as its online stores want it."""
         return FeastFeatureView.from_proto(self.message)
 
-    @cached_property
+    @cached
     def layout(self) -> Layout:
         """How its online rows lie in the store."""
         return Layout(self.view, self.generation)

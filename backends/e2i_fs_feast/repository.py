@@ -180,7 +180,7 @@ def _check_ours(options: Options) -> None:
     path = options.folder / "feature_store.yaml"
     try:
         said = yaml.safe_load(path.read_text()) if path.is_file() else None
-    except (UnicodeDecodeError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return  # it is written anew
     project = said.get("project") if isinstance(said, dict) else None
     if project is not None and project != options.project:

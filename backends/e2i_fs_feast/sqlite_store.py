@@ -145,6 +145,7 @@ class SqliteStore:
         decide: Decide,
         counter: str,
         still: Callable[[], None],
+        steps: int,
     ) -> None:
         """Compare and write under the lock that all writers of the repository take; one transaction (O-7)."""
         with self._repository.lock("online"):

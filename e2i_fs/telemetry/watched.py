@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
+from e2i_fs.cached import cached
 from e2i_fs.errors import BackendError, E2IError, FailoverError, NoEligibleBackendError, RunTimeoutError
 from e2i_fs.ops.runs import Runner, Wanted
 from e2i_fs.results import Attempt, Provenance
@@ -174,7 +175,7 @@ class WatchedStore(Store):
         """See `Store.freshness`; a look that nobody is told of is no operation either."""
         return self._checked(views) if tell else super().freshness(views, tell=False)
 
-    @functools.cached_property
+    @cached
     def _runs(self) -> Runner:
         return _TracedRunner(
             lambda: self._router, self._config, self._ledger, self._perform, self._clock, self.emit, self._spans

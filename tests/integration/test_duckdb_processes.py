@@ -116,6 +116,28 @@ def test_a_forked_child_uses_the_store_without_harming_its_parent(tmp_path: Path
         assert store.get_online_features(["v:f0"], [{"hcp_id": "hcp_1"}]).to_dict()["f0"] == [7]
 
 
+@pytest.mark.rule("R-5")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_amid_an_apply_keeps_nobody_from_the_next_one(tmp_path: Path) -> None:
+    from e2i_fs_duckdb.mark import ChangeMark
+
+    mark = ChangeMark(tmp_path / "definitions.changed")
+    end, ended = os.pipe()
+    with mark.changing():
+        child = os.fork()
+        if child == 0:
+            os.close(ended)
+            os.read(end, 1)  # and lives on
+            os._exit(0)
+    again = threading.Thread(target=lambda: mark.changing().__enter__(), daemon=True)
+    again.start()
+    again.join(20)
+    waits = again.is_alive()
+    os.close(ended)
+    os.waitpid(child, 0)
+    assert not waits
+
+
 _FORKED_IN_C = """
 import ctypes, os, sys
 import e2i_fs as fs

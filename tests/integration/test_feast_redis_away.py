@@ -220,6 +220,71 @@ def test_rows_lost_under_an_open_connection_are_noticed_by_the_next_read_and_the
 
 
 @pytest.mark.rule("X-3", "X-4")
+def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older_copy_that_comes_back(
+    feast: Any, redis: servers.RedisServer
+) -> None:
+    assert write(feast, row(NOW - 9 * SECOND, 2), key=(2,)) == 1
+    redis.keep()  # with two steps
+    feast.store._client.delete(*feast.store._client.keys("*e2i_fs:*"))  # rows are there, their count is not
+    for _ in range(2):
+        assert write(feast, row(NOW - 10 * SECOND, 1)) == 0  # as it is there already
+        with pytest.raises(BackendUnavailableError, match="0 of the 2 steps"):
+            read(feast)
+    feast.store._client.flushall()
+    assert write(feast, row(NOW, 7)) == 1
+    assert read(feast) == row(NOW, 7)
+    redis.kill()
+    redis.go_back()
+    redis.start()
+    with pytest.raises(BackendUnavailableError, match="2 of the 3 steps"):
+        read(feast)
+
+
+@pytest.mark.rule("X-3", "X-4")
+def test_of_two_repositories_that_write_for_the_first_time_at_once_one_is_told(
+    open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = {"type": "redis", "connection_string": redis.address}
+    one, two = (open_feast({"path": str(tmp_path / name), "online_store": online}) for name in ("one", "two"))
+    for backend in (one, two):
+        apply(backend, view())
+    looked, held = one.store._counters_of, [True]
+
+    def overtaken(*given: Any) -> Any:
+        found = looked(*given)
+        if held:
+            held.clear()
+            assert write(two, row(NOW, 2), key=(2,)) == 1
+        return found
+
+    monkeypatch.setattr(one.store, "_counters_of", overtaken)
+    assert write(one, row(NOW, 1)) == 1
+    assert read(one) == row(NOW, 1)
+    with pytest.raises(BackendUnavailableError, match="0 of the 1 steps"):
+        read(two)
+
+
+@pytest.mark.rule("W-1", "R-1")
+def test_a_batch_of_what_a_view_was_before_is_refused_by_what_it_is_now(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    reading, held = late.store._read, [True]
+
+    def changed_meanwhile(*given: Any) -> Any:
+        if held:
+            held.clear()
+            apply(feast, view("stats", fs.Field("trips", fs.Float64)), allow_breaking=True)
+            assert write(feast, row(NOW - SECOND, 5.5)) == 1
+        return reading(*given)
+
+    monkeypatch.setattr(late.store, "_read", changed_meanwhile)
+    with pytest.raises(fs.InvalidBatchError, match="changed while the batch was on its way"):
+        write(late, row(NOW, 5))
+    assert read(feast) == row(NOW - SECOND, 5.5)
+
+
+@pytest.mark.rule("X-3", "X-4")
 def test_another_repository_of_the_same_project_in_one_redis_is_noticed_by_the_one_whose_rows_are_gone(
     feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

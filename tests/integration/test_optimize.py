@@ -95,6 +95,18 @@ def test_a_store_tells_for_how_many_files_a_copy_is_read(place: Path, caplog: py
         assert store.sorted_copies() == []
 
 
+def test_a_backend_that_has_no_files_of_a_view_has_no_copy_to_tell_of(place: Path) -> None:
+    config = {"backends": [
+        {"name": "one", "backend": "duckdb", "path": str(place / "one")}, {"name": "two", "backend": "memory"},
+    ], "state": str(place / "state")}  # fmt: skip
+    with fs.connect(config, clock=lambda: NOW) as store:
+        store.apply([fs.FeatureView("w", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])])
+        store.write("w", _rows({"a": [1]}), to="offline")
+        (made,) = store.optimize()
+        assert made.backend == "one"
+        assert store.sorted_copies(["w", "w"]) == [fs.SortedCopy("w", "one", files=1, covered=1)]
+
+
 def test_what_is_written_later_is_read_beside_the_copy(place: Path, read: list[list[Any]]) -> None:
     """P-4: and wins where it is greater; a second optimize takes it in."""
     with _opened(place) as store:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,6 +91,7 @@ def test_a_configuration_may_merge_parts_of_itself_and_say_some_of_it_otherwise(
     path = tmp_path / "e2i_fs.yaml"
     path.write_text(
         "x: {deep: {deeper: &own {<<: &base {a: 1, b: 2}, a: 3}}}\ny: {<<: *own, b: 4}\nz: {<<: *base, a: 5}\n"
+        "n: {1: of a number, '1': of a text}\n"
     )
     read = read_yaml(path)
     assert (read["x"]["deep"]["deeper"], read["y"], read["z"]) == ({"a": 3, "b": 2}, {"a": 3, "b": 4}, {"a": 5, "b": 2})
@@ -115,6 +117,7 @@ def test_a_path_that_is_a_file_is_called_one(tmp_path) -> None:
         (fs.Int32, 2**40, "a number beyond Int32 matches nothing.*declare the join key Int64"),
         (fs.Int64, "1", "such a value matches nothing.*Convert the column to Int64"),
         (fs.Int64, True, "such a value matches nothing"),
+        (fs.Int64, np.timedelta64(5, "s"), "such a value matches nothing|float that is not whole"),
     ],
 )
 def test_a_key_that_can_match_nothing_is_told_why(tmp_path, dtype, key, why) -> None:
@@ -144,6 +147,12 @@ def test_a_source_that_does_not_fit_is_told_in_the_words_of_its_definition(
     with fs.connect({"backend": "memory"}) as store, pytest.raises(fs.SchemaMismatchError, match=said) as caught:
         store.apply([bad])
     assert unsaid not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["and", "a", "online", "repository", "0"])
+def test_a_word_that_names_no_store_is_just_unknown(name: str) -> None:
+    with pytest.raises(fs.UnknownBackendError, match=f"Unknown backend '{name}'[.] (Known|Did you mean)"):
+        fs.connect({"backend": name})
 
 
 @pytest.mark.parametrize("store", ["redis", "Snowflake", "spark"])
@@ -283,7 +292,10 @@ def test_a_configuration_with_an_unset_variable_says_which(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ["backend: [unclosed", "- a\n- list", "", "\x00\x01"])
+@pytest.mark.parametrize(
+    "text",
+    ["backend: [unclosed", "- a\n- list", "", "\x00\x01", "path: 2024-99-99", "path: !!int zz", "path: " + "[" * 3000],
+)
 def test_a_configuration_that_is_no_mapping_in_yaml_is_refused(tmp_path, text) -> None:
     path = tmp_path / "e2i_fs.yaml"
     path.write_text(text)

@@ -53,7 +53,20 @@ def test_a_fork_waits_until_no_thread_is_within_and_who_comes_meanwhile_waits_fo
     for other in others:
         other.join(30)
     assert told[0] == "left"
-    assert gate._forking is False
+    assert gate._forking == 0
+
+
+def test_a_fork_waits_neither_for_its_own_thread_nor_keeps_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "_PAUSE", 1e9)  # one look too many, and it would not come back
+    gate = AtWork()
+    with gate:
+        gate._wait()
+        gate._go_on()
+    gate._wait()
+    with gate:  # as a handler of signals might that runs in the thread that forks
+        pass
+    gate._go_on()
+    assert gate._marks == []
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

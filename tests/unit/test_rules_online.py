@@ -165,6 +165,7 @@ def test_answers_line_up_with_the_rows_asked(store, tmp_path) -> None:
 @pytest.mark.rule("O-5", "P-7")
 @pytest.mark.filterwarnings("ignore::e2i_fs.KeyTypeWarning")
 def test_a_dict_of_lists_asks_what_a_list_of_dicts_does_whatever_is_missing_in_it(store, tmp_path) -> None:
+    import numpy as np
     import pandas as pd
 
     store.apply([view(tmp_path, [])])
@@ -182,6 +183,10 @@ def test_a_dict_of_lists_asks_what_a_list_of_dicts_does_whatever_is_missing_in_i
             "n": [1, 2, 3, 4, 5, 6],
             "trx_count": [2, None, None, None, 1, 2],
         }
+    spans = store.get_online_features([REF], {"hcp_id": [np.timedelta64(5, "D"), np.datetime64("2024-03-10"), "b"]})
+    assert spans.to_dict()["trx_count"] == [None, None, 2]
+    with pytest.raises(fs.InvalidEntityFrameError, match="column 'hcp_id' of the entity rows"):
+        spans.to_arrow()
     mixed = store.get_online_features([REF], {"hcp_id": ["a", 3, "\ud800"]})
     assert mixed.to_dict()["trx_count"] == [1, None, None]
     with pytest.raises(fs.InvalidEntityFrameError, match="column 'hcp_id' of the entity rows"):
