@@ -18,8 +18,9 @@ $(TOOLS)/uv:
 	@$(PYTHON) -m venv .tools
 	@$(TOOLS)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
+# Where Python may keep no bytecode itself, each process would compile anew all that it imports.
 .venv/.ready: $(TOOLS)/uv pyproject.toml uv.lock
-	@UV_PYTHON_DOWNLOADS=never $(TOOLS)/uv sync --quiet --frozen --all-extras --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@UV_PYTHON_DOWNLOADS=never $(TOOLS)/uv sync --quiet --frozen --all-extras $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode) --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
 setup: .venv/.ready ## make the environment from uv.lock

@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,22 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         os.environ["BENCH_FOLDER"] = folder  # where contenders put what they open
+        keep_bytecode(os.environ, Path(folder))
         with contextlib.closing(Children(shared=given.quick)) as children:
             for report in reports(given.only, quick=given.quick, of=Kept(Path(folder), given.seed, children)):
                 kept(report, given.out)  # after each race, so that a run that is ended early is not lost
     text = tables.markdown(report, plots.draw(report, given.out))
     (given.out / "results.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def keep_bytecode(environment: MutableMapping[str, str], folder: Path) -> None:
+    """Where Python is told to keep no bytecode, let the processes to come keep it below ``folder``.
+
+    An installed package has its bytecode; without, each start would be measured with the compiling of all that it imports.
+    """
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
 
 
 def kept(report: dict[str, Any], out: Path) -> None:

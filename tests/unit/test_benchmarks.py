@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.__main__ import keep_bytecode
 from benchmarks.children import Children
 from benchmarks.data import Kept, entities, history
 from benchmarks.goals import GOALS, judged
@@ -237,3 +240,15 @@ def test_a_shared_process_becomes_the_next_contender_and_one_that_has_ended_is_r
         assert alone.answer == "400 rows, in order" and processes() == {pid}
     finally:
         kept.children.close()
+
+
+def test_processes_keep_bytecode_where_python_is_told_to_keep_none(tmp_path) -> None:
+    told_not_to = {"PYTHONDONTWRITEBYTECODE": "1"}
+    keep_bytecode(told_not_to, tmp_path)
+    (tmp_path / "some_module.py").write_text("")
+    subprocess.run([sys.executable, "-c", "import some_module"], cwd=tmp_path, env=told_not_to, check=True)
+    assert [file.name for file in tmp_path.rglob("some_module.*.pyc")] != []
+    assert not (tmp_path / "__pycache__").exists()
+    as_usual: dict[str, str] = {}
+    keep_bytecode(as_usual, tmp_path)
+    assert as_usual == {}
