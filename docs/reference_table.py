@@ -94,18 +94,24 @@ def _signature(name: str, function: Any) -> str:
     return "\n".join([f"{name}(", *(f"    {one}," for one in shown), f"){returns}"])
 
 
-def _text(what: Any) -> str:
-    """Return a docstring without its examples, which the pages have."""
+def _text(what: Any, *, examples: bool = True) -> str:
+    """Return a docstring as the page has it: its examples, if wanted, as blocks of code."""
     told = inspect.cleandoc(what.__doc__ or "")
-    paragraphs = [p for p in re.split(r"\n\s*\n", told) if not p.lstrip().startswith(">>>")]
-    return "\n\n".join(paragraphs).replace("``", "`")
+    paragraphs = [_paragraph(p) for p in re.split(r"\n\s*\n", told) if examples or not p.startswith(">>>")]
+    return "\n\n".join(paragraphs)
+
+
+def _paragraph(text: str) -> str:
+    if text.startswith(">>>"):
+        return f"```pycon\n{text}\n```"
+    return text.replace("``", "`")
 
 
 def _first(what: Any) -> str:
     """Return the first sentence of what it is for."""
     if isinstance(what, DType):
         return f"The dtype `{what!r}`, as it is written in a `Field` or a join key"
-    told = " ".join(_text(what).split("\n\n")[0].split())
+    told = " ".join(_text(what, examples=False).split("\n\n")[0].split())
     sentence = re.match(r".*?[.](?= |$)", told)
     return (sentence[0] if sentence else told).replace("|", "\\|")
 

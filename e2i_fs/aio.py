@@ -52,7 +52,17 @@ _THREADS = 16
 
 
 class AsyncJobs:
-    """The methods of `e2i_fs.ops.jobs.Jobs`, with the same arguments and results, awaited."""
+    """The methods of `e2i_fs.ops.jobs.Jobs`, with the same arguments and results, awaited.
+
+    >>> import asyncio
+    >>> import e2i_fs as fs
+    >>> async def main() -> int:
+    ...     async with fs.connect_async({"backend": "memory"}) as store:
+    ...         jobs = await store.jobs()
+    ...         return len((await jobs.incremental()).jobs)
+    >>> asyncio.run(main())
+    0
+    """
 
     def __init__(self, jobs: Jobs, run: Callable[..., Awaitable[Any]]) -> None:
         self._jobs = jobs
@@ -110,6 +120,15 @@ class AsyncStore:
     """An `AsyncFeatureStore`: the methods of `Store`, with the same arguments and results, awaited.
 
     At most 16 calls run at a time; more wait their turn without blocking the loop.
+
+    >>> import asyncio
+    >>> import e2i_fs as fs
+    >>> async def main() -> list[str]:
+    ...     async with fs.connect_async({"backend": "memory"}) as store:
+    ...         await store.apply([fs.Entity("hcp", join_keys=["hcp_id"])])
+    ...         return [entity.name for entity in await store.list_entities()]
+    >>> asyncio.run(main())
+    ['hcp']
     """
 
     def __init__(self, store: Store) -> None:
@@ -423,6 +442,7 @@ def connect_async(
 ) -> _Connecting:
     """Open a feature store whose methods are awaited; the arguments are those of `e2i_fs.connect`.
 
+    >>> from e2i_fs import connect_async
     >>> import anyio, tempfile
     >>> async def names():
     ...     async with connect_async({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:

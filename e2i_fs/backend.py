@@ -50,6 +50,10 @@ class Capabilities:
     that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too,
     ``copyable`` that it is `Copyable`, ``columnar`` that it is `Columnar`. ``certified`` is the level of its certificate (``full``, ``partial``, ``none``):
     a historical retrieval moves only between backends of one level (X-6).
+
+    >>> from e2i_fs import Capabilities
+    >>> Capabilities(local=True, sources=frozenset({"parquet"})).online  # what is not said is as it usually is
+    True
     """
 
     append: bool = True
@@ -67,7 +71,12 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all."""
+    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all.
+
+    >>> from e2i_fs import Knowledge
+    >>> Knowledge(filter_by_created=True).counts, Knowledge().counts
+    (True, False)
+    """
 
     filter_by_created: bool = False
     as_of_us: int | None = None
@@ -79,7 +88,13 @@ class Knowledge:
 
 
 class OnlineRow(NamedTuple):
-    """One row of a view as it stands online: its times in microseconds and its storage values by field name."""
+    """One row of a view as it stands online: its times in microseconds and its storage values by field name.
+
+    >>> from e2i_fs import OnlineRow
+    >>> row = OnlineRow(event_us=1_709_596_800_000_000, created_us=None, values={"trx_count": 14})
+    >>> row.values["trx_count"]
+    14
+    """
 
     event_us: int
     created_us: int | None
@@ -100,7 +115,12 @@ class OnlineColumns(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a view's online state is: writes applied, newest event time (µs, None if empty), and rows."""
+    """How far a view's online state is: writes applied, newest event time (µs, None if empty), and rows.
+
+    >>> from e2i_fs import Position
+    >>> Position(sequence=3, newest_event_us=None, rows=0).sequence
+    3
+    """
 
     sequence: int
     newest_event_us: int | None
@@ -113,6 +133,11 @@ class ParquetRows:
 
     ``columns`` maps the view's column name (join key, time column, field) to the file's own; names that are
     not in it are the same in both. ``missing_ok`` has the view's names that an older file may lack.
+
+    >>> from e2i_fs import ParquetRows
+    >>> rows = ParquetRows(("visits.parquet",), {"event_timestamp": "visited_at"})
+    >>> rows.columns["event_timestamp"]
+    'visited_at'
     """
 
     paths: tuple[str, ...]
@@ -122,7 +147,14 @@ class ParquetRows:
 
 @dataclass(frozen=True, slots=True)
 class ArrowRows:
-    """History that the backend streams, with the view's own column names (join keys, time columns, fields)."""
+    """History that the backend streams, with the view's own column names (join keys, time columns, fields).
+
+    >>> from e2i_fs import ArrowRows
+    >>> import pyarrow as pa
+    >>> table = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": pa.array([0], pa.timestamp("us", "UTC")), "trx_count": [14]})
+    >>> ArrowRows(table.to_reader()).reader.read_all().num_rows
+    1
+    """
 
     reader: pa.RecordBatchReader
 
@@ -135,6 +167,13 @@ class Backend(Protocol):
     """A place that keeps definitions, history and online rows.
 
     Every error that leaves a backend is one of `e2i_fs.errors` with the driver's as its cause (G-4).
+
+    >>> from e2i_fs import Backend
+    >>> from e2i_fs.testing import FakeClock
+    >>> from e2i_fs.testing.memory import MemoryBackend
+    >>> backend = MemoryBackend("mine", FakeClock())
+    >>> isinstance(backend, Backend), backend.capabilities.persistent
+    (True, False)
     """
 
     @property
@@ -214,6 +253,15 @@ class NativePointInTime(Protocol):
 
     Declared with ``Capabilities(point_in_time=True)``. It is the reference path with work skipped, never another
     meaning: the kit compares the two.
+
+    >>> from e2i_fs import NativePointInTime
+    >>> from e2i_fs.testing import FakeClock
+    >>> from e2i_fs.testing.memory import MemoryBackend
+    >>> from e2i_fs.testing.native import NativeMemoryBackend
+    >>> isinstance(MemoryBackend("rows", FakeClock()), NativePointInTime)
+    False
+    >>> isinstance(NativeMemoryBackend("answers", FakeClock()), NativePointInTime)
+    True
     """
 
     def point_in_time(self, view: str, entities: pa.Table, features: Sequence[str], knowledge: Knowledge) -> pa.Table:

@@ -25,7 +25,15 @@ Definition = Entity | FeatureView | FeatureService | OnDemandFeatureView | Sourc
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an ``apply`` does or would do (R-1). Each item is ``"view hcp_stats"``-like: a kind and a name."""
+    """What an ``apply`` does or would do (R-1). Each item is ``"view hcp_stats"``-like: a kind and a name.
+
+    >>> import e2i_fs as fs
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     plan = store.apply([fs.Entity("brand", join_keys=["brand_id"])], dry_run=True)
+    >>> plan.created, plan.changes, plan.dry_run
+    (('entity brand',), True, True)
+    """
 
     created: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
@@ -46,6 +54,12 @@ class Catalog:
 
     ``bases`` has, for each view, the folder from which its relative paths are taken (T-4); it is no part of
     any fingerprint.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     catalog = store.catalog()
+    >>> dict(catalog.join_keys("hcp_stats")), len(catalog.fingerprint("hcp_stats"))
+    ({'hcp_id': String}, 32)
     """
 
     entities: Mapping[str, Entity] = field(default_factory=FrozenMap)

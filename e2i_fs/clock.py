@@ -41,7 +41,14 @@ def from_us(microseconds: int) -> datetime:
 
 @runtime_checkable
 class Clock(Protocol):
-    """Tells the time (aware, UTC) and, for durations, seconds that never go back."""
+    """Tells the time (aware, UTC) and, for durations, seconds that never go back.
+
+    >>> from e2i_fs import Clock
+    >>> from e2i_fs.clock import SystemClock
+    >>> from e2i_fs.testing import FakeClock
+    >>> isinstance(FakeClock(), Clock), isinstance(SystemClock(), Clock)
+    (True, True)
+    """
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""

@@ -71,6 +71,7 @@ class Entity:
     ``join_keys`` is a list of column names (each of ``dtype``) or a mapping of name to dtype; by default one
     column named like the entity. Keys compare exactly and by type (P-7).
 
+    >>> from e2i_fs import Entity
     >>> from e2i_fs.dtypes import Int64, String
     >>> Entity("route", join_keys={"origin": String, "stop": Int64}).join_keys
     {'origin': String, 'stop': Int64}
@@ -142,6 +143,7 @@ class Field:
 
     ``role="label"`` marks an outcome: it is never given as a model input unless named in ``labels=`` (P-12).
 
+    >>> from e2i_fs import Field
     >>> from e2i_fs.dtypes import Bool
     >>> Field("is_churned", Bool, role="label").role
     'label'
@@ -178,6 +180,7 @@ class FeatureView:
     (P-2; None is no limit), ``max_staleness`` how old the newest row may be before the view is stale (F-2).
     Entities given as objects are applied together with the view.
 
+    >>> from e2i_fs import FeatureView, Field
     >>> from datetime import timedelta
     >>> from e2i_fs import Entity, Int64, ParquetSource
     >>> view = FeatureView("hcp_stats", entities=[Entity("hcp_id")], schema=[Field("trx_count", Int64)],
@@ -310,6 +313,7 @@ class FeatureService:
 
     ``features`` are references (``view:feature`` or ``view:*``), or feature views, each standing for ``view:*``.
 
+    >>> from e2i_fs import FeatureService
     >>> FeatureService("hcp_conversion", features=["hcp_stats:trx_count"]).features
     ('hcp_stats:trx_count',)
     """

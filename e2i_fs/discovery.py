@@ -29,6 +29,12 @@ class FoundFeature:
     whenever it could not be had, and ``freshness_note`` then says why. ``source`` is the kind of its source
     (``"parquet"``, ``"push"``, …), ``"written"`` or ``"on demand"``; ``request_columns`` must come with the request.
     ``score`` orders what was found: greater is nearer to the words asked for, 0 when none were.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     (found,) = store.search("converted")
+    >>> found.ref, found.role, found.dtype, found.join_keys
+    ('hcp_stats:converted', 'label', Bool, (('hcp_id', String),))
     """
 
     ref: str

@@ -99,6 +99,7 @@ def dtype_named(name: str) -> DType:
 def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType:
     """A record of named fields, in the order given.
 
+    >>> from e2i_fs import Float64, Struct
     >>> Struct(lat=Float64, lon=Float64)
     Struct(lat=Float64, lon=Float64)
     """
@@ -113,6 +114,7 @@ def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType
 def Array(element: DType) -> DType:
     """A list of any length whose elements have one dtype.
 
+    >>> from e2i_fs import Array, String
     >>> Array(String)
     Array(String)
     """
@@ -122,6 +124,7 @@ def Array(element: DType) -> DType:
 def Vector(size: int) -> DType:
     """A list of exactly ``size`` Float32 numbers, none missing: an embedding.
 
+    >>> from e2i_fs import Vector
     >>> Vector(3)
     Vector(3)
     """
@@ -133,6 +136,7 @@ def Vector(size: int) -> DType:
 def Decimal(precision: int, scale: int) -> DType:
     """An exact decimal of ``precision`` digits, ``scale`` of them after the point (1 <= scale <= precision <= 38).
 
+    >>> from e2i_fs import Decimal
     >>> Decimal(10, 2)
     Decimal(10, 2)
     """

@@ -148,6 +148,7 @@ def on_demand_feature_view(
     at a time, a mapping of name to value, and returns such a mapping: it cannot look across rows, and is slower if it uses
     a library of columns.
 
+    >>> from e2i_fs import on_demand_feature_view
     >>> from e2i_fs import Field, Float64, RequestSource
     >>> amount = RequestSource("amount", schema=[Field("price", Float64)])
     >>> @on_demand_feature_view(sources=[amount], schema=[Field("double", Float64)])     # doctest: +SKIP

@@ -35,6 +35,7 @@ def connect(
     ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
     `BackendError` when the one backend cannot be opened.
 
+    >>> from e2i_fs import connect
     >>> import tempfile
     >>> with connect({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
     ...     store.list_feature_views()

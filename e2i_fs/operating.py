@@ -51,6 +51,12 @@ class Operating(ABC):
         """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
 
         It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     {name: (told.replayed, told.done) for name, told in store.catch_up().items()}
+        {'primary': (0, True), 'standby': (0, True)}
         """
         names = self._router.names if backend is None else (self._backend_named(backend),)
         return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
@@ -60,6 +66,13 @@ class Operating(ABC):
 
         From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
         resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     told = store.rebuild("standby")
+        >>> told.rebuilt, told.done
+        (('hcp_stats',), True)
         """
         name = self._backend_named(backend)
         chosen = self._views(views)
@@ -72,23 +85,64 @@ class Operating(ABC):
 
         For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
         was pushed), for the store takes your word. All views, unless named.
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     store.readmit("standby", ["hcp_stats"])
         """
         self._router.readmit(self._backend_named(backend), self._views(views))
 
     def isolate(self, backend: str) -> None:
-        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1)."""
+        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1).
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     store.isolate("primary")
+        ...     print(store.get_online_features("hcp_model", [{"hcp_id": "hcp_1"}]).provenance.served_by)
+        ...     store.release("primary")
+        ...     print(store.get_online_features("hcp_model", [{"hcp_id": "hcp_1"}]).provenance.served_by)
+        standby
+        primary
+        """
         self._router.isolate(self._backend_named(backend))
 
     def observe(self, backend: str) -> None:
-        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1)."""
+        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1).
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     store.observe("primary")
+        ...     [(backend.name, backend.liveness) for backend in store.health()]
+        [('primary', 'observe-only'), ('standby', 'closed')]
+        """
         self._router.observe(self._backend_named(backend))
 
     def release(self, backend: str) -> None:
-        """End `isolate` and `observe`: the backend is called again, with a clean record of failures."""
+        """End `isolate` and `observe`: the backend is called again, with a clean record of failures.
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     store.observe("primary")
+        ...     store.release("primary")
+        ...     store.health()[0].liveness
+        'closed'
+        """
         self._router.release(self._backend_named(backend))
 
     def journal(self) -> JournalState:
-        """Return what the journal holds, as a `JournalState` (X-5)."""
+        """Return what the journal holds, as a `JournalState` (X-5).
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     told = store.journal()
+        >>> told.entries, told.missed
+        (1, {})
+        """
         return self._router.journal_state()
 
     def diff(
@@ -97,6 +151,13 @@ class Operating(ABC):
         """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
 
         At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
+
+        >>> from e2i_fs.testing import example_store
+        >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+        >>> with example_store(two) as store:
+        ...     found = store.diff("primary", "standby")
+        >>> found.same, found.mismatched
+        (True, 0)
         """
         from e2i_fs.failover.diff import compared
 

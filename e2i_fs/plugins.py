@@ -53,6 +53,7 @@ class BackendSpec:
     `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own form, made as ``Class()``. ``stores``
     are names of stores that it keeps rows in: who gives one as the backend is told of this one.
 
+    >>> from e2i_fs import BackendSpec
     >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name
     'acme'
     """

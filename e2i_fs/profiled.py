@@ -74,6 +74,11 @@ class Profiled(ABC):
         """Return the statistics of every feature of a view (or of those named), labels too, by name in schema order.
 
         The rows are read once for all of them. The other arguments, and the errors, are those of `statistics`.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     {name: (told.rows, told.missing) for name, told in store.view_statistics("hcp_stats").items()}
+        {'trx_count': (3, 0), 'engagement': (3, 1), 'converted': (3, 0)}
         """
         from e2i_fs.ops.statistics import of_view
 

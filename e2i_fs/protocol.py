@@ -29,6 +29,15 @@ class FeatureStore(Protocol):
     """A feature store. Type your own code against this; `e2i_fs.connect` gives one.
 
     `e2i_fs.store.Store` documents what each method takes, gives and raises.
+
+    >>> import e2i_fs as fs
+    >>> from e2i_fs.testing import example_store
+    >>> def trx_count(store: fs.FeatureStore, hcp_id: str) -> int | None:
+    ...     return store.get_online_features(["hcp_stats:trx_count"], [{"hcp_id": hcp_id}]).to_dict()["trx_count"][0]
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     isinstance(store, fs.FeatureStore), trx_count(store, "hcp_1")
+    (True, 14)
     """
 
     def apply(self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False) -> Plan:
@@ -155,7 +164,16 @@ class FeatureStore(Protocol):
 
 @runtime_checkable
 class AsyncFeatureStore(Protocol):
-    """The same, awaited; `e2i_fs.connect_async` gives one."""
+    """The same, awaited; `e2i_fs.connect_async` gives one.
+
+    >>> import asyncio
+    >>> import e2i_fs as fs
+    >>> async def main() -> bool:
+    ...     async with fs.connect_async({"backend": "memory"}) as store:
+    ...         return isinstance(store, fs.AsyncFeatureStore)
+    >>> asyncio.run(main())
+    True
+    """
 
     async def apply(
         self, definitions: Sequence[Definition], *, dry_run: bool = False, allow_breaking: bool = False

@@ -28,7 +28,12 @@ V = TypeVar("V")
 
 
 class FeatureStatus(enum.StrEnum):
-    """What is to be known of one value (O-3)."""
+    """What is to be known of one value (O-3).
+
+    >>> from e2i_fs import FeatureStatus
+    >>> FeatureStatus("NOT_FOUND") is FeatureStatus.NOT_FOUND, str(FeatureStatus.PRESENT)
+    (True, 'PRESENT')
+    """
 
     PRESENT = "PRESENT"
     NULL_VALUE = "NULL_VALUE"
@@ -51,6 +56,14 @@ class Attempt:
     ``outcome`` is ``answered``; ``failed`` (it was unavailable, too late or throttled: ``error`` says which); ``not the
     same`` (it is up and would not answer as the contract says: ``error`` says why); ``slow`` (another was asked beside
     it); ``open``, ``half-open`` or ``isolated`` (it was not called).
+
+    >>> from e2i_fs.testing import example_store
+    >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+    >>> with example_store(two) as store:
+    ...     store.isolate("primary")
+    ...     answer = store.get_online_features("hcp_model", [{"hcp_id": "hcp_1"}])
+    >>> [(attempt.backend, attempt.outcome) for attempt in answer.provenance.attempts]
+    [('primary', 'isolated'), ('standby', 'answered')]
     """
 
     backend: str
@@ -76,6 +89,13 @@ class Provenance:
     the views used. ``position`` is, by view, the number up to which the answering backend has every write: of the
     store's journal when there are several backends, of the backend's own count when there is one. ``age`` is now minus the
     newest event time in the answer, a `timedelta`; None if no value was found.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     told = store.get_online_features("hcp_model", [{"hcp_id": "hcp_1"}]).provenance
+    >>> told.served_by, told.degraded, str(told.age)
+    ('memory', False, '5 days, 12:00:00')
     """
 
     served_by: str
@@ -135,7 +155,19 @@ class Asked:
 
 
 class HistoricalResult:
-    """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in its order (P-6)."""
+    """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in its order (P-6).
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1", "hcp_9"], "event_timestamp": [datetime(2024, 3, 6)] * 2})
+    >>> with example_store() as store:
+    ...     result = store.get_historical_features(asked, ["hcp_stats:trx_count"])
+    >>> result
+    <HistoricalResult: 2 rows, features ['trx_count'], by 'memory'>
+    >>> result.to_arrow().column_names, result.event_timestamps["hcp_stats:trx_count"][0].day
+    (['hcp_id', 'event_timestamp', 'trx_count'], 5)
+    """
 
     def __init__(
         self,
@@ -230,6 +262,15 @@ class OnlineResult:
     ``names`` has the outputs' names by reference, ``values`` their columns by reference and perhaps others'. ``codes`` (the
     statuses' places in `STATUSES`), ``events`` (µs) and ``provenance`` are made when they are first asked for, of what was
     found when the answer was given.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     answer = store.get_online_features("hcp_model", [{"hcp_id": "hcp_2"}])
+    >>> answer.to_dict()
+    {'hcp_id': ['hcp_2'], 'trx_count': [3], 'engagement': [None]}
+    >>> {ref: [str(status) for status in told] for ref, told in answer.statuses.items()}
+    {'hcp_stats:trx_count': ['PRESENT'], 'hcp_stats:engagement': ['NULL_VALUE']}
     """
 
     def __init__(

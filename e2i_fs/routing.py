@@ -47,6 +47,12 @@ class BackendHealth:
     that is down and has nothing else held against it, not known now). ``shadow`` counts sampled answers of it that were
     ``matched``, ``mismatched`` or ``incomparable`` (X-10), ``missed`` the writes it has yet to take, by view; ``hedged`` is
     the share, 0 to 1, of the reads that might be hedged for which it was asked beside another backend that was slow.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     (told,) = store.health()
+    >>> told.name, told.role, told.up, told.liveness
+    ('memory', 'primary', True, 'closed')
     """
 
     name: str

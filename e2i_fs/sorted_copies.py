@@ -62,6 +62,13 @@ class Optimized:
 
     ``rows`` and ``keys`` are how many the copy has: rows without an event time or with a missing key answer nobody and are left
     out. ``files`` is how many files it was made of, ``size`` its bytes.
+
+    >>> import tempfile
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+    ...     (made,) = store.optimize("hcp_stats")
+    >>> made.rows, made.keys, made.files
+    (3, 2, 1)
     """
 
     view: str
@@ -78,6 +85,14 @@ class SortedCopy:
 
     ``files`` is how many local files the view has, ``covered`` for how many of them the copy stands now. It is 0 when the copy is
     not read: one of its files was changed or is gone, or the copy itself is damaged. Run `Store.optimize` again.
+
+    >>> import tempfile
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store({"backend": "duckdb", "path": tempfile.mkdtemp()}) as store:
+    ...     _ = store.optimize("hcp_stats")
+    ...     (copy,) = store.sorted_copies()
+    >>> copy.view, copy.covered, copy.files
+    ('hcp_stats', 1, 1)
     """
 
     view: str

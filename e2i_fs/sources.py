@@ -144,6 +144,7 @@ class ParquetSource(_FileSource):
     A relative path is taken from the folder of the configuration file, or from the working directory when
     the store was opened with a mapping, and is fixed when the definition is applied (T-4).
 
+    >>> from e2i_fs import ParquetSource
     >>> ParquetSource("visits.parquet", created_timestamp_field="loaded_at").timestamp_field
     'event_timestamp'
     """
@@ -155,6 +156,7 @@ class ParquetSource(_FileSource):
 class CSVSource(_FileSource):
     """CSV files with a header row, read in place. Each column is parsed as the dtype that the view declares.
 
+    >>> from e2i_fs import CSVSource
     >>> CSVSource("visits.csv", timestamp_field="at").timestamp_field
     'at'
     """
@@ -190,6 +192,7 @@ class _TableSource(Source):
 class DuckDBSource(_TableSource):
     """A table or a query in a DuckDB database file, which is opened read-only for each retrieval.
 
+    >>> from e2i_fs import DuckDBSource
     >>> DuckDBSource("warehouse.duckdb", table="visits").table
     'visits'
     """
@@ -210,6 +213,7 @@ class SQLSource(_TableSource):
     opened. A password that is written out is a `DefinitionError`: definitions are kept and shown. Nothing can be written
     through the source, and of a PostgreSQL table only the columns and rows that an answer may need are asked for.
 
+    >>> from e2i_fs import SQLSource
     >>> SQLSource("postgresql://${PGUSER}@localhost/e2i", table="business_metrics").table
     'business_metrics'
     """
@@ -231,6 +235,7 @@ class PushSource(Source):
     With a ``batch_source`` the history is that source and the pushed rows together, and the time columns
     are the batch source's.
 
+    >>> from e2i_fs import PushSource
     >>> PushSource("clicks", timestamp_field="at").name
     'clicks'
     """
@@ -265,6 +270,7 @@ class PushSource(Source):
 class RequestSource:
     """Columns that come with the request itself, for on-demand feature views.
 
+    >>> from e2i_fs import RequestSource
     >>> from e2i_fs import Field, String
     >>> RequestSource("hcp_request_source", schema=[Field("hcp_id", String)]).name
     'hcp_request_source'

@@ -50,6 +50,11 @@ class Store(Operating, Profiled, Watching):
     """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
 
     Safe to share between threads. Use it as a context manager, or call `close`.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     [view.name for view in store.list_feature_views()]
+    ['hcp_stats']
     """
 
     def __init__(self, router: Router, config: Config, plugins: Plugins, ledger: Ledger, clock: Clock) -> None:
@@ -72,7 +77,16 @@ class Store(Operating, Profiled, Watching):
         return f"<FeatureStore on {' → '.join(self._through.names)}>"
 
     def close(self) -> None:
-        """Let go of every backend and file. Calling it twice is harmless."""
+        """Let go of every backend and file. Calling it twice is harmless.
+
+        >>> from e2i_fs.testing import example_store
+        >>> store = example_store()
+        >>> store.close()
+        >>> store.list_entities()
+        Traceback (most recent call last):
+        ...
+        e2i_fs.errors.BackendUnavailableError: This store is closed. Open it again with connect.
+        """
         if self._closed:
             return
         self._closed = True
@@ -90,7 +104,17 @@ class Store(Operating, Profiled, Watching):
         return self._through
 
     def emit(self, make: Callable[[datetime], Event]) -> None:
-        """Tell every observer of the event that ``make`` makes of the store's own time (G-5)."""
+        """Tell every observer of the event that ``make`` makes of the store's own time (G-5).
+
+        >>> import e2i_fs as fs
+        >>> class Listener:
+        ...     @fs.hookimpl
+        ...     def e2i_fs_on_event(self, event: fs.Event) -> None:
+        ...         print("heard", type(event).__name__)
+        >>> with fs.connect({"backend": "memory"}, plugins=[Listener()]) as store:
+        ...     store.emit(fs.Event)
+        heard Event
+        """
         if self._plugins.is_heard:
             self._plugins.emit(make(self._clock.now()))
 
@@ -109,6 +133,15 @@ class Store(Operating, Profiled, Watching):
         Sources that can be reached are checked first (R-3). Raises `DefinitionError`, `SchemaMismatchError`, or
         `BreakingChangeError` unless ``allow_breaking`` (R-4). What is applied can at once be read (R-5). ``expected`` is
         the ``revision`` of the `catalog` that was planned against: `StalePlanError` when it is another by now.
+
+        >>> import e2i_fs as fs
+        >>> from e2i_fs.testing import example_store
+        >>> visits = fs.FeatureView("visits", entities=["hcp"], schema=[fs.Field("visits", fs.Int64)], source=fs.PushSource("crm_visits"))
+        >>> with example_store() as store:
+        ...     print(store.apply([visits], dry_run=True).created)
+        ...     print(store.apply([visits]).created, store.apply([visits]).unchanged)
+        ('view visits',)
+        ('view visits',) ('view visits',)
         """
         from e2i_fs.reading import check_source
 
@@ -142,6 +175,11 @@ class Store(Operating, Profiled, Watching):
         ``kind`` (``"entity"``, ``"view"``, ``"on-demand view"``, ``"service"``) is needed only when two kinds share the
         name. The user's own source files stay. Raises `UnknownFeatureError`, or `DefinitionError` while something else
         needs it.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     store.delete("hcp_model").removed
+        ('service hcp_model',)
         """
         plan = Plan()
 
@@ -159,28 +197,64 @@ class Store(Operating, Profiled, Watching):
         return plan
 
     def list_entities(self) -> list[Entity]:
-        """Return the registered entities, by name."""
+        """Return the registered entities, by name.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(entity.name, dict(entity.join_keys)) for entity in store.list_entities()]
+        [('hcp', {'hcp_id': String})]
+        """
         return [e for _, e in sorted(self._router.catalog().entities.items())]
 
     def list_feature_views(self) -> list[FeatureView]:
-        """Return the registered feature views, by name; on-demand views are in `list_on_demand_feature_views`."""
+        """Return the registered feature views, by name; on-demand views are in `list_on_demand_feature_views`.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(view.name, list(view.features)) for view in store.list_feature_views()]
+        [('hcp_stats', ['trx_count', 'engagement', 'converted'])]
+        """
         catalog = self._router.catalog()
         return [catalog.view(name) for name in sorted(catalog.views)]
 
     def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """Return the registered on-demand views, by name."""
+        """Return the registered on-demand views, by name.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     store.list_on_demand_feature_views()
+        []
+        """
         return [v for _, v in sorted(self._router.catalog().on_demand.items())]
 
     def list_feature_services(self) -> list[FeatureService]:
-        """Return the registered feature services, by name."""
+        """Return the registered feature services, by name.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(service.name, list(service.features)) for service in store.list_feature_services()]
+        [('hcp_model', ['hcp_stats:trx_count', 'hcp_stats:engagement'])]
+        """
         return [s for _, s in sorted(self._router.catalog().services.items())]
 
     def get_feature_view(self, name: str) -> FeatureView:
-        """Return the view called ``name``, or raise `UnknownFeatureError` with the nearest names."""
+        """Return the view called ``name``, or raise `UnknownFeatureError` with the nearest names.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     store.get_feature_view("hcp_stats").ttl
+        datetime.timedelta(days=7)
+        """
         return self._router.catalog().view(name)
 
     def catalog(self) -> Catalog:
-        """Return all that is registered as one value; its ``revision`` changes when any of it does."""
+        """Return all that is registered as one value; its ``revision`` changes when any of it does.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     list(store.catalog().views), list(store.catalog().services)
+        (['hcp_stats'], ['hcp_model'])
+        """
         return self._router.catalog()
 
     def search(
@@ -199,6 +273,11 @@ class Store(Operating, Profiled, Watching):
 
         Names, descriptions, tags, keys, owners and services are looked at. The other arguments filter by equality, in
         letters of any case; ``use_case`` is that tag of the view or of a service. Nothing found is an empty list.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(found.ref, found.owner) for found in store.search("engaged", dtype="Float64")]
+        [('hcp_stats:engagement', 'crm-team')]
         """
         from e2i_fs.discovery import search
 
@@ -228,6 +307,18 @@ class Store(Operating, Profiled, Watching):
         ``filter_by_created_timestamp`` a row counts only once it was known at the entity row's time, with
         ``as_of`` only if it was known by then (P-3). Raises `RequestError` and its kinds before any backend is
         asked, `BackendError`, or `FailoverError`.
+
+        >>> from datetime import datetime
+        >>> import pyarrow as pa
+        >>> from e2i_fs.testing import example_store
+        >>> asked = pa.table({"hcp_id": ["hcp_1", "hcp_9"], "event_timestamp": [datetime(2024, 3, 6)] * 2})
+        >>> with example_store() as store:
+        ...     result = store.get_historical_features(asked, ["hcp_stats:trx_count"])
+        ...     known = store.get_historical_features(asked, ["hcp_stats:trx_count"], filter_by_created_timestamp=True)
+        >>> result.to_arrow()["trx_count"].to_pylist(), known.to_arrow()["trx_count"].to_pylist()
+        ([14, None], [10, None])
+        >>> [str(status) for status in result.statuses["hcp_stats:trx_count"]]
+        ['PRESENT', 'NOT_FOUND']
         """
         from e2i_fs.backend import Knowledge
         from e2i_fs.historical import EntityFrame, Evidence, asked_of, retrieve
@@ -266,6 +357,15 @@ class Store(Operating, Profiled, Watching):
         """Make the training set of a receipt again, and say whether it is identical or what differs, value for value.
 
         That another backend answers is said, and is no difference. Raises `BackendError` or `FailoverError`.
+
+        >>> from datetime import datetime
+        >>> import pyarrow as pa
+        >>> from e2i_fs.testing import example_store
+        >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+        >>> with example_store() as store:
+        ...     receipt = store.get_historical_features(asked, "hcp_model").receipt
+        ...     store.verify(receipt).identical
+        True
         """
         from e2i_fs.receipts.verify import verified
 
@@ -284,6 +384,15 @@ class Store(Operating, Profiled, Watching):
         ``entity_rows`` is a list of mappings or a frame with the join keys. A value that is missing is None with a
         status that says why (O-3). ``strict`` raises `DegradedAnswerError` rather than give an answer that may have
         missed a write (X-7). Labels are not served online (P-12).
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     _ = store.materialize_incremental()
+        ...     answer = store.get_online_features(["hcp_stats:trx_count"], [{"hcp_id": "hcp_1"}, {"hcp_id": "hcp_9"}])
+        >>> answer.to_dict()
+        {'hcp_id': ['hcp_1', 'hcp_9'], 'trx_count': [14, None]}
+        >>> [str(status) for status in answer.statuses["hcp_stats:trx_count"]]
+        ['PRESENT', 'NOT_FOUND']
         """
         observed = self._plugins.has_observers
         begun = self._clock.monotonic() if observed else 0.0
@@ -322,6 +431,17 @@ class Store(Operating, Profiled, Watching):
         ``to`` is ``"online"``, ``"offline"`` (history) or ``"both"``, the default where the view is online. The
         whole batch is refused, with every problem listed, if any row does not fit (`InvalidBatchError`). The same
         ``idempotency_key`` twice is one batch (W-2); without one it is made of the rows.
+
+        >>> from datetime import datetime
+        >>> from e2i_fs.testing import example_store
+        >>> row = {"hcp_id": "hcp_3", "event_timestamp": datetime(2024, 3, 9), "created_at": datetime(2024, 3, 9),
+        ...        "trx_count": 5, "engagement": 0.7, "converted": None}
+        >>> with example_store() as store:
+        ...     receipt = store.write("hcp_stats", [row], to="both")
+        ...     store.get_online_features(["hcp_stats:trx_count"], [{"hcp_id": "hcp_3"}]).to_dict()
+        {'hcp_id': ['hcp_3'], 'trx_count': [5]}
+        >>> receipt.rows, receipt.applied
+        (1, ('memory',))
         """
         name = view.name if isinstance(view, FeatureView) else view
         catalog = self._router.catalog()
@@ -334,6 +454,14 @@ class Store(Operating, Profiled, Watching):
         """Write rows to every view that a push source feeds, each its own columns; return a receipt for each view.
 
         All views' rows are checked before any is written (W-1). Raises `UnknownFeatureError` with the nearest names.
+
+        >>> from datetime import datetime
+        >>> from e2i_fs.testing import example_store
+        >>> row = {"hcp_id": "hcp_3", "event_timestamp": datetime(2024, 3, 9), "created_at": datetime(2024, 3, 9),
+        ...        "trx_count": 5, "engagement": 0.7, "converted": None}
+        >>> with example_store() as store:
+        ...     {view: receipt.rows for view, receipt in store.push("crm", [row]).items()}
+        {'hcp_stats': 1}
         """
         catalog = self._router.catalog()
         name = push_source.name if isinstance(push_source, PushSource) else push_source
@@ -374,6 +502,13 @@ class Store(Operating, Profiled, Watching):
         from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4). With ``batch``
         the window is read in pieces of so long; what a run finished, the next one does not do again. A run that takes more
         than ``timeout`` seconds raises `RunTimeoutError`. ``dry_run`` only counts the rows to read and to write.
+
+        >>> from datetime import datetime
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     report = store.materialize(None, datetime(2024, 3, 6))
+        ...     [(run.view, run.outcome, run.rows_written) for run in report.runs]
+        [('hcp_stats', 'succeeded', 1)]
         """
         from e2i_fs.ops.runs import Wanted
 
@@ -392,6 +527,17 @@ class Store(Operating, Profiled, Watching):
         """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs.
 
         The other arguments are those of `materialize`.
+
+        >>> from datetime import datetime
+        >>> from e2i_fs.testing import example_store
+        >>> late = {"hcp_id": "hcp_2", "event_timestamp": datetime(2024, 3, 9), "created_at": datetime(2024, 3, 10),
+        ...         "trx_count": 8, "engagement": 0.1, "converted": None}
+        >>> with example_store() as store:
+        ...     _ = store.materialize_incremental()
+        ...     _ = store.push("crm", [late], to="offline")
+        ...     _ = store.materialize_incremental()
+        ...     store.get_online_features(["hcp_stats:trx_count"], [{"hcp_id": "hcp_2"}]).to_dict()
+        {'hcp_id': ['hcp_2'], 'trx_count': [8]}
         """
         from e2i_fs.ops.runs import Wanted
 
@@ -411,6 +557,12 @@ class Store(Operating, Profiled, Watching):
         These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
         `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries; ``again`` is told of
         the job before, with the outcome of its last try.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     report = store.jobs({"full": {"lookback_days": 3}}).incremental()
+        >>> [(job.view, job.outcome) for job in report.jobs]
+        [('hcp_stats', 'succeeded')]
         """
         from e2i_fs.ops.jobs import Jobs
         from e2i_fs.ops.settings import load_settings
@@ -431,13 +583,27 @@ class Store(Operating, Profiled, Watching):
         return JobRecords(self._ledger.records)
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
-        """Return the records of past runs, newest first, of one view or of all (W-4)."""
+        """Return the records of past runs, newest first, of one view or of all (W-4).
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     _ = store.materialize_incremental()
+        ...     [(run.view, run.mode, run.outcome) for run in store.materialization_runs()]
+        [('hcp_stats', 'incremental', 'succeeded')]
+        """
         return self._runs.records(view, limit)
 
     def freshness(self, views: Sequence[str] | None = None, *, tell: bool = True) -> dict[str, FreshnessReport]:
         """Return the freshness of each online view (or of those named), by name (F-1 to F-3).
 
         Observers are told of each check, unless ``tell`` is false: for who only looks, and looks often.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     _ = store.materialize_incremental()
+        ...     report = store.freshness()["hcp_stats"]
+        >>> print(report.status, report.age, report.max_staleness)
+        STALE 2 days, 12:00:00 2 days, 0:00:00
         """
         from e2i_fs.ops.freshness import told
 
@@ -463,5 +629,11 @@ class Store(Operating, Profiled, Watching):
         return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
-        """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it."""
+        """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(backend.name, backend.up) for backend in store.health()]
+        [('memory', True)]
+        """
         return self._router.health(deadline)

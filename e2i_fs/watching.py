@@ -59,6 +59,12 @@ class Watching(ABC):
         a plain `Store.freshness` leaves no record. A check that failed is there as UNKNOWN with its ``error``. A view that
         is no longer registered keeps its records until they are ``freshness.history_days`` old. Raises `RequestError` for
         ``days`` that is no number above 0.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     _ = store.jobs().check_freshness()
+        ...     [(report.view, str(report.status)) for report in store.freshness_history()]
+        [('hcp_stats', 'UNKNOWN')]
         """
         return self._freshness_history.since(since_us(self._clock.now(), days), view)
 
@@ -69,6 +75,11 @@ class Watching(ABC):
         parity, replayed writes and leakage found, of ``kinds`` or all; reads and writes are not. The same thing within one
         minute is one record with its ``count``. Another process is up to a few seconds behind. Raises `RequestError` for an
         unknown kind, with the nearest, or an impossible ``days`` or ``limit``.
+
+        >>> from e2i_fs.testing import example_store
+        >>> with example_store() as store:
+        ...     [(event.kind, event.count) for event in store.events()]
+        [('Applied', 1)]
         """
         from e2i_fs.ops.event_history import EventHistory
 

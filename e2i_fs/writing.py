@@ -26,6 +26,16 @@ class WriteReceipt:
 
     ``missed`` has the backends that did not take it, with why: they answer degraded until they have it (X-4).
     ``repeated`` says that history had the batch already (W-2).
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.testing import example_store
+    >>> row = {"hcp_id": "hcp_3", "event_timestamp": datetime(2024, 3, 9), "created_at": datetime(2024, 3, 9),
+    ...        "trx_count": 5, "engagement": 0.7, "converted": None}
+    >>> with example_store() as store:
+    ...     first = store.write("hcp_stats", [row], idempotency_key="crm 2024-03-09")
+    ...     again = store.write("hcp_stats", [row], idempotency_key="crm 2024-03-09")
+    >>> (first.rows, first.to, first.repeated), again.repeated
+    ((1, 'both', False), True)
     """
 
     view: str

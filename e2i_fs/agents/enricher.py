@@ -49,6 +49,14 @@ class Enrichment:
     store could not be asked: then ``reason`` says why and the contexts are as given. ``freshness`` is by view, judged by
     ``max_staleness_hours`` where that was set. ``warnings`` has whatever else is to be known: a degraded answer, what is
     stale, and keys of another type than the join key, which match nothing (P-7).
+
+    >>> from e2i_fs.agents import ContextEnricher
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     made = ContextEnricher(store, "hcp_model").enrich([{"hcp_id": "hcp_1"}, {"hcp_id": "hcp_2"}])
+    >>> made.contexts[1], made.origins["engagement"]
+    ({'hcp_id': 'hcp_2', 'trx_count': 3, 'engagement': None}, ['store', 'missing'])
     """
 
     contexts: tuple[Mapping[str, Any], ...]
@@ -98,6 +106,7 @@ class ContextEnricher(Node):
     As a node it reads ``contexts`` (one mapping or a list) and gives ``enriched_contexts`` (of the same form) and ``enrichment``.
 
     >>> from e2i_fs import Entity, FeatureView, Field, Int64
+    >>> from e2i_fs.agents import ContextEnricher
     >>> from e2i_fs.testing import memory_store
     >>> view = FeatureView("hcp", entities=[Entity("hcp_id")], schema=[Field("trx_count", Int64)])
     >>> answer = ContextEnricher(memory_store(view), ["hcp:trx_count"]).enrich({"hcp_id": "a", "trx_count": 3})

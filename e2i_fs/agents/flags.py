@@ -25,6 +25,9 @@ class Tier0Flags:
     - ``feast_fallback_enabled``: when the store cannot answer as the contract says, predict from a degraded standby, or
       from the contexts as given, and say so. Off: such an answer is refused.
 
+    >>> from e2i_fs.agents import Tier0Flags
+    >>> Tier0Flags(feast_max_staleness_hours=12).feast_fallback_enabled  # what is not said is as it usually is
+    True
     >>> Tier0Flags.of({"feast_freshnes_check": False})
     Traceback (most recent call last):
     ...

@@ -43,7 +43,20 @@ _EXACT: dict[pa.DataType, DType] = {
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What one column was taken for: its role, its dtype (None when it was left out), and why."""
+    """What one column was taken for: its role, its dtype (None when it was left out), and why.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
+    >>> from e2i_fs.testing import memory_store
+    >>> rows = {"hcp_id": ["a", "b"], "event_timestamp": [datetime(2024, 3, 9)] * 2, "trx_count": [3, 5]}
+    >>> with memory_store() as store:
+    ...     done = FeatureRegistrar(store, FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]})).register(rows)
+    >>> for column in done.inferred:
+    ...     print(f"{column.column}: {column.role}, {column.dtype}, {column.why}")
+    hcp_id: key, String, a join key of entity 'hcp'
+    event_timestamp: event time, Timestamp, times without a zone, read as UTC (T-1)
+    trx_count: feature, Int64, int64
+    """
 
     column: str
     role: Role

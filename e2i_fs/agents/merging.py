@@ -17,7 +17,16 @@ Origin = Literal["given", "store", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A feature that was both given and in the store, with two values; ``used`` says which one stands."""
+    """A feature that was both given and in the store, with two values; ``used`` says which one stands.
+
+    >>> from e2i_fs.agents import ContextEnricher
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     made = ContextEnricher(store, ["hcp_stats:trx_count"]).enrich({"hcp_id": "hcp_1", "trx_count": 3})
+    >>> made.conflicts
+    (Conflict(row=0, feature='trx_count', given=3, stored=14, used='given'),)
+    """
 
     row: int
     feature: str

@@ -24,6 +24,17 @@ class Node(ABC):
     Every role has a state key of the same name unless ``keys`` gives it another, as in
     ``keys={"frame": "validated_rows"}``; a role that does not exist is a `ConfigError` that names the nearest.
     What the roles of ``NEEDS`` stand for must be in the state, what those of ``TAKES`` stand for may be.
+
+    >>> from e2i_fs.agents import ContextEnricher, Node
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     node = ContextEnricher(store, ["hcp_stats:trx_count"], keys={"enriched_contexts": "contexts"})
+    ...     node.check_state(["contexts", "enrichment"])  # nothing lacks
+    ...     node({"contexts": {"hcp_id": "hcp_1"}})["contexts"]
+    {'hcp_id': 'hcp_1', 'trx_count': 14}
+    >>> isinstance(node, Node), node.reads, node.writes
+    (True, ('contexts',), ('contexts', 'enrichment'))
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ()

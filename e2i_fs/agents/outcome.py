@@ -20,7 +20,21 @@ __all__ = ["Step", "Tier0Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: ``done``, ``refused`` (by the gate, an audit or a check of the input), ``failed`` (the store could not), or ``not run``."""
+    """One step: ``done``, ``refused`` (by the gate, an audit or a check of the input), ``failed`` (the store could not), or ``not run``.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
+    >>> from e2i_fs.testing import memory_store
+    >>> old = {"hcp_id": ["a", "b"], "event_timestamp": [datetime(2024, 3, 9)] * 2, "calls": [3, 5], "sold": [1, 0]}
+    >>> spec = FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]}, labels=["sold"])
+    >>> with memory_store() as store:
+    ...     pipeline = Tier0Pipeline(
+    ...         store, spec, target="sold", train=lambda splits: 0, predict=lambda model, contexts: contexts
+    ...     )
+    ...     step = pipeline.run(old, {"hcp_id": "a"}).steps[0]
+    >>> step.name, step.status, type(step.error).__name__
+    ('prepare', 'refused', 'QualityGateBlockedError')
+    """
 
     name: Literal["prepare", "train", "predict"]
     status: Literal["done", "refused", "failed", "not run"]
@@ -34,6 +48,21 @@ class Tier0Outcome:
 
     ``loaded`` is None also where the store was not used. ``audit`` is what the training set came through, with the store
     or without. ``predictions`` are lined up with the contexts.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
+    >>> from e2i_fs.testing import memory_store
+    >>> old = {"hcp_id": ["a", "b"], "event_timestamp": [datetime(2024, 3, 9)] * 2, "calls": [3, 5], "sold": [1, 0]}
+    >>> spec = FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]}, labels=["sold"])
+    >>> with memory_store() as store:
+    ...     pipeline = Tier0Pipeline(
+    ...         store, spec, target="sold", train=lambda splits: 0, predict=lambda model, contexts: contexts
+    ...     )
+    ...     outcome = pipeline.run(old, {"hcp_id": "a"})
+    >>> outcome.status, outcome.stopped_at, [step.status for step in outcome.steps]
+    ('refused', 'prepare', ['refused', 'not run', 'not run'])
+    >>> print(outcome.reason.splitlines()[0])
+    QualityGateBlockedError: View 'hcp_stats' was not registered: the gate refused it:
     """
 
     steps: tuple[Step, ...]

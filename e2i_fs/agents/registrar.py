@@ -58,6 +58,7 @@ class FeatureRegistrar(Node):
     As a node it reads ``frame`` (and ``feature_spec`` unless ``spec`` was given) and gives ``qc_report`` and ``feature_registration``.
 
     >>> from datetime import UTC, datetime
+    >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
     >>> from e2i_fs.testing import memory_store
     >>> rows = {"hcp_id": ["a", "b"], "event_timestamp": [datetime(2024, 3, 9, tzinfo=UTC)] * 2, "trx_count": [3, 5]}
     >>> registrar = FeatureRegistrar(memory_store(), spec=FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]}))

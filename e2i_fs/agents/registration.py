@@ -24,6 +24,15 @@ class ReadBack:
     """What the store gave back of what was written: how many sampled rows were compared offline and online.
 
     ``problems`` are values that came back otherwise; ``notes`` what could not be compared, and why that is no fault.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
+    >>> from e2i_fs.testing import memory_store
+    >>> rows = {"hcp_id": ["a", "a"], "event_timestamp": [datetime(2024, 3, d) for d in (8, 9)], "trx_count": [3, 5]}
+    >>> with memory_store() as store:
+    ...     done = FeatureRegistrar(store, FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]})).register(rows)
+    >>> done.read_back
+    ReadBack(offline=2, online=1, problems=(), notes=())
     """
 
     offline: int = 0
@@ -40,6 +49,15 @@ class FeatureRegistration:
     reasons); ``error`` with what went wrong in ``error``. In all but the first nothing is registered, but for what
     ``left_behind`` names: what could not be taken back, which rows are gone, and what to do. ``undone`` is what was taken back.
     ``rows`` were written. ``freshness`` is the view's, by name, right after.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
+    >>> from e2i_fs.testing import memory_store
+    >>> rows = {"hcp_id": ["a", "b"], "event_timestamp": [datetime(2024, 3, 9)] * 2, "trx_count": [3, 5]}
+    >>> with memory_store() as store:
+    ...     done = FeatureRegistrar(store, FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]})).register(rows)
+    >>> done.status, done.rows, done.registered_features, done.plan.created
+    ('completed', 2, ('hcp_stats:trx_count',), ('entity hcp', 'view hcp_stats'))
     """
 
     status: Literal["completed", "empty", "skipped", "error"]

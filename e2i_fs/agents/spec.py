@@ -27,6 +27,8 @@ class FeatureSpec:
     Rows are written through the view. With ``push`` (a name or a `PushSource`) producers can push to it afterwards; with
     ``source`` the history is that source, and the rows are not written a second time: they are what is read back.
 
+    >>> from datetime import timedelta
+    >>> from e2i_fs.agents import FeatureSpec
     >>> FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]}, labels=["is_churned"], ttl=timedelta(days=7)).entities
     {'hcp': ('hcp_id',)}
     """

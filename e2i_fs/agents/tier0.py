@@ -55,6 +55,26 @@ class Tier0Pipeline(Node):
 
     As a node it reads ``frame`` and ``contexts`` (and ``feature_spec`` unless ``spec`` was given; ``entity_df`` if it is there), and
     gives ``feature_registration``, ``training_splits``, ``model``, ``predictions`` and ``tier0_outcome``.
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> from e2i_fs.testing import memory_store
+    >>> hours = [datetime(2024, 3, 2) + timedelta(hours=h) for h in range(200)]
+    >>> calls = [h * 7 % 40 for h in range(200)]
+    >>> sold = [n + h * 5 % 30 > 35 for h, n in enumerate(calls)]
+    >>> frame = {"hcp_id": ["a"] * 200, "event_timestamp": hours, "calls": calls, "sold": sold}
+    >>> spec = FeatureSpec("hcp_stats", entities={"hcp": ["hcp_id"]}, labels=["sold"])
+    >>> with memory_store() as store:
+    ...     pipeline = Tier0Pipeline(
+    ...         store, spec, target="sold", rule=TemporalSplit(embargo=timedelta(hours=6)),
+    ...         train=lambda splits: max(splits.train.X["calls"].to_pylist()) / 2,
+    ...         predict=lambda model, contexts: [context["calls"] > model for context in contexts],
+    ...         flags={"feast_freshness_check": False},  # the rows are of 2024
+    ...     )
+    ...     outcome = pipeline.run(frame, [{"hcp_id": "a"}])
+    >>> outcome.status, outcome.model, outcome.predictions
+    ('completed', 19.5, [True])
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("frame", "contexts")

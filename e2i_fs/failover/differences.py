@@ -51,7 +51,15 @@ class ViewDiff:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Two backends compared. The counts are those of all views together; ``views`` has them one by one."""
+    """Two backends compared. The counts are those of all views together; ``views`` has them one by one.
+
+    >>> from e2i_fs.testing import example_store
+    >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+    >>> with example_store(two) as store:
+    ...     found = store.diff("primary", "standby")
+    >>> found.same, found.compared > 0, found.missing
+    (True, True, {'primary': 0, 'standby': 0})
+    """
 
     backend: str
     other: str

@@ -71,6 +71,13 @@ class JournalState:
 
     ``missed`` has, by backend and view, how many writes were not taken; ``diverged`` why a backend is in quarantine;
     ``given_up`` by view the last write whose rows are kept no longer.
+
+    >>> from e2i_fs.testing import example_store
+    >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+    >>> with example_store(two) as store:
+    ...     told = store.journal()
+    >>> told.missed, told.diverged
+    ({}, {})
     """
 
     entries: int

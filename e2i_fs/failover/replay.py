@@ -48,6 +48,13 @@ class CatchUp:
 
     ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views
     not to be believed. ``error`` says what stopped it, None when nothing is left.
+
+    >>> from e2i_fs.testing import example_store
+    >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
+    >>> with example_store(two) as store:
+    ...     told = store.catch_up("standby")["standby"]
+    >>> told.replayed, told.left, told.done
+    (0, 0, True)
     """
 
     backend: str

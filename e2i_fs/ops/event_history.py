@@ -36,6 +36,12 @@ class EventRecord:
 
     ``kind`` is the name of the event's class, ``about`` its fields without what varies (`e2i_fs.telemetry.kept.about`);
     empty when more different ones happened in that minute than are listed apart.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     (record,) = store.events()
+    >>> record.kind, record.count, record.text
+    ('Applied', 1, 'Definitions changed: created entity hcp, view hcp_stats, service hcp_model.')
     """
 
     kind: str

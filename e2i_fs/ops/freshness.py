@@ -22,7 +22,14 @@ _SKEW = timedelta(minutes=1)
 
 
 class FreshnessStatus(enum.StrEnum):
-    """How old the newest row of a view is against its ``max_staleness`` M (F-2)."""
+    """How old the newest row of a view is against its ``max_staleness`` M (F-2).
+
+    >>> from e2i_fs import FreshnessStatus
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:  # nothing is online yet
+    ...     store.freshness()["hcp_stats"].status is FreshnessStatus.UNKNOWN
+    True
+    """
 
     FRESH = "FRESH"
     WARNING = "WARNING"
@@ -38,6 +45,13 @@ class FreshnessReport:
     ``max_staleness`` is the limit M, None when there is none, and ``warning_after`` the age from which the status is WARNING.
     ``served_by`` is the backend that was asked and ``degraded`` whether it may have missed a write. ``error`` says why the
     status is UNKNOWN although something may be online: the check failed, or the newest row is dated in the future.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     _ = store.materialize_incremental()
+    ...     report = store.freshness()["hcp_stats"]
+    >>> print(report.status, "at", report.age, "of", report.max_staleness, "by", report.served_by)
+    STALE at 2 days, 12:00:00 of 2 days, 0:00:00 by memory
     """
 
     view: str

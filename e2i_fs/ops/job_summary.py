@@ -22,6 +22,14 @@ class JobSummary:
     on) and are ``running``. ``recoveries`` is how often one was taken up again. Durations are over the jobs that ended, with all
     their tries, by the nearest rank; None when none ended. ``last_success`` is when the last that succeeded was done,
     ``last_error`` what the last that failed or timed out said, ``newest_event_timestamp`` the newest event time that any brought online.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     jobs = store.jobs()
+    ...     _ = jobs.incremental()
+    ...     (told,) = jobs.summary()
+    >>> told.view, told.jobs, told.succeeded, told.rows_written
+    ('hcp_stats', 1, 1, 2)
     """
 
     view: str

@@ -44,6 +44,12 @@ class Job:
     ``outcome`` is ``succeeded``, ``failed``, ``timed out``, ``overlapped`` (another run of the view was going on),
     ``running`` or ``planned``. ``attempts`` is how often it was tried in all, ``recoveries`` how often it was taken up again
     after it had failed for good. Rows are those of all its tries on the backend that comes first, each row counted once.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     (job,) = store.jobs().full(days_back=7).jobs
+    >>> job.view, job.mode, job.outcome, job.attempts, job.rows_written
+    ('hcp_stats', 'full', 'succeeded', 1, 2)
     """
 
     job_id: str
@@ -63,7 +69,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What became of the jobs of one call, in order; ``failed`` has those that did not do their work."""
+    """What became of the jobs of one call, in order; ``failed`` has those that did not do their work.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     report = store.jobs().incremental()
+    >>> len(report.jobs), report.failed
+    (1, ())
+    """
 
     jobs: tuple[Job, ...]
 
@@ -79,6 +92,13 @@ class Jobs:
     ``sleep`` waits so many seconds between two tries; ``again`` is told before, with the job as its last try left it. A try is
     waited for ``leeway`` seconds longer than it may take, since a run looks at the time between two pieces only; then it is
     left to itself.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     jobs = store.jobs()
+    ...     _ = jobs.incremental()
+    ...     [(job.view, job.outcome) for job in jobs.history()]
+    [('hcp_stats', 'succeeded')]
     """
 
     def __init__(

@@ -39,6 +39,12 @@ class MaterializationRun:
     """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``.
 
     ``job_id`` is the job that it was a try of, if any.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     (run,) = store.materialize_incremental().runs
+    >>> run.view, run.mode, run.outcome, run.rows_read, run.rows_written, run.newest_event_timestamp.day
+    ('hcp_stats', 'incremental', 'succeeded', 3, 2, 8)
     """
 
     run_id: str
@@ -59,7 +65,14 @@ class MaterializationRun:
 
 @dataclass(frozen=True, slots=True)
 class MaterializationReport:
-    """All runs of one call; ``failed`` has those that failed (a standby that was down, say)."""
+    """All runs of one call; ``failed`` has those that failed (a standby that was down, say).
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     report = store.materialize_incremental()
+    >>> report.rows_written, report.failed
+    (2, ())
+    """
 
     runs: tuple[MaterializationRun, ...]
 

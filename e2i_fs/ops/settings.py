@@ -163,6 +163,7 @@ class CeleryConfig(Strict):
 class MaterializationConfig(Strict):
     """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
 
+    >>> from e2i_fs import MaterializationConfig
     >>> MaterializationConfig().full.lookback_days
     7
     """

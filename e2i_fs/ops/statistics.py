@@ -44,6 +44,12 @@ class FeatureStatistics:
     finite numbers, ``histogram`` of dates and times as well: ``(low, high, count)`` in ascending order, at most 20, each with
     ``low <= value < high``, the last with ``high`` too. ``top_values`` has the most frequent ``(value, count)``; of equally frequent ones the
     lesser comes first. What there is nothing to say of is None or empty. ``newest_event_timestamp`` is the rows' newest, in UTC.
+
+    >>> from e2i_fs.testing import example_store
+    >>> with example_store() as store:
+    ...     told = store.statistics("hcp_stats:trx_count")
+    >>> told.rows, told.distinct, told.min, told.max, told.mean
+    (3, 3, 3, 14, 9.0)
     """
 
     feature: str

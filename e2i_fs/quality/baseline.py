@@ -55,6 +55,12 @@ class BaselineMetrics:
     ``target_rate`` is the share of true or 1 of a target of two classes, else None; ``target_distribution`` the share of each class
     of a target of at most 50, else None. Shares are of the rows that have the value. ``correlation`` is Pearson's, by
     feature and feature, over the rows that have both; None where one of them does not vary.
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> train = {"calls": [1, 2, 3, None], "tier": ["A", "B", "B", "B"], "sold": [True, False, False, True]}
+    >>> baseline = BaselineMetrics.of(train, target="sold")
+    >>> list(baseline.numeric), list(baseline.categorical), baseline.target_rate, baseline.training_samples
+    (['calls'], ['tier'], 0.5, 4)
     """
 
     numeric: Mapping[str, NumericFigures]

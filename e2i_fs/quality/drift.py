@@ -39,6 +39,12 @@ class DriftCheck:
 
     ``kind`` is psi, ks, missing_rate (of NULL and NaN), infinite_rate, new_categories, constant (all values are one, which
     they were not), vanished (the column is not there) or kind_changed (numbers have become text, or the like).
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> drift = BaselineMetrics.of({"tier": ["A", "B"] * 500}).drift({"tier": ["A", "C"] * 500})
+    >>> (check,) = (check for check in drift.features["tier"].checks if check.kind == "new_categories")
+    >>> check.outcome.value, check.value, check.message
+    ('failed', 0.5, "'tier' has new categories in 50.0% of its values, such as 'C'.")
     """
 
     kind: str
@@ -50,7 +56,14 @@ class DriftCheck:
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
-    """Every comparison of one feature."""
+    """Every comparison of one feature.
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> drift = BaselineMetrics.of({"tier": ["A", "B"] * 500}).drift({"tier": ["A", "C"] * 500})
+    >>> told = drift.features["tier"]
+    >>> told.outcome.value, {check.kind: check.outcome.value for check in told.checks}
+    ('failed', {'psi': 'failed', 'new_categories': 'failed', 'missing_rate': 'passed'})
+    """
 
     feature: str
     checks: tuple[DriftCheck, ...]
@@ -66,6 +79,14 @@ class DriftReport:
     """How far data has drifted from a baseline. Made by ``baseline.drift(frame)``.
 
     ``new_columns`` are in the frame and not in the baseline; they are told, and judged by nobody.
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> baseline = BaselineMetrics.of({"calls": list(range(40)) * 25, "tier": ["A", "B"] * 500})
+    >>> drift = baseline.drift({"calls": list(range(15, 55)) * 25, "tier": ["A", "B"] * 500})
+    >>> drift.outcome.value, drift.drifted
+    ('failed', ('calls',))
+    >>> print(drift.messages[0])
+    'calls' has drifted: psi 2.270, where 0.1 warns and 0.25 fails.
     """
 
     features: Mapping[str, FeatureDrift]

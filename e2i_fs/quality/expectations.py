@@ -33,6 +33,7 @@ SEVERITIES = ("block", "warn")
 class Expectation:
     """One expectation. Make it with the function of its kind, such as `not_null`.
 
+    >>> from e2i_fs.quality import in_range
     >>> in_range("adherence_rate", 0, 1)
     in_range('adherence_rate', min=0, max=1)
     """
@@ -87,6 +88,7 @@ class Expectation:
 def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect a value in every row. NULL is a missing one, and so is NaN, whatever kind of frame it came in.
 
+    >>> from e2i_fs.quality import not_null
     >>> not_null("hcp_id").dimension
     'completeness'
     """
@@ -98,6 +100,7 @@ def in_range(
 ) -> Expectation:
     """Expect present values from ``min`` to ``max``, both inclusive; None is no bound.
 
+    >>> from e2i_fs.quality import in_range
     >>> in_range("gap_days", min=0)
     in_range('gap_days', min=0)
     """
@@ -116,6 +119,7 @@ def in_range(
 def in_set(column: str, values: Iterable[Any], *, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect present values to be among ``values``.
 
+    >>> from e2i_fs.quality import in_set
     >>> in_set("tier", ["A", "B"])
     in_set('tier', values=('A', 'B'))
     """
@@ -136,6 +140,7 @@ def in_set(column: str, values: Iterable[Any], *, mostly: float = 1.0, severity:
 def matches(column: str, pattern: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect present texts to match a regular expression (RE2) from their first to their last character.
 
+    >>> from e2i_fs.quality import matches
     >>> matches("hcp_id", "hcp_[0-9]+").columns
     ('hcp_id',)
     """
@@ -150,7 +155,8 @@ def has_dtype(column: str, dtype: DType, *, mostly: float = 1.0, severity: str =
     So whole numbers may be in a float column, and text is never a number. A write takes NaN for a value (P-8), so here
     NaN is looked at: it is a float, and no whole number.
 
-    >>> from e2i_fs.dtypes import Int64
+    >>> from e2i_fs import Int64
+    >>> from e2i_fs.quality import has_dtype
     >>> has_dtype("trx_count", Int64)
     has_dtype('trx_count', dtype=Int64)
     """
@@ -161,6 +167,7 @@ def has_dtype(column: str, dtype: DType, *, mostly: float = 1.0, severity: str =
 def at_most(column: str, other: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect ``column`` to be at most ``other`` in each row that has both, such as a start and an end.
 
+    >>> from e2i_fs.quality import at_most
     >>> at_most("nrx_count", "trx_count").dimension
     'consistency'
     """
@@ -170,6 +177,7 @@ def at_most(column: str, other: str, *, mostly: float = 1.0, severity: str = "bl
 def unique(*columns: str, mostly: float = 1.0, severity: str = "block") -> Expectation:
     """Expect no two rows with the same values of ``columns`` together. Rows that lack one of them are not looked at.
 
+    >>> from e2i_fs.quality import unique
     >>> unique("patient_id", "brand_id").columns
     ('patient_id', 'brand_id')
     """
@@ -181,6 +189,7 @@ def unique(*columns: str, mostly: float = 1.0, severity: str = "block") -> Expec
 def row_count_between(min: int = 0, max: int | None = None, *, severity: str = "block") -> Expectation:
     """Expect at least ``min`` and at most ``max`` rows.
 
+    >>> from e2i_fs.quality import row_count_between
     >>> row_count_between(min=10)
     row_count_between(min=10)
     """

@@ -28,6 +28,11 @@ class NumericFigures:
 
     Infinities are counted, and left out of everything else.
     ``std`` is the sample's, None below two values; ``p25``, ``p50`` and ``p75`` are interpolated. Figures are None of no values.
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> calls = BaselineMetrics.of({"calls": [1.0, 2.0, 6.0, None, float("inf")]}).numeric["calls"]
+    >>> calls.mean, calls.p50, calls.max, calls.count, calls.missing_rate, calls.infinite_count
+    (3.0, 2.0, 6.0, 3, 0.2, 1)
     """
 
     mean: float | None
@@ -63,6 +68,11 @@ class CategoricalFigures:
     """One feature of classes. ``frequency`` is the share of ``most_common`` among the present values, None of none.
 
     ``counts`` has the most frequent 1,000 values with their rows; it is ``complete`` if there are no more.
+
+    >>> from e2i_fs.quality import BaselineMetrics
+    >>> tier = BaselineMetrics.of({"tier": ["A", "B", "B", "B", None]}).categorical["tier"]
+    >>> tier.unique_count, tier.most_common, tier.frequency, tier.missing_count, tier.counts
+    (2, 'B', 0.75, 1, (('B', 3), ('A', 1)))
     """
 
     unique_count: int

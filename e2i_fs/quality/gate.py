@@ -53,6 +53,14 @@ class GateDecision:
     """Whether data may go on. ``reasons`` are why not, ``warnings`` what the policy or its nature lets through.
 
     ``concerns`` has how each concern ended that was looked at, whatever the policy made of it.
+
+    >>> from e2i_fs.quality import QCReport, QualityGate
+    >>> report = QCReport.of({"hcp_id": ["a", None]}, keys=["hcp_id"])
+    >>> decision = QualityGate(policy={"inconclusive": "warn"}).judge(report)
+    >>> decision.allowed, decision.concerns["blocking_issues"].value
+    (False, 'failed')
+    >>> print(decision.reasons[0])
+    blocking_issues: The required column 'hcp_id' is missing in 1 of 2 rows, first at 1.
     """
 
     allowed: bool
@@ -80,6 +88,7 @@ class QualityGate:
     ``freshness`` is that of whole views (F-1): the age of the newest row that a view has, or would have. It does not say how old
     the rows of one batch are.
 
+    >>> from e2i_fs.quality import QCReport, QualityGate
     >>> gate = QualityGate(policy={"inconclusive": "warn"})
     >>> gate.judge(QCReport.of({"hcp_id": ["a", "b"]}, keys=["hcp_id"])).allowed
     True

@@ -25,6 +25,12 @@ class ExpectationResult:
 
     Of ``observed`` rows looked at, ``offending`` ones break it; ``examples`` are the positions, from 0, of the first few. An outcome of ``ERROR`` has the error's text in ``message``. ``blocking`` is
     whether all of it is among the report's blocking issues too.
+
+    >>> from e2i_fs.quality import QCReport, in_range
+    >>> report = QCReport.of({"trx_count": [3, -1, None]}, expectations=[in_range("trx_count", min=0)])
+    >>> (result,) = report.expectation_results
+    >>> result.outcome.value, result.observed, result.offending, result.examples
+    ('failed', 2, 1, (1,))
     """
 
     expectation: Expectation

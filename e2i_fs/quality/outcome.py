@@ -13,6 +13,7 @@ class Outcome(enum.StrEnum):
 
     ``INCONCLUSIVE``: there was nothing to judge, or too little. ``ERROR``: the check itself raised, which counts as failed.
 
+    >>> from e2i_fs.quality import Outcome
     >>> Outcome.ERROR.failed, Outcome.INCONCLUSIVE.failed, Outcome.INCONCLUSIVE.fine
     (True, False, False)
     """

@@ -26,6 +26,11 @@ class ColumnProfile:
     sample; None below two values) leave both out. ``distinct`` is for text alone, and an estimate within a few per cent
     where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that are numbers, those with space at
     an end, and those with nothing but space. What does not apply is None.
+
+    >>> from e2i_fs.quality import QCReport
+    >>> (calls,) = QCReport.of({"calls": [1.0, 5.0, None, float("nan")]}).columns
+    >>> calls.name, calls.kind, calls.present, calls.missing, calls.nan, calls.min, calls.mean
+    ('calls', 'number', 2, 2, 1, 1.0, 3.0)
     """
 
     name: str

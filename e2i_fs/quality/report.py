@@ -36,6 +36,12 @@ class QCReport:
     ``warning`` with a warning or something that could not be judged, else ``passed``. The five scores are shares from 0
     to 1, None where there was nothing to judge; ``overall_score`` is their mean by weight (0.25, 0.25, 0.20, 0.15, 0.15) over
     those that there are, and `inconclusive` names the others.
+
+    >>> from e2i_fs.quality import QCReport, in_range
+    >>> rows = {"hcp_id": ["a", "b", "b"], "trx_count": [3, -1, 5]}
+    >>> report = QCReport.of(rows, keys=["hcp_id"], expectations=[in_range("trx_count", min=0)])
+    >>> report.status, [repr(result.expectation) for result in report.failed_expectations]
+    ('failed', ["unique('hcp_id')", "in_range('trx_count', min=0)"])
     """
 
     report_id: str

@@ -23,6 +23,7 @@ class DriftThresholds:
     difference of two distribution functions, ``missing`` the change of the share of missing values (NULL or NaN),
     ``infinite`` that of infinite ones, ``new`` the share of values in categories that the baseline does not have.
 
+    >>> from e2i_fs.quality import DriftThresholds
     >>> DriftThresholds(psi_fail=0.5).psi_warn
     0.1
     """

@@ -14,7 +14,20 @@ __all__ = ["Difference", "DifferenceKind", "Verification"]
 
 
 class DifferenceKind(enum.StrEnum):
-    """What it is that differs."""
+    """What it is that differs.
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.receipts import DifferenceKind
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+    >>> with example_store() as store:
+    ...     receipt = store.get_historical_features(asked, ["hcp_stats:trx_count"]).receipt
+    ...     _ = store.delete("hcp_model"), store.delete("hcp_stats")
+    ...     first, *others = store.verify(receipt).differences
+    >>> first.kind is DifferenceKind.VIEW_MISSING, [str(other.kind) for other in others]
+    (True, ['FEATURE_MISSING'])
+    """
 
     DEFINITION = "DEFINITION"
     VIEW_MISSING = "VIEW_MISSING"
@@ -31,6 +44,19 @@ class Difference:
     ``view`` or ``feature`` says what; ``before`` and ``now`` are fingerprints or dtypes. For values, ``rows`` counts the
     rows that changed, ``positions`` has the first of them (at most 100, from 0), and ``example`` the very first: its
     position, keys, time, the value now, and the event time of the source row that it is from now.
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+    >>> late = {"hcp_id": "hcp_1", "event_timestamp": datetime(2024, 3, 5, 12), "created_at": datetime(2024, 3, 10),
+    ...         "trx_count": 99, "engagement": 0.5, "converted": None}
+    >>> with example_store() as store:
+    ...     receipt = store.get_historical_features(asked, ["hcp_stats:trx_count"]).receipt
+    ...     _ = store.write("hcp_stats", [late], to="offline")
+    ...     (found,) = store.verify(receipt).differences
+    >>> str(found.kind), found.feature, found.positions, found.example["now"]
+    ('VALUES', 'hcp_stats:trx_count', (0,), 99)
     """
 
     kind: DifferenceKind
@@ -53,6 +79,15 @@ class Verification:
 
     ``differences`` has what is not; ``notes`` what else is other, and is no difference: the backend that answered, a
     degraded answer, versions. ``rows`` were compared, of which ``rows_changed`` have another value in some feature.
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+    >>> with example_store() as store:
+    ...     told = store.verify(store.get_historical_features(asked, "hcp_model").receipt)
+    >>> told.identical, told.differences
+    (True, ())
     """
 
     identical: bool

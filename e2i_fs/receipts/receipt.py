@@ -27,6 +27,15 @@ class ColumnHash:
     """One column: its name, the kind of its values, and the hash of all of them in order.
 
     A feature's ``ref`` is its ``view:feature``, and its ``kind`` the canonical form of its dtype as JSON text.
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+    >>> with example_store() as store:
+    ...     (column,) = store.get_historical_features(asked, ["hcp_stats:trx_count"]).receipt.columns
+    >>> column.name, column.kind, column.ref, len(column.hash)
+    ('trx_count', '"int64"', 'hcp_stats:trx_count', 32)
     """
 
     name: str
@@ -47,6 +56,15 @@ class TrainingReceipt:
     value: by it rows that changed are named. Hashes do not depend on the frame's kind, its chunks, or the process.
 
     They tell that something changed; they are no signature against someone who wants to deceive.
+
+    >>> from datetime import datetime
+    >>> import pyarrow as pa
+    >>> from e2i_fs.testing import example_store
+    >>> asked = pa.table({"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 6)]})
+    >>> with example_store() as store:
+    ...     receipt = store.get_historical_features(asked, "hcp_model").receipt
+    >>> receipt.features, receipt.row_count
+    (('hcp_stats:trx_count', 'hcp_stats:engagement'), 1)
     """
 
     features: tuple[str, ...]

@@ -33,6 +33,16 @@ class PurgedTimeSeriesSplit(BaseCrossValidator):  # type: ignore[misc]
 
     Times are given as ``groups=`` to ``split`` (and to ``cross_val_score(..., groups=times)``), or here as ``times``: the name
     of a column of X, or one time for each row. Indices come ascending, whatever the order of the rows.
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.sklearn import PurgedTimeSeriesSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(9)]
+    >>> folds = PurgedTimeSeriesSplit(3, horizon=timedelta(days=1), past_only=True)
+    >>> for train, test in folds.split(days, groups=days):
+    ...     print(train.tolist(), test.tolist())
+    [0, 1] [3, 4]
+    [0, 1, 2, 3] [5, 6]
+    [0, 1, 2, 3, 4, 5] [7, 8]
     """
 
     # What scikit-learn's own validators that need groups declare: with metadata routing on, groups are asked for.

@@ -44,6 +44,16 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator):  # type: ignore[
 
     Give X as a data frame; the output is an array of floats (objects if some feature is no number), or what ``set_output``
     says. Missing values are missing: NaN in floats, NULL in frames.
+
+    >>> from datetime import datetime
+    >>> import pandas as pd
+    >>> from e2i_fs.sklearn import FeatureStoreTransformer
+    >>> from e2i_fs.testing import example_store
+    >>> rows = pd.DataFrame({"hcp_id": ["hcp_1", "hcp_1"], "event_timestamp": [datetime(2024, 3, d) for d in (2, 6)]})
+    >>> with example_store() as store:
+    ...     transformer = FeatureStoreTransformer(store, "hcp_model")
+    ...     transformer.fit_transform(rows).tolist(), transformer.get_feature_names_out().tolist()
+    ([[10.0, 0.4], [14.0, 0.5]], ['trx_count', 'engagement'])
     """
 
     def __init__(

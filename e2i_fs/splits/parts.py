@@ -14,7 +14,18 @@ __all__ = ["Dropped", "Split"]
 
 
 class Split:
-    """One split: everything in it has ``row_count`` rows, in one order, the caller's."""
+    """One split: everything in it has ``row_count`` rows, in one order, the caller's.
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(400)]
+    >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
+    >>> splits = TemporalSplit().split(rows, target="sold", entity_keys=["hcp_id"])
+    >>> splits.test
+    <Split 'test': 57 rows, 1 features, target 'sold'>
+    >>> splits.test.X.column_names, splits.test.y[0].as_py(), splits.test.rows[0]
+    (['calls'], 1, 317)
+    """
 
     def __init__(self, name: str, frame: TrainingFrame, rows: pa.Array) -> None:
         self.name = name
@@ -87,6 +98,16 @@ class Dropped:
 
     ``embargo``: in a gap between splits. ``isolation``: of an entity that lives in another split.
     ``missing_target``: without a target, dropped because ``missing_target="drop"`` said so.
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(400)]
+    >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
+    >>> splits = TemporalSplit().split(rows, target="sold", entity_keys=["hcp_id"])
+    >>> splits.dropped
+    <Dropped 21 rows: 21 embargo, 0 isolation, 0 missing_target>
+    >>> splits.dropped.positions["embargo"][:3]  # the train split ends with row 226
+    [227, 228, 229]
     """
 
     def __init__(self, positions: Mapping[str, list[int]]) -> None:

@@ -36,6 +36,12 @@ class TemporalSplit:
 
     The splits are made of the rows alone: in another order, or another kind of frame, the same rows are in each.
 
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(400)]
+    >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
+    >>> TemporalSplit(embargo=timedelta(days=3)).split(rows, target="sold", entity_keys=["hcp_id"])
+    <TrainingSplits of 'sold': train 235, validation 78, test 59, holdout 19 (locked); dropped 9 of 400 rows>
     >>> TemporalSplit(ratios=(0.5, 0.2, 0.2, 0.2))
     Traceback (most recent call last):
     ...

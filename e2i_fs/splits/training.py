@@ -24,7 +24,17 @@ NAMES = ("train", "validation", "test", "holdout")
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """How many rows a split has, the share of the rows kept that they are, and their first and last time (UTC)."""
+    """How many rows a split has, the share of the rows kept that they are, and their first and last time (UTC).
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(400)]
+    >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
+    >>> splits = TemporalSplit().split(rows, target="sold", entity_keys=["hcp_id"])
+    >>> train, validation = splits.boundaries["train"], splits.boundaries["validation"]
+    >>> train.row_count, round(train.share, 2), str(validation.first - train.last)
+    (227, 0.6, '8 days, 0:00:00')
+    """
 
     row_count: int
     share: float
@@ -51,6 +61,16 @@ class TrainingSplits:
     ``boundaries`` tells each split's size and times, the locked one's too; ``dropped`` the rows in none; ``notes`` what
     is odd about them without being wrong (one class only, repeated rows). Iterating gives train, validation and
     test, never the holdout. A copy pickled while the holdout is locked does not carry it.
+
+    >>> from datetime import datetime, timedelta
+    >>> from e2i_fs.splits import TemporalSplit
+    >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(400)]
+    >>> rows = {"hcp_id": ["a", "b"] * 200, "event_timestamp": days, "calls": list(range(400)), "sold": [0, 1] * 200}
+    >>> splits = TemporalSplit().split(rows, target="sold", entity_keys=["hcp_id"])
+    >>> [(split.name, len(split)) for split in splits]
+    [('train', 227), ('validation', 76), ('test', 57)]
+    >>> splits.unlock("holdout").row_count, splits.unlocked_at is not None
+    (19, True)
     """
 
     def __init__(

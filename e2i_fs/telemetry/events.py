@@ -18,7 +18,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What every event has: when it happened, by the store's clock."""
+    """What every event has: when it happened, by the store's clock.
+
+    >>> import e2i_fs as fs
+    >>> class Listener:
+    ...     @fs.hookimpl
+    ...     def e2i_fs_on_event(self, event: fs.Event) -> None:
+    ...         print(type(event).__name__)
+    >>> with fs.connect({"backend": "memory"}, plugins=[Listener()]) as store:
+    ...     _ = store.apply([fs.Entity("hcp", join_keys=["hcp_id"])])
+    Applied
+    OperationEnded
+    """
 
     at: datetime
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from e2i_fs.testing.conformance import BackendConformance
     from e2i_fs.testing.findings import Finding, HarnessError
     from e2i_fs.testing.harness import Deviation, Harness
-    from e2i_fs.testing.store import memory_store
+    from e2i_fs.testing.store import example_store, memory_store
     from e2i_fs.testing.worlds import World, make_world
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Harness",
     "HarnessError",
     "World",
+    "example_store",
     "make_world",
     "memory_store",
 ]
@@ -36,6 +37,7 @@ _HOMES = {
     "Harness": "e2i_fs.testing.harness",
     "HarnessError": "e2i_fs.testing.findings",
     "World": "e2i_fs.testing.worlds",
+    "example_store": "e2i_fs.testing.store",
     "make_world": "e2i_fs.testing.worlds",
     "memory_store": "e2i_fs.testing.store",
 }

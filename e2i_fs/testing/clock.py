@@ -11,6 +11,8 @@ __all__ = ["FakeClock"]
 class FakeClock:
     """Tells the time it was given until it is moved. Satisfies `e2i_fs.clock.Clock`; safe between threads.
 
+    >>> from datetime import UTC, datetime, timedelta
+    >>> from e2i_fs.testing import FakeClock
     >>> clock = FakeClock(datetime(2024, 3, 10, tzinfo=UTC))
     >>> clock.advance(timedelta(hours=1))
     >>> clock.now().hour, clock.monotonic()

@@ -24,6 +24,7 @@ class Deviation:
     ``kind`` is ``"notimpl"`` (could be built, is not), ``"notyet"`` (will be) or ``"never"`` (its store cannot).
     There is none for tests of the group *temporal*.
 
+    >>> from e2i_fs.testing import Deviation
     >>> Deviation("test_r1_applies_of_several_handles_lose_nothing", "never", "The store is one process's memory.").kind
     'never'
     """
@@ -45,6 +46,18 @@ class Harness:
     ``path`` is an empty folder of its own, ``clock`` tells the time (T-5). A new harness is made for each test.
     ``patience`` is how many seconds any one call may take, ``deviations`` what is known to fail, ``label`` the name in
     the certificate where it is not the backend's.
+
+    >>> import tempfile
+    >>> import e2i_fs as fs
+    >>> from e2i_fs.testing import Harness
+    >>> class DuckDBHarness(Harness):
+    ...     def open(self) -> fs.FeatureStore:
+    ...         return fs.connect({"backend": "duckdb", "path": str(self.path / "store")}, clock=self.clock)
+    >>> harness = DuckDBHarness(tempfile.mkdtemp())
+    >>> with harness.open() as one, harness.open() as other:  # two handles on the same data
+    ...     _ = one.apply([fs.Entity("hcp", join_keys=["hcp_id"])])
+    ...     [entity.name for entity in other.list_entities()]
+    ['hcp']
     """
 
     deviations: ClassVar[Sequence[Deviation]] = ()

@@ -92,6 +92,13 @@ class World:
 
     ``seed`` decides what may not matter: the order in which features are asked for, the unit and zone of times in
     frames and files.
+
+    >>> from e2i_fs.testing import make_world
+    >>> world = make_world(7)
+    >>> request = next(world.requests())
+    >>> answers = world.expected(world.views[0], request)
+    >>> len(answers) == len(world.entity_keys) == len(world.times)
+    True
     """
 
     seed: int
@@ -149,6 +156,11 @@ def make_world(
 
     ``kinds`` and ``key_kinds`` are the kinds of dtype a backend can keep, ``hostile_names`` gives features the
     names that databases trip over, ``append`` puts some rows into SDK writes instead of files.
+
+    >>> from e2i_fs.testing import make_world
+    >>> world = make_world(7, key_kinds=["string"])
+    >>> world == make_world(7, key_kinds=["string"]), {str(dtype) for dtype in world.key_columns().values()}
+    (True, {'String'})
     """
     return draw_world(
         Seeded(seed), seed, kinds=kinds, key_kinds=key_kinds, hostile_names=hostile_names, append=append,

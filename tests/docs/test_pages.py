@@ -21,6 +21,8 @@ from tests.docs.pages import ROOT, Block, blocks, markdown_pages, same_text
 
 # What a page may tell its reader to type and no test types: it would change the machine, or take minutes.
 NOT_TYPED = ("pip", "make", "git", "source")
+# Text is compared with what came before it; the examples of the reference are those of docstrings, run by test_docstrings.
+CHECKED_ELSEWHERE = ("python", "text", "pycon", "")
 
 
 @pytest.mark.parametrize("page", markdown_pages(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -64,7 +66,7 @@ def run_page(page: Path, folder: Path) -> None:
         elif block.language == "console":
             _run_commands(block)
         else:
-            assert block.language in ("python", "text", ""), f"{block.where}: nothing checks {block.language!r} blocks"
+            assert block.language in CHECKED_ELSEWHERE, f"{block.where}: nothing checks {block.language!r} blocks"
     if skipped:
         pytest.skip("run but for: " + "; ".join(skipped))
 

@@ -22,6 +22,14 @@ class LeakKind(enum.StrEnum):
     (P-12); a feature computed after the label; labels that are not the store's; figures fitted on all splits.
 
     Of splits: what two of them share, and a gap too small.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.quality import LeakKind, audit_splits
+    >>> train = {"hcp_id": ["a"], "event_timestamp": [datetime(2024, 3, 9)]}
+    >>> test = {"hcp_id": ["b"], "event_timestamp": [datetime(2024, 3, 2)]}
+    >>> report = audit_splits({"train": train, "test": test}, entity_keys=["hcp_id"])
+    >>> [finding.outcome.value for finding in report.of_kind(LeakKind.TIME_OVERLAP)]
+    ['failed']
     """
 
     FUTURE_VALUE = "FUTURE_VALUE"

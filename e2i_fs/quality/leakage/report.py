@@ -24,6 +24,15 @@ class Example:
     ``row`` counts the frame's rows from 0. ``value`` is what the frame holds, ``answer`` what the store says stands
     there. ``event_timestamp`` and ``created_timestamp`` are those of the source row that ``value`` came from, None
     where there is none; ``key`` is that row's key where it is not the entity row's own.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.quality import audit
+    >>> from e2i_fs.testing import example_store
+    >>> frame = {"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 2)], "trx_count": [14]}
+    >>> with example_store() as store:
+    ...     (example,) = audit(frame, store, ["hcp_stats:trx_count"]).findings[0].examples
+    >>> example.row, example.value, example.answer, example.event_timestamp.day
+    (0, 14, 10, 5)
     """
 
     row: int
@@ -45,6 +54,15 @@ class Finding:
     """One thing that is wrong: its kind, the column it is about (None for rows and splits), and how many cells or rows.
 
     ``outcome`` is FAILED or WARNING, ``examples`` at most five, ``message`` says what, where and what to do.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.quality import audit
+    >>> from e2i_fs.testing import example_store
+    >>> frame = {"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 2)], "trx_count": [14]}
+    >>> with example_store() as store:
+    ...     (finding,) = audit(frame, store, ["hcp_stats:trx_count"]).findings
+    >>> str(finding.kind), finding.feature, finding.cells, finding.outcome.value
+    ('FUTURE_VALUE', 'hcp_stats:trx_count', 1, 'failed')
     """
 
     kind: LeakKind
@@ -64,7 +82,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its name, how it ended, and why where that is not plain."""
+    """One check: its name, how it ended, and why where that is not plain.
+
+    >>> from datetime import datetime
+    >>> from e2i_fs.quality import audit
+    >>> from e2i_fs.testing import example_store
+    >>> frame = {"hcp_id": ["hcp_1"], "event_timestamp": [datetime(2024, 3, 2)], "trx_count": [10]}
+    >>> with example_store() as store:
+    ...     report = audit(frame, store, ["hcp_stats:trx_count"])
+    >>> [(check.name, check.outcome.value) for check in report.checks]
+    [('point in time', 'passed'), ('duplicate rows', 'passed'), ('labels among features', 'passed')]
+    """
 
     name: str
     outcome: Outcome

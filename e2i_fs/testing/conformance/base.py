@@ -23,14 +23,21 @@ __all__ = ["BackendConformance", "group_of", "test_names"]
 class BackendConformance(CoreTests, OnlineTests, HistoricalTests, TemporalTests, ErrorsTests, FailoverTests):
     """Every rule that a backend must keep, as tests.
 
-    Subclass it with a ``harness`` fixture::
+    Subclass it with a ``harness`` fixture, in a file that pytest collects. ``pytest --e2i-fs-profile`` chooses how hard
+    to look, ``--e2i-fs-seed`` where to begin.
 
-        class TestAcme(BackendConformance):
-            @pytest.fixture
-            def harness(self, tmp_path):
-                return AcmeHarness(tmp_path)
-
-    ``pytest --e2i-fs-profile`` chooses how hard to look, ``--e2i-fs-seed`` where to begin.
+    >>> import pytest
+    >>> import e2i_fs as fs
+    >>> from e2i_fs.testing import BackendConformance, Harness
+    >>> class DuckDBHarness(Harness):
+    ...     def open(self) -> fs.FeatureStore:
+    ...         return fs.connect({"backend": "duckdb", "path": str(self.path / "store")}, clock=self.clock)
+    >>> class TestDuckDB(BackendConformance):
+    ...     @pytest.fixture
+    ...     def harness(self, tmp_path):
+    ...         return DuckDBHarness(tmp_path)
+    >>> len([name for name in dir(TestDuckDB) if name.startswith("test_")]) > 50  # what pytest runs of it
+    True
     """
 
     @pytest.fixture
