@@ -108,7 +108,7 @@ def certify(labels: list[str]) -> bool:
     for label in labels:
         with ExitStack() as stack:
             make, backend, options = _examined(label, stack)
-            profile = PROFILES["quick" if label == "feast+spark+redis" else "ci"]
+            profile = PROFILES["ci"]
             command = " ".join(["e2i-fs certify", backend, *(f"--option {o}" for o in options)])
             made = certified(
                 make,
