@@ -164,7 +164,7 @@ class DuplicateBackendError(ConfigError):
 
 
 class KeyTypeWarning(UserWarning):
-    """A key column of another type than the join key: none of its rows can match (P-7)."""
+    """A key column holds a value of another type than the join key, which can match nothing (P-7)."""
 
 
 class UnsupportedError(E2IError, NotImplementedError):
