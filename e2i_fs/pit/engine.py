@@ -195,12 +195,16 @@ class _Engine:
 
 def _side_by_side(pieces: Sequence[Piece], columns: Sequence[Sequence[str]], names: Sequence[Sequence[str]]) -> Piece:
     """Return the same rows with columns of several views under names of their own."""
-    chosen = {
-        name: piece.columns[column]
+    renamed = [
+        (piece, column, name)
         for piece, own, theirs in zip(pieces, columns, names, strict=True)
         for column, name in zip(own, theirs, strict=True)
-    }
-    return replace(pieces[0], columns=chosen)
+    ]
+    return replace(
+        pieces[0],
+        columns={name: piece.columns[column] for piece, column, name in renamed},
+        refusing=frozenset(name for piece, column, name in renamed if column in piece.refusing),
+    )
 
 
 def _keys(keys: int) -> list[str]:
@@ -228,12 +232,11 @@ def _kept(connection: duckdb.DuckDBPyConnection, piece: Piece, keys: int, place:
     """Return the piece, one of ``pieces``, as a table of what may be needed of it if it can be read only once."""
     if piece.number is not None:
         return piece
-    same = " AND ".join(f"h.k{i} = keyed.k{i}" for i in range(keys)) or "true"
-    rows = piece.select(*piece.columns)
+    same = " AND ".join(f"{piece.columns[f'k{i}']} = keyed.k{i}" for i in range(keys)) or "true"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE kept{place} AS SELECT h.* FROM ({rows}) h SEMI JOIN keyed ON {same}"
+        f"CREATE OR REPLACE TEMP TABLE kept{place} AS SELECT h.* FROM {piece.relation} h SEMI JOIN keyed ON {same}"
     )
-    return Piece(f"kept{place}", {name: name for name in piece.columns}, f"-1 - (rowid * {pieces} + {place})")
+    return replace(piece, relation=f"kept{place}", number=f"-1 - (rowid * {pieces} + {place})")
 
 
 def _candidates(connection: duckdb.DuckDBPyConnection, keys: int, copy: SortedRows, piece: Piece) -> str:
@@ -319,7 +322,7 @@ def _break_ties(
     ).fetchall()
     if left > groups:
         values = [f"v{i}" for i in range(len(view.schema))]
-        rows = "\nUNION ALL\n".join(piece.select("id", *values) for piece in pieces)
+        rows = "\nUNION ALL\n".join(piece.select("id", *values, among="rivals") for piece in pieces)
         connection.execute(f"""
             CREATE OR REPLACE TEMP TABLE rivals AS
             SELECT rivals.* FROM rivals JOIN ({rows}) h ON rivals.id = h.id
@@ -331,7 +334,7 @@ def _break_ties(
 
 def _answer_sql(pieces: Sequence[Piece], chosen: Sequence[str]) -> str:
     """Return the SELECT of the event time and the ``chosen`` columns of each entity row's winner, in the entity rows' order."""
-    rows = "\nUNION ALL\n".join(piece.select("id", *chosen) for piece in pieces)
+    rows = "\nUNION ALL\n".join(piece.select("id", *chosen, among="hits") for piece in pieces)
     return f"""
         SELECT hits.e{"".join(f", h.{name}" for name in chosen)}
         FROM hits LEFT JOIN ({rows}) h ON hits.id = h.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from e2i_fs.arrow import pa
 from e2i_fs.dtypes import DType
 
-__all__ = ["cast_sql", "duckdb_type", "instant_sql", "misfit", "sort_sql", "time_sql"]
+__all__ = ["always_fits", "cast_sql", "duckdb_type", "instant_sql", "misfit", "sort_sql", "time_sql"]
 
 _DUCKDB = {
     "int32": "INTEGER", "int64": "BIGINT", "float32": "FLOAT", "float64": "DOUBLE", "bool": "BOOLEAN",
@@ -87,6 +87,39 @@ def misfit(given: pa.DataType, dtype: DType, *, is_time: bool = False) -> str | 
         "timestamp": pa.types.is_timestamp,
     }
     return None if tests[kind](given) else "another kind of value"
+
+
+def always_fits(given: pa.DataType, dtype: DType) -> bool:
+    """Return whether every value of an Arrow type that is no `misfit` can be read as ``dtype``, or only some.
+
+    >>> from e2i_fs.dtypes import Int32, Int64
+    >>> always_fits(pa.int32(), Int64), always_fits(pa.int64(), Int32)
+    (True, False)
+    """
+    if pa.types.is_dictionary(given):
+        given = given.value_type
+    if pa.types.is_null(given):
+        return True
+    match dtype.kind:
+        case "int32" | "int64":
+            bits = 32 if dtype.kind == "int32" else 64
+            return bool(given.bit_width < bits or (given.bit_width == bits and pa.types.is_signed_integer(given)))
+        case "float32" | "float64":
+            whole, bits = (24, 32) if dtype.kind == "float32" else (53, 64)
+            return bool(given.bit_width <= (bits if pa.types.is_floating(given) else whole))
+        case "decimal":
+            if not pa.types.is_decimal(given):
+                return False
+            return bool(given.precision - given.scale <= dtype.numbers[0] - dtype.numbers[1])
+        case "timestamp" | "vector":  # it may be infinite; it may have another length
+            return False
+        case "array":
+            assert dtype.element is not None
+            return always_fits(given.value_type, dtype.element)
+        case "struct":
+            return all(always_fits(given.field(name).type, inner) for name, inner in dtype.fields)
+        case _:
+            return True
 
 
 def _inner_misfit(given: pa.DataType, dtype: DType) -> str | None:

@@ -17,7 +17,7 @@ from e2i_fs.backend import ArrowRows, ParquetRows, ScanPart
 from e2i_fs.definitions import FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.errors import BackendDataError, did_you_mean
-from e2i_fs.pit.fit import cast_sql, duckdb_type, instant_sql, misfit
+from e2i_fs.pit.fit import always_fits, cast_sql, duckdb_type, instant_sql, misfit
 from e2i_fs.pit.sorted_rows import SortedRows
 from e2i_fs.pit.times import check_stored_times, checked_reader, needs_check
 from e2i_fs.reading import exact_path, parquet_schema
@@ -34,22 +34,33 @@ class Piece:
     """Rows of history as SQL: where they lie, and what stands for each positional column there.
 
     ``number`` is SQL that gives each row a whole number that no row of another piece has, the same in every query; None where
-    the rows can be read only once. ``copy`` is the sorted copy that these rows are.
+    the rows can be read only once. ``where`` is the condition that they meet, if any. ``refusing`` has the columns that may
+    hold a value that does not fit. ``copy`` is the sorted copy that these rows are.
     """
 
     relation: str
     columns: Mapping[str, str]
     number: str | None = None
+    where: str = ""
+    refusing: frozenset[str] = frozenset()
     copy: SortedRows | None = None
 
     def rows_as(self, names: Sequence[str]) -> Hashable:
         """Return what tells rows read so, as far as ``names`` go, from others; None where they can be read only once."""
-        return None if self.number is None else (self.relation, self.number, *(self.columns[name] for name in names))
+        told = (self.relation, self.where, self.number, *(self.columns[name] for name in names))
+        return None if self.number is None else told
 
-    def select(self, *names: str) -> str:
-        """Return a SELECT of the positional columns ``names``, and of ``id``, the rows' numbers, if that is among them."""
+    def select(self, *names: str, among: str = "") -> str:
+        """Return a SELECT of the positional columns ``names``, and of ``id``, the rows' numbers, if that is among them.
+
+        No value is looked at of a row whose ``id`` is not in the table ``among``, if one is given: it may as well not fit (P-10).
+        """
         chosen = (f"{self.number if name == 'id' else self.columns[name]} AS {name}" for name in names)
-        return f"SELECT {', '.join(chosen)} FROM {self.relation}"
+        conditions = [self.where] if self.where else []
+        if among and not self.refusing.isdisjoint(names):
+            conditions.append(f"({self.number}) IN (SELECT id FROM {among})")
+        filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT {', '.join(chosen)} FROM {self.relation}{filtered}"
 
 
 def history_sql(
@@ -94,13 +105,14 @@ def pieces_of(
         batches = (pa.record_batch([_compact(c) for c in batch.columns], schema=renamed) for batch in checked)
         connection.register(stream_name, pa.RecordBatchReader.from_batches(renamed, batches))
         known = {f.name: f"c{i}" for i, f in enumerate(schema)}
-        pieces.append(Piece(stream_name, _columns(view, join_keys, schema, columns, missing_ok, where, known)))
+        chosen = _columns(view, join_keys, schema, columns, missing_ok, where, known)
+        pieces.append(Piece(stream_name, chosen, refusing=_refusing(view, schema, columns)))
 
     for part in parts:
         if isinstance(part, SortedRows):
             names = [*(f"k{i}" for i in range(len(join_keys))), "e", "c", *(f"v{i}" for i in range(len(view.schema)))]
             number = f"{files * _ROWS_OF_A_FILE} + CAST(file_row_number AS BIGINT)"
-            pieces.append(Piece(f"read_parquet({_text(part.rows)})", {n: n for n in names}, number, part))
+            pieces.append(Piece(f"read_parquet({_text(part.rows)})", {n: n for n in names}, number, copy=part))
             files += 1
             continue
         if isinstance(part, ArrowRows):
@@ -115,7 +127,8 @@ def pieces_of(
             chosen = _columns(view, join_keys, schema, part.columns, part.missing_ok, paths[0])
             early = _early(schema, part.columns.get(view.event_column, view.event_column), until_us)
             number = f"({files} + CAST(file_index AS BIGINT)) * {_ROWS_OF_A_FILE} + CAST(file_row_number AS BIGINT)"
-            pieces.append(Piece(f"read_parquet([{listed}], hive_partitioning=false){early}", chosen, number))
+            relation = f"read_parquet([{listed}], hive_partitioning=false)"
+            pieces.append(Piece(relation, chosen, number, early, _refusing(view, schema, part.columns)))
             files += len(paths)
             for column in _time_columns(view, join_keys, part.columns):
                 if column in schema.names and needs_check(schema.field(column).type):
@@ -218,13 +231,23 @@ def _columns(
     return chosen | {f"v{i}": column(f.name, f.dtype) for i, f in enumerate(view.schema)}
 
 
+def _refusing(view: FeatureView, schema: pa.Schema, columns: Mapping[str, str]) -> frozenset[str]:
+    """Return the positional columns of features that may hold a value that does not fit their dtype."""
+    own = [schema.get_field_index(columns.get(f.name, f.name)) for f in view.schema]
+    return frozenset(
+        f"v{i}"
+        for i, (field, place) in enumerate(zip(view.schema, own, strict=True))
+        if place >= 0 and not always_fits(schema.field(place).type, field.dtype)
+    )
+
+
 def _early(schema: pa.Schema, column: str, until_us: int | None) -> str:
-    """Return the WHERE by which DuckDB leaves out row groups that are later: it knows their times as they are stored."""
+    """Return the condition by which DuckDB leaves out row groups that are later: it knows their times as they are stored."""
     given = schema.field(column).type
     if until_us is None or not pa.types.is_timestamp(given) or given.unit == "ns" or abs(until_us) > _FAR_US:
         return ""
     made = "make_timestamp" if given.tz is None else "make_timestamptz"
-    return f""" WHERE "{column.replace('"', '""')}" <= {made}({until_us})"""
+    return f""""{column.replace('"', '""')}" <= {made}({until_us})"""
 
 
 def _nothing(view: FeatureView, join_keys: Mapping[str, DType]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal as assert_polars_equal
 
@@ -382,6 +385,62 @@ def test_rows_not_visible_at_t_change_nothing(store, tmp_path) -> None:
     assert values(ask(store, asked)) == values(plain) == [1, 1]
     view(tmp_path, [*noise, ("a", at(12), at(15) + US, 99), *rows], created=True)
     assert values(ask(store, asked, as_of=at(15))) == values(known) == [1, 1]
+
+
+# A dtype, the Arrow type that is stored, a value that fits it and one that does not.
+MISFITS = {
+    "a greater whole number": (fs.Int32, pa.int64(), 7, 2**31),
+    "a whole number that no float is": (fs.Float64, pa.int64(), 7.0, 2**53 + 1),
+    "a decimal of more digits": (fs.Decimal(4, 2), pa.decimal128(12, 2), Decimal("7.25"), Decimal("12345.00")),
+    "a vector of another length": (fs.Vector(2), pa.list_(pa.float32()), [7.0, 8.0], [7.0]),
+    "a number within a struct": (fs.Struct({"n": fs.Int32}), pa.struct({"n": pa.int64()}), {"n": 7}, {"n": 2**31}),
+}
+
+
+@pytest.mark.rule("P-10")
+@pytest.mark.parametrize("unit", ["us", "ns"])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("knowledge", [False, True])
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_value_that_does_not_fit_matters_only_to_who_sees_it(
+    store, tmp_path, misfit, knowledge, streamed, unit
+) -> None:
+    dtype, stored, good, bad = MISFITS[misfit]
+    times = pa.array([at(10), at(10), at(20), at(9), at(9)], pa.timestamp(unit, "UTC"))
+    columns = {
+        "hcp_id": ["a", "b", "b", "a", "b"],
+        "event_timestamp": times,
+        "created_at": times,
+        "trx_count": pa.array([good, good, bad, bad, bad], stored),
+        "other": [1, 2, 3, 4, 5],
+    }
+    if streamed:  # a column that hides one of DuckDB's own has the file read piece by piece
+        columns["file_row_number"] = [0] * 5
+    pq.write_table(pa.table(columns), tmp_path / "hcp.parquet")
+    source = fs.ParquetSource(str(tmp_path / "hcp.parquet"), created_timestamp_field="created_at")
+    entity = fs.Entity("hcp", join_keys=["hcp_id"])
+    schemas = {"hcp_stats": {"trx_count": dtype, "other": fs.Int64}, "beside": {"other": fs.Int64}}
+    views = [
+        fs.FeatureView(name, entities=[entity], schema=[fs.Field(n, t) for n, t in fields.items()], source=source)
+        for name, fields in schemas.items()
+    ]
+    store.apply([entity, *views])
+    refs = ["hcp_stats:trx_count", "beside:other"]
+    unseen = ask(store, [("a", at(30)), ("b", at(15))], refs, filter_by_created_timestamp=knowledge)
+    assert (values(unseen), values(unseen, "other")) == ([good, good], [1, 2])
+    with pytest.raises(fs.BackendDataError, match="hcp_stats"):
+        ask(store, [("a", at(30)), ("b", at(30))], refs, filter_by_created_timestamp=knowledge)
+    assert values(ask(store, [("b", at(30))], "hcp_stats:other"), "other") == [3]
+
+
+@pytest.mark.rule("P-4", "P-10")
+def test_a_value_that_does_not_fit_breaks_no_tie_of_others(store, tmp_path) -> None:
+    rows = [("a", at(10), 1), ("a", at(10), 2), ("b", at(10), 3), ("b", at(20), 2**40), ("b", at(20), 2**41)]
+    given = view(tmp_path, rows)
+    store.apply([replace(given, schema=(fs.Field("trx_count", fs.Int32),))])
+    assert values(ask(store, [("a", at(30)), ("b", at(15))])) == [2, 3]
+    with pytest.raises(fs.BackendDataError, match="hcp_stats"):
+        ask(store, [("a", at(30)), ("b", at(20))])
 
 
 @pytest.mark.rule("P-11")
