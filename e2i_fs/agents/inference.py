@@ -43,7 +43,7 @@ _EXACT: dict[pa.DataType, DType] = {
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What one column was taken for: its role, its dtype (None when it was left out), and why.
+    """What was inferred for one column: its role, its dtype (None when it was left out), and why.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
