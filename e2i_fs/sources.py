@@ -262,7 +262,8 @@ class PushSource(Source):
             theirs: tuple[str, str | None, dict[str, str]] = (batch.event_column, batch.created_column, {})
             if own not in ((DEFAULT_TIMESTAMP, None, {}), theirs):
                 raise DefinitionError(
-                    f"PushSource({self.name!r}): its batch_source says the time columns and the mapping; give them there."
+                    f"PushSource({self.name!r}): timestamp_field, created_timestamp_field and field_mapping are those of its "
+                    "batch_source; set them there."
                 )
             object.__setattr__(self, "timestamp_field", theirs[0])
             object.__setattr__(self, "created_timestamp_field", theirs[1])

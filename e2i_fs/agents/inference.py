@@ -118,7 +118,7 @@ def dtype_of(given: pa.DataType) -> DType:
         return Array(dtype_of(given.value_type))
     if pa.types.is_struct(given) and given.num_fields:
         return Struct({given.field(i).name: dtype_of(given.field(i).type) for i in range(given.num_fields)})
-    raise AmbiguousError(f"it is {given}, which stands for no dtype")
+    raise AmbiguousError(f"its Arrow type {given} is that of no dtype; convert it or leave it out")
 
 
 def whole_floats(column: pa.ChunkedArray) -> bool:

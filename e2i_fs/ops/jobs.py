@@ -274,8 +274,8 @@ class Jobs:
         if running.done():
             return running.result()
         raise _HungError(
-            f"The run of view {job.view!r} has not come back {self._leeway:g} s after its {timeout:g} s were over: a source or a "
-            "backend hangs. It is left to itself, and no other run of the view begins before it ends."
+            f"The run of view {job.view!r} exceeded its limit of {timeout:g} s and did not stop within {self._leeway:g} s after it: a "
+            "source or a backend hangs. It was abandoned, and no other run of the view begins before it ends."
         )
 
     def _recovered(self, views: Iterable[str], progress: Progress | None) -> Iterator[Job]:
