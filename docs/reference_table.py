@@ -80,18 +80,27 @@ def _callable(name: str, what: Any) -> Iterator[str]:
 def _signature(name: str, function: Any) -> str:
     """Return the signature with annotations as they are written, an argument a line where it would be long."""
     signature = inspect.signature(function)
-    given = [p for p in signature.parameters.values() if p.name != "self"]
     shown, star = [], False
-    for one in given:
+    for one in signature.parameters.values():
+        if one.name == "self":
+            continue
         if one.kind is one.KEYWORD_ONLY and not star:
             shown.append("*")
             star = True
-        shown.append(str(one).replace("'", ""))
+        shown.append(f"{one.name}: {one.annotation}{_default(one.default)}")
     returns = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
     line = f"{name}({', '.join(shown)}){returns}"
     if len(line) <= 100:
         return line
     return "\n".join([f"{name}(", *(f"    {one}," for one in shown), f"){returns}"])
+
+
+def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return ""
+    if isinstance(value, str):
+        return f' = "{value}"'
+    return f" = {value.__module__}.{value.__qualname__}" if inspect.isroutine(value) else f" = {value!r}"
 
 
 def _text(what: Any, *, examples: bool = True) -> str:

@@ -52,7 +52,7 @@ _THREADS = 16
 
 
 class AsyncJobs:
-    """The methods of `e2i_fs.ops.jobs.Jobs`, with the same arguments and results, awaited.
+    """The methods of `Jobs`, with the same arguments, results and errors, awaited; they take no ``progress``.
 
     >>> import asyncio
     >>> import e2i_fs as fs
@@ -117,9 +117,11 @@ class AsyncJobs:
 
 
 class AsyncStore:
-    """An `AsyncFeatureStore`: the methods of `Store`, with the same arguments and results, awaited.
+    """The methods of `Store`, with the same arguments, results and errors, awaited: an `AsyncFeatureStore`.
 
-    At most 16 calls run at a time; more wait their turn without blocking the loop.
+    Each call runs in a worker thread, at most 16 at a time; more wait their turn without blocking the event loop. A
+    cancelled call is abandoned, and its thread ends when the call does. `materialize` and `materialize_incremental`
+    take no ``progress``.
 
     >>> import asyncio
     >>> import e2i_fs as fs
@@ -440,7 +442,9 @@ def connect_async(
     clock: Clock | Callable[[], datetime] | None = None,
     plugins: Sequence[object] = (),
 ) -> _Connecting:
-    """Open a feature store whose methods are awaited; the arguments are those of `e2i_fs.connect`.
+    """Open a feature store whose methods are awaited: ``await`` it, or use it in ``async with``.
+
+    The arguments and errors are those of `e2i_fs.connect`.
 
     >>> from e2i_fs import connect_async
     >>> import anyio, tempfile

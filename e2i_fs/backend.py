@@ -41,15 +41,17 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend says it can do. What is declared works, what is not raises `UnsupportedError` (G-3).
+    """What a backend declares that it can do: that works, and anything else raises `UnsupportedError` (G-3).
 
-    ``sources`` are the kinds of source it can read in place (`Source.kind`); ``key_kinds`` and
-    ``feature_kinds`` the kinds of dtype it can keep (`DType.kind`), None meaning all. ``append`` is adding to
-    history, ``online`` reading and writing online rows. ``local`` says that no call waits on a network, so
-    that the core may call it without a thread to abandon when the deadline passes (X-8). ``persistent`` says
-    that what was written is there after `close`. ``point_in_time`` says that it is a `NativePointInTime` too,
-    ``copyable`` that it is `Copyable`, ``columnar`` that it is `Columnar`. ``certified`` is the level of its certificate (``full``, ``partial``, ``none``):
-    a historical retrieval moves only between backends of one level (X-6).
+    - ``append``: it adds to history. ``online``: it reads and writes online rows.
+    - ``sources``: the kinds of source that it reads in place (`Source.kind`).
+    - ``key_kinds``, ``feature_kinds``: the kinds of dtype that it can keep (`DType.kind`); None means all.
+    - ``local``: no call waits on a network, so calls need no extra thread that could be abandoned at the deadline
+      (X-8).
+    - ``persistent``: what was written is still there after `close`.
+    - ``point_in_time``: it is a `NativePointInTime`. ``copyable``: it is `Copyable`. ``columnar``: it is `Columnar`.
+    - ``certified``: the level of its certificate (``full``, ``partial`` or ``none``). A historical retrieval fails over
+      only between backends of the same level (X-6).
 
     >>> from e2i_fs import Capabilities
     >>> Capabilities(local=True, sources=frozenset({"parquet"})).online  # what is not said is as it usually is
@@ -71,7 +73,10 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """How knowledge time counts (P-3): per entity row, up to one moment (µs), both or not at all.
+    """Which rows count as known (P-3).
+
+    ``filter_by_created`` uses, for each entity row, only rows with a created time up to the entity row's time;
+    ``as_of_us`` only rows created up to that moment (microseconds, UTC). They may be combined; the default is neither.
 
     >>> from e2i_fs import Knowledge
     >>> Knowledge(filter_by_created=True).counts, Knowledge().counts
@@ -83,12 +88,12 @@ class Knowledge:
 
     @property
     def counts(self) -> bool:
-        """True when a row without a created time is unknown."""
+        """True when either is set, so that a row without a created time is invisible."""
         return self.filter_by_created or self.as_of_us is not None
 
 
 class OnlineRow(NamedTuple):
-    """One row of a view as it stands online: its times in microseconds and its storage values by field name.
+    """One online row of a view: its times in microseconds since 1970 (UTC), and its storage values by field name.
 
     >>> from e2i_fs import OnlineRow
     >>> row = OnlineRow(event_us=1_709_596_800_000_000, created_us=None, values={"trx_count": 14})
@@ -102,10 +107,11 @@ class OnlineRow(NamedTuple):
 
 
 class OnlineColumns(NamedTuple):
-    """The online rows of some keys of a view as columns, each aligned with the keys: times in microseconds, storage values.
+    """The online rows of some keys of a view as columns, each aligned with the keys.
 
-    Where a key has no row the event time and everything else is None. A field that is in no row may be left out of ``values``.
-    ``sequence`` is that of the view's `Position` at the moment of reading.
+    ``event_us`` and ``created_us`` are in microseconds since 1970 (UTC), ``values`` are storage values by field name.
+    For a key without a row, all of them are None. A field that no row has may be left out of ``values``. ``sequence``
+    is that of the view's `Position` at the moment of reading.
     """
 
     event_us: Sequence[int | None]
@@ -115,7 +121,9 @@ class OnlineColumns(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a view's online state is: writes applied, newest event time (µs, None if empty), and rows.
+    """How far a view's online state has come: writes applied, newest event time, and rows.
+
+    ``newest_event_us`` is in microseconds since 1970 (UTC), None when nothing is online.
 
     >>> from e2i_fs import Position
     >>> Position(sequence=3, newest_event_us=None, rows=0).sequence
@@ -129,10 +137,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParquetRows:
-    """History that lies in Parquet files, which the engine reads itself.
+    """History that lies in Parquet files at ``paths``, which the engine reads itself.
 
-    ``columns`` maps the view's column name (join key, time column, field) to the file's own; names that are
-    not in it are the same in both. ``missing_ok`` has the view's names that an older file may lack.
+    ``columns`` maps the view's column names (join keys, time columns, fields) to those of the files; names that are not
+    in it are the same in both. ``missing_ok`` has the view's column names that an older file may lack.
 
     >>> from e2i_fs import ParquetRows
     >>> rows = ParquetRows(("visits.parquet",), {"event_timestamp": "visited_at"})
@@ -147,7 +155,7 @@ class ParquetRows:
 
 @dataclass(frozen=True, slots=True)
 class ArrowRows:
-    """History that the backend streams, with the view's own column names (join keys, time columns, fields).
+    """History that the backend streams through ``reader``, with the view's own column names.
 
     >>> from e2i_fs import ArrowRows
     >>> import pyarrow as pa
@@ -164,9 +172,9 @@ ScanPart = ParquetRows | ArrowRows
 
 @runtime_checkable
 class Backend(Protocol):
-    """A place that keeps definitions, history and online rows.
+    """The protocol of a backend: a place that keeps definitions, history and online rows.
 
-    Every error that leaves a backend is one of `e2i_fs.errors` with the driver's as its cause (G-4).
+    A backend raises only errors of `e2i_fs.errors`, with the driver's own error as the cause (G-4).
 
     >>> from e2i_fs import Backend
     >>> from e2i_fs.testing import FakeClock
@@ -182,59 +190,60 @@ class Backend(Protocol):
         ...
 
     def apply(self, definitions: Catalog, *, expected: str) -> bool:
-        """Replace the kept catalogue with ``definitions``, whole or not at all (R-1).
+        """Replace the stored catalogue with ``definitions``, entirely or not at all (R-1).
 
-        Returns False, having changed nothing, when the kept catalogue's `Catalog.revision` is no longer
-        ``expected``: somebody else applied in between. Online rows of a view whose keys or dtypes change, or
-        that is gone, go too.
+        Returns False, with nothing changed, when the `Catalog.revision` of the stored catalogue is no longer
+        ``expected``: another process applied in between. This also deletes the online rows of views that are gone, or
+        whose keys or dtypes change.
         """
         ...
 
     def definitions(self) -> Catalog:
-        """Return the kept catalogue as it is now, whichever process changed it last (R-5). Cheap when unchanged."""
+        """Return the stored catalogue, whichever process changed it last (R-5). Must be cheap when unchanged."""
         ...
 
     def scan(
         self, view: str, columns: Sequence[str], *, keys: pa.Table | None = None, until_us: int | None = None
     ) -> Sequence[ScanPart]:
-        """Return the history of ``view``: join keys, time columns and the fields named in ``columns``.
+        """Return the history of ``view``: its join keys, time columns, and the fields named in ``columns``.
 
-        ``keys`` (a table of distinct join keys) and ``until_us`` (no later event time is needed) are hints: more
-        rows than asked for are harmless, fewer are not. Rows in any order, duplicates included.
+        ``keys`` (a table of distinct join keys) and ``until_us`` (the latest event time needed, in microseconds) are
+        hints: more rows than needed are harmless, fewer are not. Rows may come in any order, duplicates included.
         """
         ...
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
-        """Add checked rows (the view's columns and dtypes) to history, once for each ``batch_id`` (W-2).
+        """Append checked rows (the view's columns and dtypes) to history, once for each ``batch_id`` (W-2).
 
-        Returns False when the batch was there already. Raises `InvalidBatchError` when it was there with
-        other content. Ids are compared exactly, and of two handles that add one batch at once one is told True. A table
-        without rows is a batch as any other; the core sends none.
+        Returns True if the batch was added, False if it was there already. Raises `InvalidBatchError` when the id was
+        used with other rows. Ids are compared exactly. When two handles append the same batch at the same time, exactly
+        one gets True. A table without rows is a batch like any other; the core sends none.
         """
         ...
 
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
-        """Return for each key the greatest row (P-4) with ``event_us <= at_us``, or None; aligned with ``keys`` (O-5).
+        """Return for each key the greatest row (P-4) with ``event_us <= at_us``, or None, in their order (O-5).
 
-        The moment is ``at_us``, never the backend's own clock (T-5). Without keys there are no answers.
+        The present is ``at_us``, never the backend's own clock (T-5). Without keys the result is empty.
         """
         ...
 
     def online_write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
-        """Merge rows into the online state by P-4's order (O-1), each row whole or not at all (O-7).
+        """Merge rows into the online state by P-4's order (O-1), each row entirely or not at all (O-7).
 
-        A row later than ``at_us`` is kept beside the one that answers until then (O-2); `e2i_fs.online.merge`
-        does both, and keeps the rows that answered in the last two seconds before ``at_us``, for reads that began then. The
-        present moment is ``at_us``, never the backend's own clock (T-5). Reading, merging and writing are one step that no other
-        handle's write comes between. Returns how many keys changed; a call without keys changes none and returns 0.
+        ``rows`` are aligned with ``keys``. A row with an event time after ``at_us`` is kept beside the one that answers
+        until then (O-2). `e2i_fs.online.merge` does both, and keeps the rows that answered in the last two seconds
+        before ``at_us``, for reads that began then. The present is ``at_us``, never the backend's own clock (T-5).
+        Reading, merging and writing are one step, so that no other handle's write comes in between. Returns how many
+        keys changed; without keys, 0.
         """
         ...
 
     def position(self, view: str) -> Position:
-        """Return how far the online state of ``view`` is, for freshness (F-1) and parity (X-4).
+        """Return how far the online state of ``view`` has come, for freshness (F-1) and parity (X-4).
 
-        Every answer carries it (X-7), so it answers where ``online`` is not declared too: newest event time None, no rows, and
-        as sequence whatever is counted, 0 if nothing is.
+        Every answer carries it (X-7), so it must work even if ``online`` is not declared: then the newest event time is
+        None, there are no rows, and the sequence is whatever is counted, or 0.
         """
         ...
 
@@ -243,16 +252,16 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and connections. Calling it twice is harmless."""
+        """Close files and connections. Calling it twice is harmless."""
         ...
 
 
 @runtime_checkable
 class NativePointInTime(Protocol):
-    """A backend that finds the answering rows where they lie, for history that should not be pulled to the engine.
+    """A backend that finds the answering rows itself, for history too large to bring to the engine.
 
-    Declared with ``Capabilities(point_in_time=True)``. It is the reference path with work skipped, never another
-    meaning: the kit compares the two.
+    Declared with ``Capabilities(point_in_time=True)``. The results must be the same as those of the engine, only
+    faster: the test kit compares the two.
 
     >>> from e2i_fs import NativePointInTime
     >>> from e2i_fs.testing import FakeClock
@@ -265,59 +274,60 @@ class NativePointInTime(Protocol):
     """
 
     def point_in_time(self, view: str, entities: pa.Table, features: Sequence[str], knowledge: Knowledge) -> pa.Table:
-        """Return the winner (P-1, P-3 to P-8) of each entity row, in their order: its time and its features.
+        """Return the event time and features of the winning row (P-1, P-3 to P-8) of each entity row, in order.
 
-        ``entities`` has the columns ``t`` (int64, µs UTC) and ``k0..`` (the join keys in the view's order and in
-        their dtypes, None matching nothing), any number of rows. The result has as many rows, and the columns ``e``
-        (int64, µs, None where nothing is visible) and one for each of ``features``, by name and in its dtype. The
-        ``ttl`` is not applied here: the core does that, as it decides the statuses.
+        ``entities`` has the columns ``t`` (int64, microseconds since 1970, UTC) and ``k0``, ``k1``, … (the join keys,
+        in the view's order and dtypes; None matches nothing). The result has as many rows, and the columns ``e``
+        (int64, microseconds; None where nothing is visible) and one for each of ``features``, by name and in its dtype.
+        Do not apply the ``ttl``: the core does, since it decides the statuses.
         """
         ...
 
 
 @runtime_checkable
 class Copyable(Protocol):
-    """A backend that can give away all it was written, so that another one may be made its equal (X-4).
+    """A backend that can give away everything that was written to it, so that another can be made its equal (X-4).
 
     Declared with ``Capabilities(copyable=True)``.
     """
 
     def batches(self, view: str) -> Iterator[tuple[str, pa.Table]]:
-        """Yield each batch that was appended to the history of ``view``: its ``batch_id`` and its rows as `append` got them."""
+        """Yield each batch appended to the history of ``view``: its ``batch_id``, and its rows as appended."""
         ...
 
     def online_rows(self, view: str) -> Iterator[tuple[Sequence[Key], Sequence[OnlineRow], int]]:
-        """Yield all online rows of ``view`` in pieces, rows that wait for their time included.
+        """Yield all online rows of ``view`` in pieces, including rows whose event time is still to come.
 
-        A piece has keys, their rows (a key with several rows is there several times), and the ``at_us`` with which
-        `online_write` elsewhere keeps all of them. What is written meanwhile may be in it or not.
+        A piece is ``(keys, rows, at_us)``, rows aligned with keys; a key with several rows appears several times.
+        `online_write` on another backend with that ``at_us`` keeps all of them. Rows written meanwhile may or may not
+        be included.
         """
         ...
 
 
 @runtime_checkable
 class Columnar(Protocol):
-    """A backend that reads several views at once, and gives columns rather than rows.
+    """A backend that reads several views in one call, and returns columns rather than rows.
 
-    Declared with ``Capabilities(columnar=True)``. It is `Backend.online_read` and `Backend.position` with work skipped, never
-    another meaning: the kit compares them.
+    Declared with ``Capabilities(columnar=True)``. The results must be the same as those of `Backend.online_read` and
+    `Backend.position`, only faster: the test kit compares them.
     """
 
     def online_columns(
         self, definitions: Catalog, asked: Mapping[str, Sequence[Key]], *, at_us: int
     ) -> Mapping[str, OnlineColumns]:
-        """Return for each view what `Backend.online_read` has for its keys, all views of one snapshot where there is one.
+        """Return by view what `Backend.online_read` finds for its keys, if possible all from one snapshot.
 
-        ``definitions`` is a value that `Backend.definitions` gave a moment ago: the rows are those kept under it, so that nothing
-        need be looked up twice. A view may be asked without keys.
+        ``asked`` has the keys by view, perhaps none. ``definitions`` is a recent result of `Backend.definitions`: read
+        the rows that are kept under it, so that nothing need be looked up twice.
         """
         ...
 
 
 @runtime_checkable
 class HasTimeout(Protocol):
-    """A backend whose driver takes a timeout, so that a call that is given up ends in its thread too (X-8)."""
+    """A backend whose driver accepts a timeout, so that an abandoned call ends in its thread too (X-8)."""
 
     def set_timeout(self, read: float, write: float) -> None:
-        """Let no reading call wait on the network for more than ``read`` seconds, no other for more than ``write``."""
+        """Limit each reading call to ``read`` seconds of waiting on the network, any other to ``write`` seconds."""
         ...

@@ -25,7 +25,10 @@ Definition = Entity | FeatureView | FeatureService | OnDemandFeatureView | Sourc
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an ``apply`` does or would do (R-1). Each item is ``"view hcp_stats"``-like: a kind and a name.
+    """What an ``apply`` or ``delete`` does or would do (R-1, R-4).
+
+    ``created``, ``updated``, ``unchanged`` and ``removed`` hold items such as ``"view hcp_stats"``: a kind and a name.
+    ``breaking`` describes each breaking change. ``dry_run`` says that nothing was applied.
 
     >>> import e2i_fs as fs
     >>> from e2i_fs.testing import example_store
@@ -44,16 +47,16 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        """True when applying would change something."""
+        """True when applying the plan changes something."""
         return bool(self.created or self.updated or self.removed)
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All definitions of one store. A value: changing it gives a new one.
+    """All definitions of one store, as an immutable value.
 
-    ``bases`` has, for each view, the folder from which its relative paths are taken (T-4); it is no part of
-    any fingerprint.
+    ``entities``, ``views``, ``services`` and ``on_demand`` hold the definitions by name. ``bases`` has, for each view,
+    the folder from which its relative paths start (T-4); it is not part of any fingerprint.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -71,7 +74,7 @@ class Catalog:
     # ---- asking -------------------------------------------------------------------------------------------
 
     def view(self, name: str) -> FeatureView:
-        """Return the view of this name, its entities attached, or raise with the nearest names (P-9)."""
+        """Return the view of this name with its entities. Raises `UnknownFeatureError` (nearest names, P-9)."""
         found = self._attached.get(name)
         if found is None and name in self.on_demand:
             raise UnknownFeatureError(f"{name!r} is an on-demand view; list_on_demand_feature_views() has it.")
@@ -92,13 +95,13 @@ class Catalog:
         return view in self.views or view in self.on_demand
 
     def service(self, name: str) -> FeatureService:
-        """Return the service of this name, or raise with the nearest names (P-9)."""
+        """Return the service of this name. Raises `UnknownFeatureError` (nearest names, P-9)."""
         if name not in self.services:
             raise UnknownFeatureError(f"Unknown feature service {name!r}.{did_you_mean(name, self.services)}")
         return self.services[name]
 
     def join_keys(self, view: str) -> Mapping[str, DType]:
-        """Return the join keys of a view, its entities' together, in order."""
+        """Return the join keys of a view, those of all its entities in order, as a mapping of column name to dtype."""
 
         def joined() -> Mapping[str, DType]:
             keys: dict[str, DType] = {}
@@ -109,7 +112,7 @@ class Catalog:
         return self.remembered(("join keys", view), joined)
 
     def remembered(self, question: Hashable, answered: Callable[[], T]) -> T:
-        """Return what ``answered`` makes of this catalogue, made once for a question: nothing in a catalogue changes.
+        """Return ``answered()``, computed once per ``question`` for this catalogue, which never changes.
 
         At most a few hundred answers are kept. An error is not.
         """
@@ -136,7 +139,7 @@ class Catalog:
         return {name: tuple(sorted(views)) for name, views in feeds.items()}
 
     def fingerprint(self, view: str) -> str:
-        """Return the fingerprint of a view: its keys with their dtypes, fields, source, ttl or code (R-2)."""
+        """Return the fingerprint of a view: a hash of its keys and their dtypes, fields, source, ttl or code (R-2)."""
         return self._fingerprints[view]
 
     @cached
@@ -149,11 +152,11 @@ class Catalog:
 
     @cached
     def revision(self) -> str:
-        """A hash of everything in the catalogue: equal revisions are equal catalogues."""
+        """A hash of everything in the catalogue: equal catalogues, and only they, have equal revisions."""
         return fingerprint(self.to_json())
 
     def require_revision(self, expected: str | None) -> None:
-        """Raise `StalePlanError` unless this is the catalogue of that revision; None asks for nothing."""
+        """Raise `StalePlanError` unless the catalogue has the revision ``expected``; None is always accepted."""
         if expected not in (None, self.revision):
             raise StalePlanError(
                 "What is registered has changed since the plan was made, so nothing was applied. Plan again, and look at what "
@@ -165,10 +168,10 @@ class Catalog:
     def planned(
         self, definitions: Iterable[Definition], base: str, *, allow_breaking: bool = False
     ) -> tuple[Catalog, Plan]:
-        """Return the catalogue with ``definitions`` added or changed, and the plan to it.
+        """Return the catalogue with ``definitions`` added or changed, and the plan of that change.
 
-        Raises `DefinitionError` when the result would not hold together, `BreakingChangeError` when a change
-        would break readers (R-4). Nothing is written here.
+        Raises `DefinitionError` when the result would be inconsistent, and `BreakingChangeError` for a change that
+        would break readers (R-4) without ``allow_breaking``. Nothing is written.
         """
         given = _grouped(definitions)
         after = Catalog(
@@ -224,10 +227,10 @@ class Catalog:
         return replace(after, bases=rest(self.bases)) if kind == "view" else after
 
     def kind_of(self, name: str, kind: str | None = None) -> str:
-        """Return the kind of the one definition called ``name``: entity, view, on-demand view or service.
+        """Return the kind of the definition called ``name``: entity, view, on-demand view or service.
 
-        Raises `UnknownFeatureError` when there is none, `DefinitionError` when several kinds have one and ``kind``
-        does not say which.
+        Raises `UnknownFeatureError` when there is none, and `DefinitionError` when several kinds have one and ``kind``
+        does not choose.
         """
         if kind is not None and kind not in _ATTRIBUTES:
             raise DefinitionError(f"kind={kind!r}: use one of {', '.join(repr(k) for k in _ATTRIBUTES)}.")
@@ -244,7 +247,7 @@ class Catalog:
         return kinds[0]
 
     def without(self, name: str, kind: str | None = None) -> tuple[Catalog, Plan]:
-        """Return the catalogue without the definition called ``name``, and the plan to it (R-4)."""
+        """Return the catalogue without the definition called ``name``, and the plan of that change (R-4)."""
         kind = self.kind_of(name, kind)
         users = self._users(kind, name)
         if users:

@@ -41,7 +41,7 @@ def from_us(microseconds: int) -> datetime:
 
 @runtime_checkable
 class Clock(Protocol):
-    """Tells the time (aware, UTC) and, for durations, seconds that never go back.
+    """The source of time: the present moment (aware, UTC), and for durations seconds that never go back (T-5).
 
     >>> from e2i_fs import Clock
     >>> from e2i_fs.clock import SystemClock
@@ -55,7 +55,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed moment."""
+        """Return seconds since some fixed moment; never less than before."""
         ...
 
 

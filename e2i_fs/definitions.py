@@ -66,10 +66,11 @@ def _from_micros(value: int | None) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """What features are about, and the columns that identify one of it.
+    """A kind of thing that features describe, and the columns that identify one (P-7).
 
-    ``join_keys`` is a list of column names (each of ``dtype``) or a mapping of name to dtype; by default one
-    column named like the entity. Keys compare exactly and by type (P-7).
+    ``join_keys`` is a list of column names, all of ``dtype``, or a mapping of column name to dtype; the default is one
+    column named like the entity. Keys compare exactly and by type. Raises `DefinitionError` for a name or key that
+    cannot be used, or a dtype that cannot be a key.
 
     >>> from e2i_fs import Entity
     >>> from e2i_fs.dtypes import Int64, String
@@ -119,11 +120,11 @@ class Entity:
         return self.join_keys  # type: ignore[return-value]
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that the fingerprint is made of (R-2)."""
+        """Return the JSON value from which the fingerprint is computed (R-2)."""
         return {"entity": self.name, "join_keys": [[k, t.canonical()] for k, t in self.keys.items()]}
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, as a JSON value that `from_json` reads."""
+        """Return the whole definition as a JSON value that `from_json` reads."""
         return {**self.canonical(), "tags": dict(self.tags), "owner": self.owner, "description": self.description}
 
     @classmethod
@@ -141,7 +142,8 @@ def _about(form: Mapping[str, Any]) -> dict[str, Any]:
 class Field:
     """One feature of a view: its name, dtype and role.
 
-    ``role="label"`` marks an outcome: it is never given as a model input unless named in ``labels=`` (P-12).
+    ``role="label"`` marks an outcome: it is never given as a model input, only to those who name it in ``labels=``
+    (P-12). Raises `DefinitionError` for a bad name, dtype or role.
 
     >>> from e2i_fs import Field
     >>> from e2i_fs.dtypes import Bool
@@ -162,23 +164,26 @@ class Field:
             raise DefinitionError(f"Field({self.name!r}): role is {self.role!r}; use 'feature' or 'label'.{hint}")
 
     def canonical(self) -> list[Any]:
-        """Return the JSON value that stands for this field in a fingerprint (R-2)."""
+        """Return the JSON value of this field from which the view's fingerprint is computed (R-2)."""
         return [self.name, self.dtype.canonical(), self.role]
 
     @classmethod
     def from_canonical(cls, form: Sequence[Any], description: str = "") -> Field:
-        """Return the field of a canonical form."""
+        """Return the field that `canonical` wrote, with a ``description``."""
         name, dtype, role = form
         return cls(name, dtype_from_canonical(dtype), role, description)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureView:
-    """Features that are known together, about the same entities, from one source.
+    """A group of features that share entities, event times and a source.
 
-    ``entities`` are objects or names; the join keys are theirs together. ``ttl`` says how long a row answers
-    (P-2; None is no limit), ``max_staleness`` how old the newest row may be before the view is stale (F-2).
-    Entities given as objects are applied together with the view.
+    ``entities`` are `Entity` objects or names of entities; the view's join keys are all of theirs, in order. Objects
+    are applied together with the view. ``schema`` lists the fields. ``source`` holds the history; None means that rows
+    are only written through the store. ``ttl`` is how long a row answers after its event time (P-2), ``max_staleness``
+    how old the newest row may get before the view is stale (F-2); None means no limit for either. ``online=False``
+    keeps the view out of online reads, writes and materialisation. Raises `DefinitionError` for a view that makes no
+    sense.
 
     >>> from e2i_fs import FeatureView, Field
     >>> from datetime import timedelta
@@ -259,11 +264,11 @@ class FeatureView:
 
     @property
     def ttl_us(self) -> int | None:
-        """``ttl`` in microseconds, at most what 64 bits hold (292,000 years); None is no limit."""
+        """``ttl`` in microseconds, capped at the greatest 64-bit integer (292,000 years); None means no limit."""
         return None if self.ttl is None else min(self.ttl // timedelta(microseconds=1), 2**63 - 1)
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that, with the entities' own, the fingerprint is made of (R-2)."""
+        """Return the JSON value from which, with those of the entities, the fingerprint is computed (R-2)."""
         return {
             "view": self.name,
             "entities": list(self.entities),
@@ -273,7 +278,7 @@ class FeatureView:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, as a JSON value that `from_json` reads."""
+        """Return the whole definition as a JSON value that `from_json` reads."""
         return {
             **self.canonical(),
             "source_name": self.source.name if self.source else "",
@@ -309,9 +314,10 @@ class FeatureView:
 
 @dataclass(frozen=True, slots=True)
 class FeatureService:
-    """A named list of features: what one model takes.
+    """A named list of features: the inputs of one model.
 
-    ``features`` are references (``view:feature`` or ``view:*``), or feature views, each standing for ``view:*``.
+    ``features`` are references (``view:feature`` or ``view:*``) or feature views, each meaning ``view:*``. Raises
+    `DefinitionError` for an empty list or anything else in it.
 
     >>> from e2i_fs import FeatureService
     >>> FeatureService("hcp_conversion", features=["hcp_stats:trx_count"]).features
@@ -346,11 +352,11 @@ class FeatureService:
         return self.features  # type: ignore[return-value]
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that the fingerprint is made of (R-2)."""
+        """Return the JSON value from which the fingerprint is computed (R-2)."""
         return {"service": self.name, "features": list(self.features)}
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, as a JSON value that `from_json` reads."""
+        """Return the whole definition as a JSON value that `from_json` reads."""
         return {**self.canonical(), "tags": dict(self.tags), "owner": self.owner, "description": self.description}
 
     @classmethod

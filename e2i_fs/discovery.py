@@ -23,12 +23,12 @@ _NAME, _VIEW, _ABOUT, _TAG, _VIEW_ABOUT, _KEY, _OWNER, _SERVICE = 8.0, 5.0, 4.0,
 
 @dataclass(frozen=True, slots=True)
 class FoundFeature:
-    """One feature that a search found.
+    """One feature found by `Store.search`.
 
-    ``role`` is ``"label"`` for an outcome, which is no model input (P-12). ``freshness`` is its view's: UNKNOWN
-    whenever it could not be had, and ``freshness_note`` then says why. ``source`` is the kind of its source
+    ``role`` is ``"label"`` for an outcome, which is not a model input (P-12). ``freshness`` is that of its view,
+    UNKNOWN whenever it could not be determined; ``freshness_note`` says why. ``source`` is the kind of its source
     (``"parquet"``, ``"push"``, …), ``"written"`` or ``"on demand"``; ``request_columns`` must come with the request.
-    ``score`` orders what was found: greater is nearer to the words asked for, 0 when none were.
+    ``score`` is how well it matches the words, greater is better; 0 when there were no words.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:

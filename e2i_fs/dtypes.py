@@ -25,6 +25,9 @@ __all__ = [
 class DType:
     """One dtype: a kind and its parameters. Compare with ``==``.
 
+    ``kind`` is the lower-case name, such as ``"int64"``; ``element`` is the dtype of an array's elements, ``fields``
+    are the named dtypes of a struct, and ``numbers`` the size of a vector or the precision and scale of a decimal.
+
     >>> from e2i_fs.dtypes import Array, Int64
     >>> Array(Int64)
     Array(Int64)
@@ -46,7 +49,7 @@ class DType:
         return f"{name}({inside})" if inside else name
 
     def canonical(self) -> Any:
-        """Return the JSON value that stands for this dtype on every machine (R-2)."""
+        """Return the JSON value of this dtype, the same on every machine; part of fingerprints (R-2)."""
         if self.kind == "struct":
             return {"struct": [[name, dtype.canonical()] for name, dtype in self.fields]}
         if self.element is not None:
@@ -72,7 +75,7 @@ KEY_KINDS = frozenset({"int32", "int64", "bool", "string", "bytes", "date", "tim
 
 
 def check_dtype(value: object, where: str) -> DType:
-    """Return ``value`` if it is a dtype, else raise a `DefinitionError` that says how to name one."""
+    """Return ``value`` if it is a dtype; otherwise raise a `DefinitionError` that says how to name one."""
     if isinstance(value, DType):
         return value
     names = [repr(t) for t in _SIMPLE.values()] + ["Struct(...)", "Array(t)", "Vector(n)", "Decimal(p, s)"]
@@ -83,7 +86,7 @@ def check_dtype(value: object, where: str) -> DType:
 
 
 def dtype_named(name: str) -> DType:
-    """Return the dtype without parameters of this name, in letters of any case, or raise with the nearest names.
+    """Return the dtype without parameters called ``name`` in any case. Raises `DefinitionError` (nearest names).
 
     >>> dtype_named("int64")
     Int64
@@ -97,7 +100,9 @@ def dtype_named(name: str) -> DType:
 
 
 def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType:
-    """A record of named fields, in the order given.
+    """Return the dtype of a record of named fields, in the order given.
+
+    Name them by keyword or in a mapping. Raises `DefinitionError` for no fields, or for two that differ only by case.
 
     >>> from e2i_fs import Float64, Struct
     >>> Struct(lat=Float64, lon=Float64)
@@ -112,7 +117,7 @@ def Struct(fields: Mapping[str, DType] | None = None, /, **more: DType) -> DType
 
 
 def Array(element: DType) -> DType:
-    """A list of any length whose elements have one dtype.
+    """Return the dtype of a list of any length whose elements have one dtype.
 
     >>> from e2i_fs import Array, String
     >>> Array(String)
@@ -122,7 +127,9 @@ def Array(element: DType) -> DType:
 
 
 def Vector(size: int) -> DType:
-    """A list of exactly ``size`` Float32 numbers, none missing: an embedding.
+    """Return the dtype of an embedding: a list of exactly ``size`` Float32 numbers, none missing.
+
+    Raises `DefinitionError` unless ``size`` is a whole number of at least 1.
 
     >>> from e2i_fs import Vector
     >>> Vector(3)
@@ -134,7 +141,9 @@ def Vector(size: int) -> DType:
 
 
 def Decimal(precision: int, scale: int) -> DType:
-    """An exact decimal of ``precision`` digits, ``scale`` of them after the point (1 <= scale <= precision <= 38).
+    """Return the dtype of an exact decimal of ``precision`` digits, ``scale`` of them after the point.
+
+    Raises `DefinitionError` unless 1 <= ``precision`` <= 38 and 0 <= ``scale`` <= ``precision``.
 
     >>> from e2i_fs import Decimal
     >>> Decimal(10, 2)

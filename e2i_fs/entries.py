@@ -107,8 +107,8 @@ def _fitted(entry: Entry, own: Catalog) -> pa.Table:
         if all(rows.schema.field(n).type == arrow_type(t) for n, t in types.items() if n in rows.column_names):
             return widened(rows, view, join_keys)
     raise InvalidBatchError(
-        f"View {entry.view!r} is another here than the one that the batch was checked against: it was changed "
-        "meanwhile. Nothing was written here; apply and write again."
+        f"The definition of view {entry.view!r} was changed after the batch was checked against it. Nothing was written here; "
+        "apply and write again."
     )
 
 

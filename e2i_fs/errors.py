@@ -76,51 +76,51 @@ __all__ = [
 
 
 class E2IError(Exception):
-    """The root: catch this to catch everything that e2i_fs raises on purpose."""
+    """The base class: catch this to catch everything that e2i_fs raises on purpose."""
 
 
 class DefinitionError(E2IError, ValueError):
-    """An entity, view, service or source that cannot mean anything."""
+    """An entity, view, service or source makes no sense by itself or with what is registered."""
 
 
 class SchemaMismatchError(DefinitionError):
-    """A source does not hold what the definition says of it (R-3)."""
+    """A source does not match its view: a column is missing, or has a dtype that does not fit (R-3)."""
 
 
 class BreakingChangeError(DefinitionError):
-    """A change that would break readers, applied without ``allow_breaking=True`` (R-4)."""
+    """A change would break readers and was applied without ``allow_breaking=True`` (R-4)."""
 
 
 class StalePlanError(DefinitionError):
-    """What is registered is no longer what the plan was made against; nothing was applied (R-1)."""
+    """The catalogue has changed since the plan was made; nothing was applied (R-1)."""
 
 
 class RequestError(E2IError, ValueError):
-    """The caller's request cannot be answered as it stands. It never fails over (X-2)."""
+    """The request cannot be answered as it was made. Never fails over (X-2)."""
 
 
 class UnknownFeatureError(RequestError, LookupError):
-    """A view, feature, service or push source that is not registered (P-9)."""
+    """A view, feature, service or push source is not registered (P-9)."""
 
 
 class InvalidEntityFrameError(RequestError):
-    """The entity rows lack something that the request needs (P-11)."""
+    """The entity rows lack something that the request needs, or cannot be read (P-11)."""
 
 
 class InvalidTimestampError(RequestError):
-    """A time that is missing, not a time, naive when refused, or finer than a microsecond (T-1 to T-3)."""
+    """A time is missing, is not a time, is naive where that is refused, or is finer than a microsecond (T-1 to T-3)."""
 
 
 class FeatureNameCollisionError(RequestError):
-    """Two outputs, or an output and an input column, would have one name (P-9)."""
+    """Two outputs, or an output and an input column, would have the same name (P-9)."""
 
 
 class LabelRequestedError(RequestError):
-    """A label was asked for as a model input (P-12)."""
+    """A label was requested as a model input, or online (P-12)."""
 
 
 class InvalidBatchError(RequestError):
-    """A batch that does not fit its view. Nothing of it was written (W-1).
+    """A batch does not fit its view, or its idempotency key was used with other rows; nothing was written (W-1, W-2).
 
     ``problems`` lists every problem found, one string each; the message shows the first 20.
     """
@@ -132,43 +132,43 @@ class InvalidBatchError(RequestError):
 
 
 class SplitError(RequestError):
-    """Rows that cannot be split as asked; the message says what can be had."""
+    """The rows cannot be split as requested; the message says what is possible."""
 
 
 class HoldoutLockedError(RequestError):
-    """The holdout was touched before it was asked for by name."""
+    """The holdout was read before ``unlock("holdout")``."""
 
 
 class ReceiptError(RequestError):
-    """A training receipt that is not whole: its rows are missing, or it is not what was written."""
+    """A training receipt cannot be used: its rows are missing, or its files are not as they were written."""
 
 
 class StateKeyError(RequestError, LookupError):
-    """A graph's state lacks a key that a node of `e2i_fs.agents` reads or writes."""
+    """The state of a graph lacks a key that a node of `e2i_fs.agents` reads or writes."""
 
 
 class ConfigError(E2IError, ValueError):
-    """A configuration that cannot be used as it stands."""
+    """A configuration cannot be used as it is."""
 
 
 class UnknownBackendError(ConfigError, LookupError):
-    """No installed plugin has this backend name."""
+    """No installed plugin offers a backend of this name."""
 
 
 class PluginLoadError(ConfigError):
-    """A backend plugin is installed and cannot be loaded; the cause says why (G-2)."""
+    """A backend plugin is installed but cannot be loaded; the cause says why (G-2)."""
 
 
 class DuplicateBackendError(ConfigError):
-    """Two installed plugins claim one backend name (G-2)."""
+    """Two installed plugins offer a backend of the same name (G-2)."""
 
 
 class KeyTypeWarning(UserWarning):
-    """A key column holds a value of another type than the join key, which can match nothing (P-7)."""
+    """A key column holds values of another type than the join key, which match nothing (P-7)."""
 
 
 class UnsupportedError(E2IError, NotImplementedError):
-    """The backend does not declare this capability (G-3)."""
+    """The backend does not declare what was asked for (G-3), the view does not allow it, or an extra is missing."""
 
 
 class RunOverlapError(E2IError):
@@ -176,13 +176,13 @@ class RunOverlapError(E2IError):
 
 
 class RunTimeoutError(E2IError, TimeoutError):
-    """A materialisation took longer than it was given. What it had finished stays, and is not done again (W-4)."""
+    """A materialisation exceeded its time limit. Its finished work is kept and not repeated (W-4)."""
 
 
 class JobsFailedError(E2IError):
-    """Jobs of a scheduled task did not do their work (W-4). ``failed`` says for which views, and why.
+    """Jobs of a scheduled task failed (W-4). ``failed`` maps each view to the reason.
 
-    ``result`` is what the task would have returned: all of its jobs, those that did their work too.
+    ``result`` is what the task would have returned: all its jobs, including those that succeeded.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class JobsFailedError(E2IError):
 
 
 class StaleViewsError(E2IError):
-    """A scheduled freshness check found views stale, expired or unknown (F-2). ``stale`` says which, and how.
+    """A scheduled freshness check found views stale, expired or unknown (F-2). ``stale`` maps each to its status.
 
     ``result`` is what the task would have returned: the freshness of every view.
     """
@@ -208,7 +208,7 @@ class StaleViewsError(E2IError):
 
 
 class LeakageError(E2IError):
-    """An answer would hold what could not be known at its time."""
+    """Training data holds something that could not have been known at the time."""
 
 
 class QualityGateBlockedError(E2IError):
@@ -222,34 +222,34 @@ class QualityGateBlockedError(E2IError):
 
 
 class BackendError(E2IError):
-    """Something went wrong behind the protocol, through no fault of the caller."""
+    """A backend failed, through no fault of the caller."""
 
 
 class BackendUnavailableError(BackendError):
-    """The backend cannot be reached or cannot work now. Fails over."""
+    """The backend cannot be reached, or cannot work now. Fails over (X-2)."""
 
 
 class DeadlineExceededError(BackendError, TimeoutError):
-    """The backend did not answer in time. Fails over."""
+    """The backend did not answer in time. Fails over (X-2)."""
 
 
 class ThrottledError(BackendError):
-    """The backend refuses more work for now. Fails over."""
+    """The backend accepts no more work for now. Fails over (X-2)."""
 
 
 class BackendDataError(BackendError):
-    """Stored data cannot be read as what it should be. Does not fail over (X-2)."""
+    """Stored data is damaged or not of the expected form. Does not fail over (X-2)."""
 
 
 class FailoverError(E2IError):
-    """The failover store cannot give the answer asked for."""
+    """The failover store cannot give the answer requested."""
 
 
 class NoEligibleBackendError(FailoverError):
-    """No backend may answer (X-9), or none took a write. ``attempts`` has what was tried.
+    """No backend may answer (X-9), or none took a write. ``attempts`` lists what was tried.
 
-    ``retry_after`` is in how many seconds a backend may be called again, 0 when one may at once; None when time does not
-    help, since every backend is isolated.
+    ``retry_after`` is the number of seconds until a backend may be called again, 0 if one may be called now; None when
+    waiting does not help, since every backend is isolated.
     """
 
     def __init__(self, message: str, attempts: Sequence[Attempt] = (), retry_after: float | None = None) -> None:
@@ -259,11 +259,11 @@ class NoEligibleBackendError(FailoverError):
 
 
 class DegradedAnswerError(FailoverError):
-    """``strict=True`` and the only answer to be had is a degraded one (X-7)."""
+    """``strict=True`` was given, and only a degraded answer is available (X-7)."""
 
 
 def unstopped(text: object) -> str:
-    """Return the text of an error, or of whatever it is, without its full stop, for a sentence that goes on.
+    """Return ``text``, an error for instance, without its full stop, for use within a sentence.
 
     >>> unstopped(OSError("It is gone."))
     'It is gone'
@@ -275,10 +275,10 @@ _READABLE = 200
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return a sentence naming the known names nearest to ``name``, or listing a few, or ``""``.
+    """Return a sentence with the known names nearest to ``name``, or a few of those known, or ``""``.
 
-    ``prefix`` stands before each name shown and is no part of the likeness. What nobody would read is left out: names of
-    more than 200 characters, and any beyond the first thousand.
+    ``prefix`` is put before each name shown, and not compared. Names of more than 200 characters, and any beyond the
+    first thousand, are left out.
 
     >>> did_you_mean("hcp:trx_cnt", ["hcp:trx_count", "visits:week"])
     " Did you mean 'hcp:trx_count'?"
@@ -297,7 +297,7 @@ _SUGGESTED = re.compile(r" (?:Did you mean|Known:) ((?:'[^']*'(?: or |, )?)+)")
 
 
 def suggested(message: str) -> list[str]:
-    """Return the names that `did_you_mean` gave to a message, for those who read errors by program.
+    """Return the names that `did_you_mean` put into a message, for programs that read errors.
 
     >>> suggested("Unknown view 'hpc'." + did_you_mean("hpc", ["hcp", "visits"]))
     ['hcp']

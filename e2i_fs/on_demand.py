@@ -30,11 +30,11 @@ Columns = Mapping[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class OnDemandFeatureView:
-    """Features computed at retrieval from other features and from columns of the request.
+    """Features computed at retrieval time from other features and from columns of the request.
 
-    Made by `on_demand_feature_view`. ``inputs`` are ``view:feature`` references; the function gets a mapping
-    of feature name to a list of values (None where one is missing), as long as the rows, and returns such a
-    mapping with every field of ``schema``. With ``singleton`` it gets and returns single values, one row at a time.
+    Made by `on_demand_feature_view`. ``inputs`` are ``view:feature`` references. The function gets a mapping of feature
+    name to a list of values, one per row (None where missing), and returns such a mapping with every field of
+    ``schema``. With ``singleton`` it gets and returns single values, one row at a time.
     """
 
     name: str
@@ -77,14 +77,14 @@ class OnDemandFeatureView:
         return {f.name: f for source in self.request for f in source.schema}
 
     def load(self) -> Callable[[Columns], Columns]:
-        """Return the function itself, made from its kept source text."""
+        """Return the function itself, compiled from its stored source text."""
         namespace: dict[str, Any] = {}
         exec(_compiled(self.code, self.name), namespace)  # noqa: S102 - the definition is code
         loaded: Callable[[Columns], Columns] = namespace[self.function]
         return loaded
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that the fingerprint is made of, the code included (R-2)."""
+        """Return the JSON value, code included, from which the fingerprint is computed (R-2)."""
         return {
             "on_demand_view": self.name,
             "inputs": list(self.inputs),
@@ -96,7 +96,7 @@ class OnDemandFeatureView:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, as a JSON value that `from_json` reads."""
+        """Return the whole definition as a JSON value that `from_json` reads."""
         return {**self.canonical(), "tags": dict(self.tags), "owner": self.owner, "description": self.description}
 
     @classmethod
@@ -135,18 +135,19 @@ def on_demand_feature_view(
     owner: str = "",
     description: str = "",
 ) -> Callable[[Callable[[Columns], Columns]], OnDemandFeatureView]:
-    """Turn a function of columns into an on-demand feature view.
+    """Turn a function over columns into an `OnDemandFeatureView`; used as a decorator.
 
-    ``sources`` are feature views (all their features, labels left out), ``view:feature`` references and
-    request sources. The function takes and returns a mapping of name to list. It is kept as text and must
-    import inside its body whatever it needs; a name from outside is a `DefinitionError` at once.
+    ``name`` is the function's unless given. ``sources`` are feature views (all their features, but no labels),
+    ``view:feature`` references and request sources; ``schema`` lists the fields it returns. The function takes a
+    mapping of name to list, and returns one. It is stored as source text, so it must import whatever it needs inside
+    its body: using a name from outside raises `DefinitionError` immediately, as do sources that make no sense.
 
-    Each row must be computed from that row alone (P-10). A function that looks across rows (their mean, the row before)
-    answers by what else was asked with them: another value online, and in a training set by later rows. So a request of
-    more than one row is computed again in parts, and a difference is a `DefinitionError`: up to 32 rows offline and 4 online,
-    each row alone; of more, all rows in two halves and so many rows alone. With ``singleton=True`` the function gets one row
-    at a time, a mapping of name to value, and returns such a mapping: it cannot look across rows, and is slower if it uses
-    a library of columns.
+    Each row must be computed from that row alone (P-10). A function that looks across rows (their mean, the previous
+    row) would give other values online than in training, and leak later rows into a training set. So a request of more
+    than one row is checked by computing it again in parts, and a difference raises `DefinitionError`. Up to 32 rows
+    offline and 4 online are each computed alone; a larger request is computed in two halves, and that many of its rows
+    alone. With ``singleton=True`` the function gets one row at a time, as a mapping of name to value, and returns such
+    a mapping: it cannot look across rows, but is slower if it uses a library for columns.
 
     >>> from e2i_fs import on_demand_feature_view
     >>> from e2i_fs import Field, Float64, RequestSource

@@ -29,11 +29,13 @@ def connect(
     clock: Clock | Callable[[], datetime] | None = None,
     plugins: Sequence[object] = (),
 ) -> Store:
-    """Open a feature store; a context manager.
+    """Open a feature store; use it as a context manager, or call `Store.close`.
 
-    ``config`` is the path of a YAML file, a mapping, or what `load_config` made of one. ``clock`` tells the time instead of the machine (T-5);
-    ``plugins`` are plugin modules beside the installed ones. Raises `ConfigError` and its kinds, or a
-    `BackendError` when the one backend cannot be opened.
+    ``config`` is the path of a YAML file, a mapping, or the result of `load_config`. ``clock`` replaces the machine's
+    clock: a `Clock`, or a function that returns the present moment (T-5). ``plugins`` are plugin modules or objects in
+    addition to the installed ones. Raises `ConfigError` (`UnknownBackendError`, `PluginLoadError`,
+    `DuplicateBackendError`) for a configuration that cannot be used, and `BackendError` when the only backend cannot be
+    opened.
 
     >>> from e2i_fs import connect
     >>> import tempfile

@@ -48,9 +48,11 @@ class Operating(ABC):
     def catch_up(
         self, backend: str | None = None, views: Sequence[str] | None = None, *, timeout: float | None = None
     ) -> dict[str, CatchUp]:
-        """Make anew what backends lost and replay what they missed, in order; return a `CatchUp` for each (X-4).
+        """Rebuild lost rows of backends and replay missed writes, in order; return `CatchUp` by backend (X-4).
 
-        It happens by itself in the background, unless ``failover: {background: false}``. ``timeout`` in seconds.
+        This also happens by itself in the background, unless ``failover: {background: false}``. ``backend`` and
+        ``views`` limit it, otherwise it covers all; ``timeout`` is in seconds for each backend. What stopped it, such
+        as a backend that is down, is in ``CatchUp.error``. Raises `RequestError` for an unknown backend.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -62,10 +64,15 @@ class Operating(ABC):
         return dict(self._router.catch_up(names, views=self._views(views), limit=timeout, rebuild=False))
 
     def rebuild(self, backend: str, views: Sequence[str] | None = None, *, from_sources: bool = False) -> CatchUp:
-        """Make the rows of a backend anew, whatever is known of them, and let it answer unmarked again; return a `CatchUp`.
+        """Rebuild the rows of a backend from scratch, whatever its state; return a `CatchUp` (X-4).
 
-        From the journal where that has every write, else as a copy of a verified backend. ``from_sources`` is the last
-        resort: it materialises, and does the writes that are kept; rows that were only pushed, and are kept no longer, are lost.
+        Afterwards it may answer without being marked degraded again. The rows are copied from a verified backend or, if
+        there is none, taken from the journal, if that still has every write. ``from_sources=True`` is the last resort:
+        it materialises, then repeats the writes that the journal still has. Rows that were only pushed and are no
+        longer in the journal are lost. What stopped it is in ``CatchUp.error``.
+
+        Raises `RequestError` for an unknown backend, and `UnsupportedError` when the store has one backend, or for
+        ``from_sources`` when a verified backend could be copied instead; then nothing is done.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -81,10 +88,11 @@ class Operating(ABC):
         )
 
     def readmit(self, backend: str, views: Sequence[str] | None = None) -> None:
-        """Say that a backend was made whole by hand, so that it may answer unmarked again (X-4).
+        """Declare a backend repaired by hand, so that it may answer again without being marked degraded (X-4).
 
-        For a backend that cannot be rebuilt by itself: make it whole first (apply, materialise, write again what only
-        was pushed), for the store takes your word. All views, unless named.
+        This is for a backend that cannot be rebuilt automatically. Repair it first (apply, materialise, write again
+        what was only pushed): the store takes your word for it. ``views`` are names; all by default. Raises
+        `RequestError` for an unknown backend.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -94,7 +102,10 @@ class Operating(ABC):
         self._router.readmit(self._backend_named(backend), self._views(views))
 
     def isolate(self, backend: str) -> None:
-        """Call a backend no more until `release`: for maintenance, say. What is written meanwhile it gets by replay (X-1).
+        """Stop calling a backend until `release`, for example during maintenance (X-1).
+
+        Writes made meanwhile are replayed to it afterwards. Raises `RequestError` for an unknown backend, and
+        `UnsupportedError` when the store has only one.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -109,7 +120,9 @@ class Operating(ABC):
         self._router.isolate(self._backend_named(backend))
 
     def observe(self, backend: str) -> None:
-        """Call a backend whatever happens, until `release`: its failures are told, and do not open its breaker (X-1).
+        """Call a backend until `release` however often it fails: failures do not open its breaker (X-1).
+
+        Its failures are still reported. Raises `RequestError` for an unknown backend.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -121,7 +134,9 @@ class Operating(ABC):
         self._router.observe(self._backend_named(backend))
 
     def release(self, backend: str) -> None:
-        """End `isolate` and `observe`: the backend is called again, with a clean record of failures.
+        """End `isolate` or `observe`: call the backend again, with its record of failures cleared (X-1).
+
+        Raises `RequestError` for an unknown backend.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -134,7 +149,7 @@ class Operating(ABC):
         self._router.release(self._backend_named(backend))
 
     def journal(self) -> JournalState:
-        """Return what the journal holds, as a `JournalState` (X-5).
+        """Return what the write journal holds, as a `JournalState` (X-5); all zero for a store with one backend.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -148,9 +163,11 @@ class Operating(ABC):
     def diff(
         self, backend: str, other: str, views: Sequence[str] | None = None, *, sample: int = 100, seed: int = 0
     ) -> Diff:
-        """Ask two backends the same of a sample of keys, online and in history, and compare; return a `Diff` (X-4, X-10).
+        """Compare the answers of two backends for a sample of keys, online and in history; return a `Diff` (X-4, X-10).
 
-        At most ``sample`` keys of each view, drawn by ``seed``. What cannot be compared is counted apart. Nothing is changed.
+        At most ``sample`` keys of each view are compared, drawn by ``seed``: the same seed draws the same keys. What
+        cannot be compared is counted separately. Nothing is changed. Raises `RequestError` for an unknown backend, for
+        twice the same one, or for a ``sample`` below 1.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -165,12 +182,17 @@ class Operating(ABC):
         return compared(self._router, *names, self._views(views), sample=sample, seed=seed, clock=self._clock)
 
     def optimize(self, views: str | Sequence[str] | None = None) -> list[Optimized]:
-        """Sort the local Parquet files of views by key and time, into a copy beside the store's records; return `Optimized`.
+        """Copy views' local Parquet files, sorted by key and time, to speed up retrieval; return `Optimized`.
 
-        Retrieval then finds a row by bisection and reads little else, several times faster; an answer is the same as without.
-        A copy stands for its files while these are unchanged. What is written later is read beside it, and a file that changes
-        ends its use, until it is made again. It takes about the room of the files. Without ``views`` all are sorted that have
-        local files, on every backend that reads them; a view that has none is an `UnsupportedError` when named.
+        Retrieval then finds a row by bisection and reads little else, several times faster; the answers stay the same.
+        Copies are kept beside the store's records, one for each view and backend, and take about as much space as the
+        files. Files added later are read as well; once a copied file changes, the copy is not used until you run this
+        again.
+
+        ``views`` are names. By default every view with local files is sorted, on every backend that reads them. Raises
+        `UnsupportedError` for a named view without local Parquet files, or when the store keeps its records in memory,
+        `ThrottledError` while another process sorts the view, and `BackendUnavailableError` when the copy cannot be
+        written.
 
         >>> import tempfile
         >>> import e2i_fs as fs
@@ -185,7 +207,7 @@ class Operating(ABC):
         ]
 
     def sorted_copies(self, views: str | Sequence[str] | None = None) -> list[SortedCopy]:
-        """Return whether retrieval reads the copies that `optimize` made: a `SortedCopy` for each view that has one, by backend.
+        """Return whether retrieval reads the copies that `optimize` made: a `SortedCopy` for each.
 
         >>> import tempfile
         >>> import e2i_fs as fs

@@ -43,15 +43,18 @@ _log = logging.getLogger("e2i_fs")
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """One backend that a plugin offers: named here, imported only when opened (G-1).
+    """One backend that a plugin offers; its module is imported only when it is opened (G-1).
 
-    ``factory`` is ``"module:function"``; the function is called as
-    ``function(name=..., options=..., clock=..., base=...)`` and returns a `Backend`. ``capabilities`` are the
-    ones that hold whatever the options; None when they depend on these. ``harness`` is ``"module:Class"`` of the
-    `e2i_fs.testing.harness.Harness` that `e2i-fs certify` examines the backend with; made as ``Class(path)``, or as
-    ``Class(path, options)`` when options are given to the command. ``exchange`` is ``"module:Class"`` of the
-    `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own form, made as ``Class()``. ``stores``
-    are names of stores that it keeps rows in: who gives one as the backend is told of this one.
+    ``name`` is its name in configurations, ``api`` the version of the plugin API (1), ``summary`` a line for people and
+    ``install_hint`` how to install what it needs. ``factory`` is ``"module:function"``, called as
+    ``function(name=..., options=..., clock=..., base=...)``, and returns a `Backend`. ``capabilities`` are those that
+    hold for all options; None when they depend on the options. ``stores`` are names of stores that it keeps rows in:
+    whoever asks for one of these as a backend is pointed to this backend.
+
+    ``harness`` is ``"module:Class"`` of the `e2i_fs.testing.harness.Harness` with which `e2i-fs certify` examines the
+    backend, made as ``Class(path)``, or ``Class(path, options)`` when the command gets options. ``exchange`` is
+    ``"module:Class"`` of the `e2i_fs.adoption.foreign.Exchange` that reads and writes definitions in the backend's own
+    form, made as ``Class()``.
 
     >>> from e2i_fs import BackendSpec
     >>> BackendSpec(name="acme", api=1, factory="acme_store:open_backend").name

@@ -38,12 +38,15 @@ class Profiled(ABC):
         end: datetime | None = None,
         top: int = 10,
     ) -> FeatureStatistics:
-        """Return statistics of ``"view:feature"``, a label too, as `FeatureStatistics`.
+        """Return exact statistics of one feature or label, given as ``"view:feature"``, as `FeatureStatistics`.
 
-        ``where`` is ``"offline"``, over the rows of history, or ``"online"``, over the row of each key that answers now
-        (O-2). Only rows with ``start <= event time <= end`` count; None is no limit. ``top`` is how many of the most frequent
-        values are told. Raises `UnknownFeatureError`, `RequestError`, or `UnsupportedError` where there is nothing to count: an
-        on-demand view, a view that is not online, a backend that cannot list what it has online.
+        ``where="offline"`` covers the rows of history, ``"online"`` the one row of each key that answers now (O-2).
+        Only rows with ``start <= event time <= end`` count; None means no limit. ``top`` is how many of the most
+        frequent values to return.
+
+        Raises `UnknownFeatureError`, `RequestError` for a bad ``where`` or ``top`` or an empty window, or
+        `UnsupportedError` where there is nothing to count: an on-demand view, a view that is not online, or a backend
+        that cannot list its online rows.
 
         >>> from datetime import UTC, datetime
         >>> import e2i_fs as fs
@@ -71,9 +74,10 @@ class Profiled(ABC):
         end: datetime | None = None,
         top: int = 10,
     ) -> dict[str, FeatureStatistics]:
-        """Return the statistics of every feature of a view (or of those named), labels too, by name in schema order.
+        """Return the `FeatureStatistics` of every feature and label of a view by name, in schema order.
 
-        The rows are read once for all of them. The other arguments, and the errors, are those of `statistics`.
+        ``features`` limits it to those named. The rows are read once for all of them. The other arguments, and the
+        errors, are those of `statistics`.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:

@@ -26,9 +26,9 @@ __all__ = ["AsyncFeatureStore", "FeatureStore"]
 
 @runtime_checkable
 class FeatureStore(Protocol):
-    """A feature store. Type your own code against this; `e2i_fs.connect` gives one.
+    """The protocol of every feature store: type your own code against it. `e2i_fs.connect` opens one.
 
-    `e2i_fs.store.Store` documents what each method takes, gives and raises.
+    `e2i_fs.store.Store` documents what each method takes, returns and raises.
 
     >>> import e2i_fs as fs
     >>> from e2i_fs.testing import example_store
@@ -56,7 +56,7 @@ class FeatureStore(Protocol):
         timestamp_column: str = "event_timestamp",
         strict: bool = False,
     ) -> HistoricalResult:
-        """Return features as they were at each entity row's time (P-1 to P-12)."""
+        """Return each entity row with the features as they were at its time (P-1 to P-12)."""
         ...
 
     def get_online_features(
@@ -67,31 +67,31 @@ class FeatureStore(Protocol):
         full_feature_names: bool = False,
         strict: bool = False,
     ) -> OnlineResult:
-        """Return features as they are now (O-2, O-3, O-5)."""
+        """Return the features of each entity row as they are now (O-2, O-3, O-5)."""
         ...
 
     def write(
         self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> WriteReceipt:
-        """Write rows of one view (W-1, W-2)."""
+        """Write a batch of rows to one view (W-1, W-2)."""
         ...
 
     def push(
         self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> Mapping[str, WriteReceipt]:
-        """Write rows to every view that a push source feeds."""
+        """Write rows to every view fed by a push source (W-1, W-2)."""
         ...
 
     def materialize(
         self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
     ) -> MaterializationReport:
-        """Bring a window of history online (O-6, W-4)."""
+        """Copy the newest rows of a window of history to online (O-6, W-4)."""
         ...
 
     def materialize_incremental(
         self, end: datetime | None = None, views: Sequence[str] | None = None
     ) -> MaterializationReport:
-        """Bring online what arrived since the last run, late rows too (W-3)."""
+        """Copy to online what arrived since the last run, late rows included (W-3)."""
         ...
 
     def list_entities(self) -> list[Entity]:
@@ -111,7 +111,7 @@ class FeatureStore(Protocol):
         ...
 
     def get_feature_view(self, name: str) -> FeatureView:
-        """Return one feature view."""
+        """Return one feature view by name."""
         ...
 
     def search(
@@ -126,15 +126,15 @@ class FeatureStore(Protocol):
         role: str | None = None,
         limit: int = 20,
     ) -> list[FoundFeature]:
-        """Return the features that words speak of, best first."""
+        """Return the features that match the words of ``text``, best match first."""
         ...
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
-        """Remove one definition (R-4)."""
+        """Delete one definition (R-4)."""
         ...
 
     def freshness(self, views: Sequence[str] | None = None) -> Mapping[str, FreshnessReport]:
-        """Return how old each view's newest row is (F-1 to F-3)."""
+        """Return the age of each view's newest row, and its status (F-1 to F-3)."""
         ...
 
     def statistics(
@@ -146,25 +146,25 @@ class FeatureStore(Protocol):
         end: datetime | None = None,
         top: int = 10,
     ) -> FeatureStatistics:
-        """Return statistics of one feature over its history, or over what answers online now."""
+        """Return statistics of one feature, over its history or over what is online now."""
         ...
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
-        """Make a training set again and say whether it is identical, or what differs."""
+        """Recreate the training set of a receipt, and say whether it is identical or what differs."""
         ...
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
-        """Return the health of every backend."""
+        """Return the health of every backend, waiting at most ``deadline`` seconds for each."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close every backend and file."""
         ...
 
 
 @runtime_checkable
 class AsyncFeatureStore(Protocol):
-    """The same, awaited; `e2i_fs.connect_async` gives one.
+    """The methods of `FeatureStore`, awaited; `e2i_fs.connect_async` opens one.
 
     >>> import asyncio
     >>> import e2i_fs as fs
@@ -193,7 +193,7 @@ class AsyncFeatureStore(Protocol):
         timestamp_column: str = "event_timestamp",
         strict: bool = False,
     ) -> HistoricalResult:
-        """Return features as they were at each entity row's time (P-1 to P-12)."""
+        """Return each entity row with the features as they were at its time (P-1 to P-12)."""
         ...
 
     async def get_online_features(
@@ -204,31 +204,31 @@ class AsyncFeatureStore(Protocol):
         full_feature_names: bool = False,
         strict: bool = False,
     ) -> OnlineResult:
-        """Return features as they are now (O-2, O-3, O-5)."""
+        """Return the features of each entity row as they are now (O-2, O-3, O-5)."""
         ...
 
     async def write(
         self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> WriteReceipt:
-        """Write rows of one view (W-1, W-2)."""
+        """Write a batch of rows to one view (W-1, W-2)."""
         ...
 
     async def push(
         self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> Mapping[str, WriteReceipt]:
-        """Write rows to every view that a push source feeds."""
+        """Write rows to every view fed by a push source (W-1, W-2)."""
         ...
 
     async def materialize(
         self, start: datetime | None, end: datetime | None = None, views: Sequence[str] | None = None
     ) -> MaterializationReport:
-        """Bring a window of history online (O-6, W-4)."""
+        """Copy the newest rows of a window of history to online (O-6, W-4)."""
         ...
 
     async def materialize_incremental(
         self, end: datetime | None = None, views: Sequence[str] | None = None
     ) -> MaterializationReport:
-        """Bring online what arrived since the last run, late rows too (W-3)."""
+        """Copy to online what arrived since the last run, late rows included (W-3)."""
         ...
 
     async def list_entities(self) -> list[Entity]:
@@ -248,7 +248,7 @@ class AsyncFeatureStore(Protocol):
         ...
 
     async def get_feature_view(self, name: str) -> FeatureView:
-        """Return one feature view."""
+        """Return one feature view by name."""
         ...
 
     async def search(
@@ -263,15 +263,15 @@ class AsyncFeatureStore(Protocol):
         role: str | None = None,
         limit: int = 20,
     ) -> list[FoundFeature]:
-        """Return the features that words speak of, best first."""
+        """Return the features that match the words of ``text``, best match first."""
         ...
 
     async def delete(self, name: str, *, kind: str | None = None) -> Plan:
-        """Remove one definition (R-4)."""
+        """Delete one definition (R-4)."""
         ...
 
     async def freshness(self, views: Sequence[str] | None = None) -> Mapping[str, FreshnessReport]:
-        """Return how old each view's newest row is (F-1 to F-3)."""
+        """Return the age of each view's newest row, and its status (F-1 to F-3)."""
         ...
 
     async def statistics(
@@ -283,17 +283,17 @@ class AsyncFeatureStore(Protocol):
         end: datetime | None = None,
         top: int = 10,
     ) -> FeatureStatistics:
-        """Return statistics of one feature over its history, or over what answers online now."""
+        """Return statistics of one feature, over its history or over what is online now."""
         ...
 
     async def verify(self, receipt: TrainingReceipt) -> Verification:
-        """Make a training set again and say whether it is identical, or what differs."""
+        """Recreate the training set of a receipt, and say whether it is identical or what differs."""
         ...
 
     async def health(self, deadline: float = 1.0) -> list[BackendHealth]:
-        """Return the health of every backend."""
+        """Return the health of every backend, waiting at most ``deadline`` seconds for each."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close every backend and file."""
         ...

@@ -28,7 +28,10 @@ V = TypeVar("V")
 
 
 class FeatureStatus(enum.StrEnum):
-    """What is to be known of one value (O-3).
+    """The status of one value (O-3).
+
+    ``PRESENT``: there is a value. ``NULL_VALUE``: the row has none in this column. ``NOT_FOUND``: the key has no
+    visible row. ``OUTSIDE_MAX_AGE``: the row is older than the view's ``ttl`` (P-2).
 
     >>> from e2i_fs import FeatureStatus
     >>> FeatureStatus("NOT_FOUND") is FeatureStatus.NOT_FOUND, str(FeatureStatus.PRESENT)
@@ -51,11 +54,11 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One backend that was asked, or passed over: how it ended and how long it took, in seconds.
+    """One backend that was asked or skipped for an answer: how that ended, and how long it took, in seconds (X-7).
 
-    ``outcome`` is ``answered``; ``failed`` (it was unavailable, too late or throttled: ``error`` says which); ``not the
-    same`` (it is up and would not answer as the contract says: ``error`` says why); ``slow`` (another was asked beside
-    it); ``open``, ``half-open`` or ``isolated`` (it was not called).
+    ``outcome`` is ``answered``; ``failed`` (unavailable, too late or throttled: see ``error``); ``not the same`` (it is
+    up but would not answer as the contract says: see ``error``); ``slow`` (another was asked as well); or ``open``,
+    ``half-open`` or ``isolated`` (it was not called).
 
     >>> from e2i_fs.testing import example_store
     >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -73,7 +76,7 @@ class Attempt:
 
     @property
     def cause(self) -> str:
-        """Why it did not answer, as one of few classes: that of its error where it failed, else the outcome.
+        """Why it did not answer, as one of a few classes: the class of its error if it failed, otherwise the outcome.
 
         >>> Attempt("primary", "failed", 0.1, "DeadlineExceededError: no answer").cause
         'DeadlineExceededError'
@@ -85,10 +88,12 @@ class Attempt:
 class Provenance:
     """Where an answer comes from (X-7).
 
-    ``degraded`` says that the answer may differ from the contract's, ``reason`` why; ``fingerprints`` are those of
-    the views used. ``position`` is, by view, the number up to which the answering backend has every write: of the
-    store's journal when there are several backends, of the backend's own count when there is one. ``age`` is now minus the
-    newest event time in the answer, a `timedelta`; None if no value was found.
+    ``served_by`` is the backend that answered, ``role`` its role (``primary`` or ``standby``), and ``attempts`` has
+    each backend tried. ``degraded`` says that the answer may differ from the contract's, and ``reason`` why.
+    ``fingerprints`` are those of the views used, by view. ``position`` is, by view, the number of the last write up to
+    which the backend has every write: in the store's journal when there are several backends, in the backend's own
+    count when there is one. ``age`` is now minus the newest event time in the answer, as a `timedelta`; None if no
+    value was found.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -155,7 +160,11 @@ class Asked:
 
 
 class HistoricalResult:
-    """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in its order (P-6).
+    """The answer of `FeatureStore.get_historical_features`: one row for each entity row, in the same order (P-6).
+
+    ``statuses`` and ``event_timestamps`` are keyed by ``view:feature``, each a list as long as the rows: the
+    `FeatureStatus` of each value, and the event time (UTC) of its source row, None where there is none (O-3).
+    ``provenance`` says who answered.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -200,7 +209,7 @@ class HistoricalResult:
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of the feature columns, in the order asked for."""
+        """The names of the feature columns, in the order requested."""
         return list(self._columns)
 
     @property
@@ -210,7 +219,7 @@ class HistoricalResult:
 
     @property
     def receipt(self) -> TrainingReceipt:
-        """What this answer was made of, and hashes of what it holds: a `TrainingReceipt`, made when first asked for."""
+        """A `TrainingReceipt` of this answer: what it was made from, and hashes of its values. Made on first use."""
         if self._receipt is None:
             from e2i_fs.receipts.making import receipt_of
 
@@ -218,7 +227,7 @@ class HistoricalResult:
         return self._receipt
 
     def to_native(self) -> Any:
-        """Return the caller's own kind of frame: its columns unchanged, the features after them (P-6)."""
+        """Return a frame of the caller's own kind: its columns unchanged, then the features (P-6)."""
         return self._frame.with_columns(self._columns)
 
     def to_arrow(self) -> pa.Table:
@@ -226,17 +235,19 @@ class HistoricalResult:
         return self._frame.arrow_with(self._columns)
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame``; features have nullable dtypes, so that a miss changes none (P-8)."""
+        """Return a ``pandas.DataFrame``; features have nullable dtypes, which missing values do not change (P-8)."""
         from e2i_fs.frames import to_pandas
 
         return self.to_native() if self._frame.kind == "pandas" else to_pandas(self.to_arrow())
 
     def to_polars(self) -> Any:
-        """Return a ``polars.DataFrame``."""
+        """Return a ``polars.DataFrame``. Raises `UnsupportedError` when polars is not installed."""
         return self.to_native() if self._frame.kind == "polars" and not self._frame.lazy else _polars(self.to_arrow())
 
     def explain(self, row: int) -> Mapping[str, Explanation]:
-        """Return, for each view, the candidate rows of entity row ``row`` (from 0) and why each lost.
+        """Explain entity row ``row`` (from 0): return, by view, its candidate source rows and why each won or lost.
+
+        Reads the history again. Raises `IndexError` for a row that the result does not have.
 
         >>> print(result.explain(row=3)["hcp_stats"])          # doctest: +SKIP
         """
@@ -245,23 +256,24 @@ class HistoricalResult:
         return self._evidence.explain(row)
 
     def history(self, view: str, *, everyone: bool = False) -> pa.Table:
-        """Return the rows of history of the keys asked about: what `explain` tells of one entity row, for all of them.
+        """Return all rows of a view's history for the keys asked about: what `explain` reads, for every entity row.
 
-        Those that no entity row may see are there too (P-1 to P-3), in no order. The columns are ``k0..`` (the join
-        keys), ``e`` and ``c`` (event and created time, int64 µs since 1970 or None), ``v0..`` (all fields in schema
-        order, in their dtypes). ``everyone`` gives the rows of all keys. Raises `UnknownFeatureError`.
+        This includes rows that no entity row may see (P-1 to P-3), in no particular order. The columns are ``k0``,
+        ``k1``, … (the join keys), ``e`` and ``c`` (event and created time, int64 microseconds since 1970 or None) and
+        ``v0``, ``v1``, … (all fields in schema order, in their dtypes). ``everyone=True`` returns the rows of all keys.
+        Raises `UnknownFeatureError` for an unknown view.
         """
         return self._evidence.history(view, everyone=everyone)
 
 
 class OnlineResult:
-    """The answer of `FeatureStore.get_online_features`: lined up with the entity rows asked (O-5).
+    """The answer of `FeatureStore.get_online_features`: one answer for each entity row, in the same order (O-5).
 
-    ``statuses`` and ``event_timestamps`` are keyed by ``view:feature``, each as long as the rows.
+    ``statuses`` and ``event_timestamps`` are keyed by ``view:feature``, each a list as long as the rows. They and
+    ``provenance`` are made on first use.
 
-    ``names`` has the outputs' names by reference, ``values`` their columns by reference and perhaps others'. ``codes`` (the
-    statuses' places in `STATUSES`), ``events`` (µs) and ``provenance`` are made when they are first asked for, of what was
-    found when the answer was given.
+    Stores make it; of the arguments, ``names`` are the outputs' names by reference, ``values`` columns by reference,
+    ``codes`` the statuses as positions in `STATUSES`, and ``events`` event times in microseconds.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -293,13 +305,13 @@ class OnlineResult:
 
     @cached
     def statuses(self) -> Mapping[str, list[FeatureStatus]]:
-        """The status of each value, by reference (O-3)."""
+        """The `FeatureStatus` of each value, a list by reference (O-3)."""
         codes = self._codes()
         return {ref: list(map(STATUSES.__getitem__, codes[ref])) for ref in self._names}
 
     @cached
     def event_timestamps(self) -> Mapping[str, list[datetime | None]]:
-        """The event time of each value, by reference; None where there is no row."""
+        """The event time (UTC) of each value's row, a list by reference; None where there is no row (O-3)."""
         times: dict[int, list[datetime | None]] = {}  # by event column: the features of one view have the same
 
         def told(column: Sequence[int | None]) -> list[datetime | None]:
@@ -324,11 +336,11 @@ class OnlineResult:
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of the features, in the order asked for."""
+        """The names of the features, in the order requested."""
         return list(self._names.values())
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return a mapping of column to list: the columns asked with, then the features; None where missing."""
+        """Return lists by column name: the entity rows' columns, then the features; None where a value is missing."""
         values = self._values
         made = {name: [*column] for name, column in self._inputs.items()}
         for ref, name in self._names.items():
@@ -336,9 +348,9 @@ class OnlineResult:
         return made
 
     def to_arrow(self) -> pa.Table:
-        """Return a ``pyarrow.Table``: the columns asked with, then the features in their dtypes (P-8).
+        """Return a ``pyarrow.Table``: the entity rows' columns, then the features in their dtypes (P-8).
 
-        Raises `InvalidEntityFrameError` for a column asked with that holds values of several types.
+        Raises `InvalidEntityFrameError` for an entity column that holds values of several types.
         """
         import pyarrow as pa
 
@@ -347,13 +359,13 @@ class OnlineResult:
         return pa.table(columns)
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with nullable dtypes."""
+        """Return a ``pandas.DataFrame`` with nullable dtypes; columns and errors as in `to_arrow`."""
         from e2i_fs.frames import to_pandas
 
         return to_pandas(self.to_arrow())
 
     def to_polars(self) -> Any:
-        """Return a ``polars.DataFrame``."""
+        """Return a ``polars.DataFrame``, as `to_arrow`. Raises `UnsupportedError` when polars is not installed."""
         return _polars(self.to_arrow())
 
 

@@ -40,13 +40,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class BackendHealth:
-    """One backend's health: up or why not, its latency in seconds, its liveness, and its parity by view.
+    """The health of one backend: up or not, latency in seconds or error, liveness, and parity by view.
 
-    ``liveness`` is ``closed``, ``open``, ``half-open``, ``isolated`` or ``observe-only``, in this process. ``parity`` is
-    ``verified``, ``lagging``, ``diverged`` or ``unverified`` (its definitions are others than expected or, for a backend
-    that is down and has nothing else held against it, not known now). ``shadow`` counts sampled answers of it that were
-    ``matched``, ``mismatched`` or ``incomparable`` (X-10), ``missed`` the writes it has yet to take, by view; ``hedged`` is
-    the share, 0 to 1, of the reads that might be hedged for which it was asked beside another backend that was slow.
+    ``liveness`` is the state of its breaker in this process: ``closed``, ``open``, ``half-open``, ``isolated`` or
+    ``observe-only``. ``parity`` is ``verified``, ``lagging``, ``diverged`` or ``unverified`` (its definitions are not
+    the expected ones, or it is down and nothing else is known against it). ``shadow`` counts the sampled comparisons of
+    its answers: ``matched``, ``mismatched`` or ``incomparable`` (X-10). ``missed`` counts, by view, the writes that it
+    has yet to take. ``hedged`` is the share, 0 to 1, of the reads that could be hedged for which it was asked because
+    another backend was slow.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:

@@ -58,10 +58,10 @@ _log = logging.getLogger("e2i_fs")
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """What `Store.optimize` made of one view on one backend.
+    """The sorted copy that `Store.optimize` made of one view on one backend.
 
-    ``rows`` and ``keys`` are how many the copy has: rows without an event time or with a missing key answer nobody and are left
-    out. ``files`` is how many files it was made of, ``size`` its bytes.
+    ``rows`` and ``keys`` count what the copy has; rows without an event time or with a missing key, which answer
+    nobody, are left out. ``files`` is the number of files it was made from, ``size`` its size in bytes.
 
     >>> import tempfile
     >>> from e2i_fs.testing import example_store
@@ -83,8 +83,9 @@ class Optimized:
 class SortedCopy:
     """How much of a view's history on one backend retrieval reads from a sorted copy.
 
-    ``files`` is how many local files the view has, ``covered`` for how many of them the copy stands now. It is 0 when the copy is
-    not read: one of its files was changed or is gone, or the copy itself is damaged. Run `Store.optimize` again.
+    ``files`` is the number of local files the view has, ``covered`` how many of them are read from the copy. It is 0
+    when the copy is not used: one of its files was changed or deleted, or the copy is damaged. Then run
+    `Store.optimize` again.
 
     >>> import tempfile
     >>> from e2i_fs.testing import example_store

@@ -30,11 +30,11 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What all sources of history have in common.
+    """The base of all sources of history.
 
-    ``timestamp_field`` names the column that says when a row became true, ``created_timestamp_field`` the
-    column that says when it became known (both as the source spells them); ``field_mapping`` renames
-    ``{source column: name in the view}``. ``name`` is for people and is no part of the fingerprint.
+    ``timestamp_field`` names the column with the time when a row became true, ``created_timestamp_field`` the column
+    with the time when it became known; both as the source spells them. ``field_mapping`` renames columns:
+    ``{source column: name in the view}``. ``name`` is for people and not part of the fingerprint.
     """
 
     kind: ClassVar[str] = ""
@@ -61,26 +61,26 @@ class Source:
             raise DefinitionError(f"{label}: field_mapping gives the name {twice[0]!r} to two columns.")
 
     def where(self) -> str:
-        """Return the words by which messages speak of this source."""
+        """Return how messages refer to this source: its paths, table or query."""
         return self.name
 
     @property
     def event_column(self) -> str:
-        """The name of the event time in the view's own rows, after ``field_mapping``."""
+        """The name of the event time column in the view's own rows, after ``field_mapping``."""
         return self.field_mapping.get(self.timestamp_field, self.timestamp_field)
 
     @property
     def created_column(self) -> str | None:
-        """The name of the created time in the view's own rows, after ``field_mapping``; None if there is none."""
+        """The name of the created time column in the view's rows, after ``field_mapping``; None if there is none."""
         created = self.created_timestamp_field
         return None if created is None else self.field_mapping.get(created, created)
 
     def source_column(self, name: str) -> str:
-        """Return the source's own name of the column that the view calls ``name``."""
+        """Return the source's own name for the column that the view calls ``name``."""
         return next((column for column, renamed in self.field_mapping.items() if renamed == name), name)
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that stands for this source in a fingerprint (R-2)."""
+        """Return the JSON value of this source from which the view's fingerprint is computed (R-2)."""
         form: dict[str, Any] = {"type": self.kind}
         for f in fields(self):
             value = getattr(self, f.name)
@@ -139,10 +139,11 @@ def _check_address(source: str, kind: str, path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource(_FileSource):
-    """Parquet files, read in place: one file, a folder, a glob, or a list of these; also in an object store, ``s3://…``.
+    """Parquet files, read in place: a file, a folder, a glob or a list of these, also in ``s3://…`` stores.
 
-    A relative path is taken from the folder of the configuration file, or from the working directory when
-    the store was opened with a mapping, and is fixed when the definition is applied (T-4).
+    A relative path starts from the folder of the configuration file, or from the working directory when the store was
+    opened with a mapping; it is fixed when the definition is applied (T-4). Raises `DefinitionError` for an empty path,
+    and for an address with a password or a query string: definitions are stored and shown.
 
     >>> from e2i_fs import ParquetSource
     >>> ParquetSource("visits.parquet", created_timestamp_field="loaded_at").timestamp_field
@@ -154,7 +155,10 @@ class ParquetSource(_FileSource):
 
 @dataclass(frozen=True, slots=True)
 class CSVSource(_FileSource):
-    """CSV files with a header row, read in place. Each column is parsed as the dtype that the view declares.
+    """Local CSV files with a header row, read in place; each column is parsed as the dtype that the view declares.
+
+    ``path`` is as in `ParquetSource`, without object stores; ``delimiter`` is one character. Raises `DefinitionError`
+    otherwise.
 
     >>> from e2i_fs import CSVSource
     >>> CSVSource("visits.csv", timestamp_field="at").timestamp_field
@@ -190,7 +194,9 @@ class _TableSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class DuckDBSource(_TableSource):
-    """A table or a query in a DuckDB database file, which is opened read-only for each retrieval.
+    """A table or a query in a DuckDB database file, opened read-only for each retrieval.
+
+    ``path`` is the file; give either ``table`` or ``query``, else it is a `DefinitionError`.
 
     >>> from e2i_fs import DuckDBSource
     >>> DuckDBSource("warehouse.duckdb", table="visits").table
@@ -209,9 +215,10 @@ class DuckDBSource(_TableSource):
 class SQLSource(_TableSource):
     """A table or a query in a database reached through ADBC (``pip install "e2i-fs[postgres]"`` for PostgreSQL).
 
-    ``connection`` is a URI such as ``postgresql://user@host/db``; ``${VAR}`` in it is expanded when it is
-    opened. A password that is written out is a `DefinitionError`: definitions are kept and shown. Nothing can be written
-    through the source, and of a PostgreSQL table only the columns and rows that an answer may need are asked for.
+    ``connection`` is a URI such as ``postgresql://user@host/db``; ``${VAR}`` in it is expanded when the connection is
+    opened. Give either ``table`` or ``query``. The source is only read, and of a PostgreSQL table only the columns and
+    rows that an answer may need. Raises `DefinitionError` for a password written out, since definitions are stored and
+    shown.
 
     >>> from e2i_fs import SQLSource
     >>> SQLSource("postgresql://${PGUSER}@localhost/e2i", table="business_metrics").table
@@ -230,10 +237,10 @@ class SQLSource(_TableSource):
 
 @dataclass(frozen=True, slots=True)
 class PushSource(Source):
-    """A name that producers push rows to; every view that uses it gets its own columns of them.
+    """A named source for rows that producers push with `Store.push`; each view takes its own columns.
 
-    With a ``batch_source`` the history is that source and the pushed rows together, and the time columns
-    are the batch source's.
+    With a ``batch_source`` the history is that source's rows and the pushed rows together, and the time columns and the
+    mapping are the batch source's. Raises `DefinitionError` when they are given here too and differ.
 
     >>> from e2i_fs import PushSource
     >>> PushSource("clicks", timestamp_field="at").name
@@ -255,20 +262,23 @@ class PushSource(Source):
             theirs: tuple[str, str | None, dict[str, str]] = (batch.event_column, batch.created_column, {})
             if own not in ((DEFAULT_TIMESTAMP, None, {}), theirs):
                 raise DefinitionError(
-                    f"PushSource({self.name!r}): its batch_source says the time columns and the mapping; give them there."
+                    f"PushSource({self.name!r}): timestamp_field, created_timestamp_field and field_mapping are those of its "
+                    "batch_source; set them there."
                 )
             object.__setattr__(self, "timestamp_field", theirs[0])
             object.__setattr__(self, "created_timestamp_field", theirs[1])
         Source.__post_init__(self)
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that stands for this source in a fingerprint, its name included (R-2)."""
+        """Return the JSON value of this source, with its name, from which the view's fingerprint is computed (R-2)."""
         return {**Source.canonical(self), "name": self.name}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSource:
-    """Columns that come with the request itself, for on-demand feature views.
+    """Columns that the request itself must bring, as input of on-demand feature views.
+
+    ``schema`` lists the columns as `Field`. Raises `DefinitionError` when the name or the schema is empty.
 
     >>> from e2i_fs import RequestSource
     >>> from e2i_fs import Field, String
@@ -288,7 +298,7 @@ class RequestSource:
         object.__setattr__(self, "schema", tuple(self.schema))
 
     def canonical(self) -> dict[str, Any]:
-        """Return the JSON value that stands for this source in a fingerprint (R-2)."""
+        """Return the JSON value of this source from which the view's fingerprint is computed (R-2)."""
         return {"type": "request", "name": self.name, "schema": [f.canonical() for f in self.schema]}
 
 

@@ -47,9 +47,10 @@ __all__ = ["Store"]
 
 
 class Store(Operating, Profiled, Watching):
-    """A `FeatureStore` over one backend, or over several behind failover. Made by `connect`.
+    """A `FeatureStore` over one backend, or over several behind failover; opened by `connect`.
 
-    Safe to share between threads. Use it as a context manager, or call `close`.
+    Safe to share between threads. Use it as a context manager, or call `close`. Once closed, its methods raise
+    `BackendUnavailableError`.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -77,7 +78,7 @@ class Store(Operating, Profiled, Watching):
         return f"<FeatureStore on {' → '.join(self._through.names)}>"
 
     def close(self) -> None:
-        """Let go of every backend and file. Calling it twice is harmless.
+        """Close every backend and file. Calling it twice is harmless.
 
         >>> from e2i_fs.testing import example_store
         >>> store = example_store()
@@ -104,7 +105,10 @@ class Store(Operating, Profiled, Watching):
         return self._through
 
     def emit(self, make: Callable[[datetime], Event]) -> None:
-        """Tell every observer of the event that ``make`` makes of the store's own time (G-5).
+        """Send an event to every observer: ``make`` gets the store's present time and returns the `Event` (G-5).
+
+        ``make`` is not called when nobody listens. An observer that raises is logged; the error does not reach the
+        caller.
 
         >>> import e2i_fs as fs
         >>> class Listener:
@@ -128,11 +132,16 @@ class Store(Operating, Profiled, Watching):
         allow_breaking: bool = False,
         expected: str | None = None,
     ) -> Plan:
-        """Register definitions, all or none, and return the plan (R-1); ``dry_run`` only plans.
+        """Register definitions, all or none, and return the `Plan` (R-1).
 
-        Sources that can be reached are checked first (R-3). Raises `DefinitionError`, `SchemaMismatchError`, or
-        `BreakingChangeError` unless ``allow_breaking`` (R-4). What is applied can at once be read (R-5). ``expected`` is
-        the ``revision`` of the `catalog` that was planned against: `StalePlanError` when it is another by now.
+        ``definitions`` are entities, views, on-demand views and services. ``dry_run=True`` returns the plan and changes
+        nothing. ``expected`` is the ``revision`` of the `catalog` that you planned against. Sources that can be reached
+        are checked first (R-3), and what is applied can be read immediately (R-5).
+
+        Raises `DefinitionError`; `SchemaMismatchError` when a source does not match its view; `BreakingChangeError` for
+        a breaking change without ``allow_breaking=True`` (R-4); `StalePlanError` when the catalogue's revision is no
+        longer ``expected``. Unless ``dry_run``, it also raises `UnsupportedError` for a view that a backend cannot
+        keep, and `BackendError` when a backend is down: behind failover all of them must be up.
 
         >>> import e2i_fs as fs
         >>> from e2i_fs.testing import example_store
@@ -170,11 +179,12 @@ class Store(Operating, Profiled, Watching):
         return plan
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
-        """Remove the entity, view or service called ``name``, a view with what was written to it (R-4).
+        """Delete the entity, view, on-demand view or service called ``name``, and return the `Plan` (R-4).
 
-        ``kind`` (``"entity"``, ``"view"``, ``"on-demand view"``, ``"service"``) is needed only when two kinds share the
-        name. The user's own source files stay. Raises `UnknownFeatureError`, or `DefinitionError` while something else
-        needs it.
+        Deleting a view also deletes the rows written to it; your own source files stay. ``kind`` (``"entity"``,
+        ``"view"``, ``"on-demand view"`` or ``"service"``) is needed only when definitions of two kinds have the same
+        name. Raises `UnknownFeatureError` when nothing has the name, and `DefinitionError` while another definition
+        still uses it or when ``kind`` is needed. Behind failover all backends must be up, or it raises `BackendError`.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -197,7 +207,7 @@ class Store(Operating, Profiled, Watching):
         return plan
 
     def list_entities(self) -> list[Entity]:
-        """Return the registered entities, by name.
+        """Return the registered entities, sorted by name.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -207,7 +217,7 @@ class Store(Operating, Profiled, Watching):
         return [e for _, e in sorted(self._router.catalog().entities.items())]
 
     def list_feature_views(self) -> list[FeatureView]:
-        """Return the registered feature views, by name; on-demand views are in `list_on_demand_feature_views`.
+        """Return the registered feature views, sorted by name; for on-demand views see `list_on_demand_feature_views`.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -218,7 +228,7 @@ class Store(Operating, Profiled, Watching):
         return [catalog.view(name) for name in sorted(catalog.views)]
 
     def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """Return the registered on-demand views, by name.
+        """Return the registered on-demand views, sorted by name.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -228,7 +238,7 @@ class Store(Operating, Profiled, Watching):
         return [v for _, v in sorted(self._router.catalog().on_demand.items())]
 
     def list_feature_services(self) -> list[FeatureService]:
-        """Return the registered feature services, by name.
+        """Return the registered feature services, sorted by name.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -238,7 +248,7 @@ class Store(Operating, Profiled, Watching):
         return [s for _, s in sorted(self._router.catalog().services.items())]
 
     def get_feature_view(self, name: str) -> FeatureView:
-        """Return the view called ``name``, or raise `UnknownFeatureError` with the nearest names.
+        """Return the feature view called ``name``. Raises `UnknownFeatureError`, with the nearest names (P-9).
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -248,7 +258,7 @@ class Store(Operating, Profiled, Watching):
         return self._router.catalog().view(name)
 
     def catalog(self) -> Catalog:
-        """Return all that is registered as one value; its ``revision`` changes when any of it does.
+        """Return everything that is registered, as one value; its ``revision`` changes when any definition does.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -269,10 +279,13 @@ class Store(Operating, Profiled, Watching):
         role: str | None = None,
         limit: int = 20,
     ) -> list[FoundFeature]:
-        """Return the features that the words of ``text`` speak of, best first, at most ``limit`` (see `FoundFeature`).
+        """Return the features that match the words of ``text``, best match first, at most ``limit`` of them.
 
-        Names, descriptions, tags, keys, owners and services are looked at. The other arguments filter by equality, in
-        letters of any case; ``use_case`` is that tag of the view or of a service. Nothing found is an empty list.
+        Each is a `FoundFeature`. Names, descriptions, tags, join keys, owners and services are searched; without
+        ``text`` every feature matches. The other arguments keep only exact matches, ignoring case; ``use_case`` matches
+        the ``use_case`` tag of the view or of a service that has the feature. Returns an empty list when nothing
+        matches. Raises `RequestError` for an unknown ``dtype`` or ``role``, ``tags`` that are no mapping, or a
+        ``limit`` below 1.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -300,13 +313,23 @@ class Store(Operating, Profiled, Watching):
         timestamp_column: str = "event_timestamp",
         strict: bool = False,
     ) -> HistoricalResult:
-        """Return the features of each entity row as they were at its time (P-1 to P-12).
+        """Return the features of each entity row as they were at that row's time (P-1 to P-12).
 
-        ``entity_df`` has the join keys and ``timestamp_column``, any number of rows and other columns; it comes
-        back unchanged with the features after it. ``labels`` names the labels wanted as targets (P-12). With
-        ``filter_by_created_timestamp`` a row counts only once it was known at the entity row's time, with
-        ``as_of`` only if it was known by then (P-3). Raises `RequestError` and its kinds before any backend is
-        asked, `BackendError`, or `FailoverError`.
+        ``entity_df`` is a frame (pandas, polars, Arrow, DuckDB, or a list of mappings) with the join keys, the times in
+        ``timestamp_column`` and any other columns. The result has the same rows in the same order: the input columns
+        unchanged, then the features (P-6). ``features`` is a list of ``view:feature`` or ``view:*`` references, a
+        `FeatureService` or its name. ``full_feature_names=True`` names the outputs ``view__feature``. ``labels`` are
+        references of labels wanted as targets (P-12).
+
+        ``filter_by_created_timestamp=True`` uses a source row only if it was already known at the entity row's time;
+        ``as_of`` uses it only if it was known by that moment, for all rows (P-3). ``strict=True`` refuses a degraded
+        answer (X-7).
+
+        Raises, before any backend is asked for rows, a `RequestError`: `UnknownFeatureError`,
+        `FeatureNameCollisionError` (P-9), `LabelRequestedError` (P-12), `InvalidEntityFrameError` (P-11) or
+        `InvalidTimestampError` (T-1 to T-3). Raises `BackendError` when a backend cannot answer and, behind failover,
+        `NoEligibleBackendError` when none may (X-9) and `DegradedAnswerError` under ``strict``. An on-demand function
+        that looks across rows is a `DefinitionError` (P-10).
 
         >>> from datetime import datetime
         >>> import pyarrow as pa
@@ -354,9 +377,11 @@ class Store(Operating, Profiled, Watching):
         return HistoricalResult(entities.frame, columns, codes, events, provenance, evidence, asked)
 
     def verify(self, receipt: TrainingReceipt) -> Verification:
-        """Make the training set of a receipt again, and say whether it is identical or what differs, value for value.
+        """Recreate the training set of a receipt and compare it, value for value; return a `Verification`.
 
-        That another backend answers is said, and is no difference. Raises `BackendError` or `FailoverError`.
+        ``identical`` is True when nothing differs; otherwise ``differences`` lists what does. That another backend
+        answered this time is a note, not a difference. Raises `RequestError` for anything but a `TrainingReceipt`, and
+        `BackendError` or `FailoverError` when the store cannot answer.
 
         >>> from datetime import datetime
         >>> import pyarrow as pa
@@ -379,11 +404,17 @@ class Store(Operating, Profiled, Watching):
         full_feature_names: bool = False,
         strict: bool = False,
     ) -> OnlineResult:
-        """Return the features of each entity row as they are now (O-2), lined up with the rows (O-5).
+        """Return the features of each entity row as they are now, one answer per row, in the rows' order (O-2, O-5).
 
-        ``entity_rows`` is a list of mappings or a frame with the join keys. A value that is missing is None with a
-        status that says why (O-3). ``strict`` raises `DegradedAnswerError` rather than give an answer that may have
-        missed a write (X-7). Labels are not served online (P-12).
+        ``entity_rows`` is a list of mappings or a frame, with the join keys and the columns that on-demand views need.
+        ``features`` is a list of ``view:feature`` or ``view:*`` references, a `FeatureService` or its name;
+        ``full_feature_names=True`` names the outputs ``view__feature``. A missing value is None, with a status that
+        says why (O-3).
+
+        Raises a `RequestError`: `UnknownFeatureError`, `FeatureNameCollisionError` (P-9), `LabelRequestedError`, since
+        labels are never served online (P-12), or `InvalidEntityFrameError` (P-11). Raises `BackendError` or
+        `NoEligibleBackendError` when no backend can answer (X-9). With ``strict=True`` it raises `DegradedAnswerError`
+        instead of an answer that may have missed a write (X-7).
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -426,11 +457,17 @@ class Store(Operating, Profiled, Watching):
     def write(
         self, view: str | FeatureView, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> WriteReceipt:
-        """Write rows of one view: its join keys, time columns and every field (W-1).
+        """Write a batch of rows to one view, and return a `WriteReceipt`: the rows, and which backends took them (W-1).
 
-        ``to`` is ``"online"``, ``"offline"`` (history) or ``"both"``, the default where the view is online. The
-        whole batch is refused, with every problem listed, if any row does not fit (`InvalidBatchError`). The same
-        ``idempotency_key`` twice is one batch (W-2); without one it is made of the rows.
+        ``frame`` is a frame or a list of mappings with the view's join keys, time columns and every field. ``to`` is
+        ``"online"``, ``"offline"`` (history) or ``"both"``; the default is ``"both"`` if the view is online, otherwise
+        ``"offline"``. Writing twice with the same ``idempotency_key`` writes one batch (W-2); without a key, one is
+        derived from the rows.
+
+        Raises `InvalidBatchError` with every problem listed, and writes nothing, if any row does not fit the view or if
+        the key was used before with other rows; `UnknownFeatureError` for an unknown view; `RequestError` for another
+        ``to``; `UnsupportedError` when the view or the backend cannot take it. Behind failover it raises
+        `NoEligibleBackendError` when no backend took the batch: write it again with the same key.
 
         >>> from datetime import datetime
         >>> from e2i_fs.testing import example_store
@@ -451,9 +488,11 @@ class Store(Operating, Profiled, Watching):
     def push(
         self, push_source: str | PushSource, frame: Any, to: Target | None = None, *, idempotency_key: str | None = None
     ) -> dict[str, WriteReceipt]:
-        """Write rows to every view that a push source feeds, each its own columns; return a receipt for each view.
+        """Write rows to every view fed by a push source, each its own columns; return a `WriteReceipt` by view.
 
-        All views' rows are checked before any is written (W-1). Raises `UnknownFeatureError` with the nearest names.
+        ``frame``, ``to`` and ``idempotency_key`` are those of `write`, and so are the errors. All views' rows are
+        checked before any is written (W-1). Raises `UnknownFeatureError`, with the nearest names, for an unknown push
+        source.
 
         >>> from datetime import datetime
         >>> from e2i_fs.testing import example_store
@@ -496,12 +535,20 @@ class Store(Operating, Profiled, Watching):
         timeout: float | None = None,
         dry_run: bool = False,
     ) -> MaterializationReport:
-        """Bring online the newest row of each key with ``start <= event time <= end``; return a report of the runs.
+        """Copy the newest row of each key with ``start <= event time <= end`` from history to online; return a report.
 
-        ``start=None`` is from the beginning, ``end`` is at most now. All online views, unless named. After a run
-        from the beginning up to now, online and historical-at-now agree (O-6). Each run is recorded (W-4). With ``batch``
-        the window is read in pieces of so long; what a run finished, the next one does not do again. A run that takes more
-        than ``timeout`` seconds raises `RunTimeoutError`. ``dry_run`` only counts the rows to read and to write.
+        ``start=None`` means from the beginning; ``end`` is at most now, and now by default. ``views`` are names; all
+        online views by default. The report has one `MaterializationRun` per view and backend, each recorded (W-4).
+        After a run from the beginning up to now, online and historical-at-now agree (O-6). ``batch`` reads the window
+        in pieces of that length; a run that failed is resumed by the next. ``timeout`` limits the run of one view, in
+        seconds. ``progress(view, done, total)`` is called with numbers of rows. ``dry_run=True`` only counts the rows
+        to read and to write.
+
+        Raises `RequestError` for an empty window or a ``batch`` that is not positive, `UnknownFeatureError` for an
+        unknown view, `UnsupportedError` for one that is not online, `RunOverlapError` when another run of the view has
+        been going on for a minute, and `RunTimeoutError` after ``timeout`` (W-4). Raises `BackendError` or
+        `FailoverError` only when no backend could do it; a backend that failed while another succeeded is in the
+        report's ``failed``.
 
         >>> from datetime import datetime
         >>> from e2i_fs.testing import example_store
@@ -524,9 +571,9 @@ class Store(Operating, Profiled, Watching):
         timeout: float | None = None,
         dry_run: bool = False,
     ) -> MaterializationReport:
-        """Bring online whatever arrived since the last run, late rows included (W-3); return a report of the runs.
+        """Copy to online whatever arrived since the last run, late rows included (W-3); return a report of the runs.
 
-        The other arguments are those of `materialize`.
+        The other arguments and the errors are those of `materialize`.
 
         >>> from datetime import datetime
         >>> from e2i_fs.testing import example_store
@@ -552,11 +599,12 @@ class Store(Operating, Profiled, Watching):
         sleep: Callable[[float], None] = time.sleep,
         again: Callable[[Job, float], None] | None = None,
     ) -> Jobs:
-        """Return what does materialisation as jobs: with limits of time, tries, batches and records, by ``settings``.
+        """Return `Jobs`, to materialise with time limits, retries, batches and records, by ``settings``.
 
-        These are the path of a materialisation.yaml, a mapping, or None for the configuration's ``materialisation``. Raises
-        `ConfigError` for an unknown key or view. ``sleep`` waits so many seconds between two tries; ``again`` is told of
-        the job before, with the outcome of its last try.
+        ``settings`` is the path of a materialisation.yaml, a mapping or a `MaterializationConfig`; None uses the
+        configuration's ``materialisation``. ``sleep(seconds)`` waits between two tries. Before each retry
+        ``again(job, seconds)`` is called, if given, with the `Job` as its last try left it and the seconds to wait.
+        Raises `ConfigError` for an unknown key or view.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -583,7 +631,7 @@ class Store(Operating, Profiled, Watching):
         return JobRecords(self._ledger.records)
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
-        """Return the records of past runs, newest first, of one view or of all (W-4).
+        """Return the records of past runs, the newest first, at most ``limit``: of one view, or of all (W-4).
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -594,9 +642,11 @@ class Store(Operating, Profiled, Watching):
         return self._runs.records(view, limit)
 
     def freshness(self, views: Sequence[str] | None = None, *, tell: bool = True) -> dict[str, FreshnessReport]:
-        """Return the freshness of each online view (or of those named), by name (F-1 to F-3).
+        """Return a `FreshnessReport` by view name, for each online view or for those named (F-1 to F-3).
 
-        Observers are told of each check, unless ``tell`` is false: for who only looks, and looks often.
+        Each check is reported to observers as an event; pass ``tell=False`` to skip that, for example in a polling
+        loop. Raises `UnknownFeatureError` for an unknown view, and `BackendError` or `FailoverError` when no backend
+        can answer.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -629,7 +679,9 @@ class Store(Operating, Profiled, Watching):
         return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
 
     def health(self, deadline: float = 1.0) -> list[BackendHealth]:
-        """Ask each backend whether it is up, within ``deadline`` seconds each, and return what is known of it.
+        """Ask each backend whether it is up, within ``deadline`` seconds each; return their `BackendHealth`.
+
+        A backend that is down is reported, not raised.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:

@@ -23,13 +23,18 @@ def historical_batches(
     rows: int = 1_000_000,
     **options: Any,
 ) -> Iterator[HistoricalResult]:
-    """Yield `FeatureStore.get_historical_features` of ``entity_df``, for at most ``rows`` entity rows at a time, in order.
+    """Yield `HistoricalResult` for ``entity_df`` in batches of at most ``rows`` entity rows, in order.
 
-    ``entity_df`` is a frame, or a ``pyarrow.RecordBatchReader``, of which no more than a batch is held; ``options`` are those of
-    `get_historical_features`. A frame of any kind is read as Arrow: `HistoricalResult.to_native` of a batch is a ``pyarrow.Table``, an
-    index of pandas is not kept, and a row that an error names is counted from the first of its batch. Each batch is a retrieval of its own, and reads the history anew: `Store.optimize` makes that cheap.
-    All come from one backend and of the same definitions (X-6): when the backend is another one in between, it is a
-    `FailoverError`, when a definition is, a `DefinitionError`, and the stream is to be begun anew.
+    Use it for training sets larger than memory. ``entity_df`` is a frame or a ``pyarrow.RecordBatchReader``, of which
+    no more than a batch is held in memory; ``features`` and ``options`` are those of
+    `FeatureStore.get_historical_features`. Frames of any kind are read as Arrow: `HistoricalResult.to_native` of a
+    batch is a ``pyarrow.Table``, a pandas index is not kept, and row numbers in errors count from the first row of the
+    batch. Each batch is a retrieval of its own and reads the history again; `Store.optimize` makes that cheap.
+
+    All batches come from one backend and the same definitions (X-6): it raises `FailoverError` when another backend
+    answers a later batch, and `DefinitionError` when a definition changed in between. Then start again from the first
+    batch. Also raises `InvalidEntityFrameError` for no rows (P-11), `RequestError` for ``rows`` below 1, and the errors
+    of the retrieval.
 
     >>> import tempfile
     >>> import e2i_fs as fs, pyarrow as pa

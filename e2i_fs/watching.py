@@ -53,12 +53,12 @@ class Watching(ABC):
         return Checks(look, tell, self._freshness_history, keep, self._clock)
 
     def freshness_history(self, view: str | None = None, *, days: float = 7.0) -> list[FreshnessReport]:
-        """Return what the checks of the last ``days`` found, the oldest first, of one view or of all (F-3).
+        """Return the freshness checks of the last ``days``, the oldest first: of one view, or of all (F-3).
 
-        Checks that are recorded are those of `Jobs.check_freshness`, by any process, and one after each job that succeeded;
-        a plain `Store.freshness` leaves no record. A check that failed is there as UNKNOWN with its ``error``. A view that
-        is no longer registered keeps its records until they are ``freshness.history_days`` old. Raises `RequestError` for
-        ``days`` that is no number above 0.
+        `Jobs.check_freshness` records its checks, whichever process runs it, and so does each job that succeeds; a
+        plain `Store.freshness` does not. A check that failed appears as UNKNOWN with its ``error``. The records of a
+        view that is no longer registered stay until they are ``freshness.history_days`` old. Raises `RequestError`
+        unless ``days`` is a number above 0 and at most 36,500.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -69,12 +69,13 @@ class Watching(ABC):
         return self._freshness_history.since(since_us(self._clock.now(), days), view)
 
     def events(self, *, days: float = 7.0, kinds: Sequence[str] | None = None, limit: int = 1000) -> list[EventRecord]:
-        """Return what happened in the last ``days``, to any process, the newest first: at most ``limit`` `EventRecord` (F-3).
+        """Return what happened in the last ``days``, in any process: at most ``limit`` `EventRecord`, newest first.
 
-        Kept are applied changes, jobs that ended, runs that failed, stale views, failovers, what moved of breakers and
-        parity, replayed writes and leakage found, of ``kinds`` or all; reads and writes are not. The same thing within one
-        minute is one record with its ``count``. Another process is up to a few seconds behind. Raises `RequestError` for an
-        unknown kind, with the nearest, or an impossible ``days`` or ``limit``.
+        ``kind`` and ``about`` of each say what it was. Recorded are applied changes, jobs that ended, runs that failed,
+        stale views, failovers, changes of breakers and parity, replayed writes and leakage found, but not reads and
+        writes. ``kinds`` keeps only these event names. The same event repeated within one minute is one record with a
+        ``count``. Events of another process appear within a few seconds (F-3). Raises `RequestError` for an unknown
+        kind, with the nearest names, or for ``days`` or ``limit`` out of range.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:

@@ -22,10 +22,11 @@ Target = Literal["online", "offline", "both"]
 
 @dataclass(frozen=True, slots=True)
 class WriteReceipt:
-    """What became of one batch in one view.
+    """The outcome of writing one batch to one view.
 
-    ``missed`` has the backends that did not take it, with why: they answer degraded until they have it (X-4).
-    ``repeated`` says that history had the batch already (W-2).
+    ``rows`` is how many rows it had, ``to`` where they went, and ``idempotency_key`` the key given or derived (W-2).
+    ``applied`` are the backends that took it. ``missed`` maps each of the others to why it did not: their answers are
+    degraded until they have it (X-4). ``repeated`` says that history had the batch already.
 
     >>> from datetime import datetime
     >>> from e2i_fs.testing import example_store

@@ -42,13 +42,13 @@ _AWAY = (BackendUnavailableError, DeadlineExceededError, ThrottledError, Failove
 
 @dataclass(frozen=True)
 class Enrichment:
-    """The contexts with their features, lined up with what was given (O-5), and what is to be known of each value.
+    """The contexts with their features, in the order given (O-5), and where each value came from.
 
-    ``origins`` says for each feature name, row by row, whether the value is the ``"given"`` one, the ``"store"``'s, or
-    ``"missing"``. ``statuses`` and ``event_timestamps`` are the store's, by ``view:feature``. ``fetched`` is False when the
-    store could not be asked: then ``reason`` says why and the contexts are as given. ``freshness`` is by view, judged by
-    ``max_staleness_hours`` where that was set. ``warnings`` has whatever else is to be known: a degraded answer, what is
-    stale, and keys of another type than the join key, which match nothing (P-7).
+    ``origins`` says, for each feature name and row, whether the value is ``"given"``, the ``"store"``'s, or
+    ``"missing"``. ``statuses`` and ``event_timestamps`` are the store's, by ``view:feature``. ``fetched`` is False when
+    the store could not be asked: then ``reason`` says why, and the contexts are as given. ``freshness`` is by view,
+    judged by ``max_staleness_hours`` if that was set. ``warnings`` lists a degraded answer, stale features, and keys of
+    another type than the join key, which match nothing (P-7).
 
     >>> from e2i_fs.agents import ContextEnricher
     >>> from e2i_fs.testing import example_store
@@ -72,14 +72,14 @@ class Enrichment:
 
     @property
     def context(self) -> Mapping[str, Any]:
-        """The one context, of one that was given. Raises `InvalidEntityFrameError` when there are several."""
+        """The only context. Raises `InvalidEntityFrameError` when there are several."""
         if len(self.contexts) != 1:
             raise InvalidEntityFrameError(f"There are {len(self.contexts)} contexts; read them from .contexts.")
         return self.contexts[0]
 
     @property
     def degraded(self) -> bool:
-        """Whether the answer may differ from the contract's: a degraded backend answered, or none did (X-7)."""
+        """Whether the answer may differ from the contract's: it is degraded, or no backend answered (X-7)."""
         return self.provenance is None or self.provenance.degraded
 
     @property
@@ -91,19 +91,20 @@ class Enrichment:
 class ContextEnricher(Node):
     """Fetches online features for contexts before a model is called, in one read for all of them.
 
-    A context is a mapping with the join keys and whatever else is known; a feature may be given in it under its output
-    name. ``prefer`` says which value stands when both are there, ``overrides`` says it for single features. A missing
-    value, whatever its status, never overwrites a given one, and a label is never served (P-12). Given and missing is
-    None, NaN, NaT or pandas' NA, in a mapping as in a frame of any kind: the store's value stands in its place, else None.
+    A context is a mapping with the join keys and anything else that is known, perhaps a feature under its output name.
+    If a feature is both given and in the store, ``prefer`` says which value to use, and ``overrides`` says so for
+    single features. A missing value, whatever its status, never replaces a given one, and labels are never served
+    (P-12). A given None, NaN, NaT or pandas NA counts as missing: the store's value is used, else None.
 
-    ``stale="warn"`` says in the warnings what is stale, ``"block"`` raises `QualityGateBlockedError`. A view is stale when its
-    freshness is STALE, EXPIRED or UNKNOWN by ``max_staleness_hours`` (None: each view's own ``max_staleness``), or cannot be
-    checked (F-2); what one context gets is stale when the row that answers it is older than that, however fresh the
-    view's other rows are. ``"ignore"`` does not ask. ``on_unavailable="given"`` answers with the contexts as they were
-    given and says so when no backend answers; ``"raise"`` raises. Any other error is raised always. ``strict`` is the
-    store's: refuse a degraded answer (X-7).
+    ``stale="warn"`` adds a warning for stale features, ``"block"`` raises `QualityGateBlockedError`, ``"ignore"`` does
+    not check. A view is stale when its freshness is STALE, EXPIRED or UNKNOWN by ``max_staleness_hours`` (None: each
+    view's own ``max_staleness``), or cannot be checked (F-2). One context's values are also stale when the row behind
+    them is older than that, however fresh the rest of the view is. When no backend answers, ``on_unavailable="given"``
+    returns the contexts as given and says so, ``"raise"`` raises; any other error is always raised. ``strict`` refuses
+    a degraded answer (X-7). ``keys`` renames the state keys, see `Node`.
 
-    As a node it reads ``contexts`` (one mapping or a list) and gives ``enriched_contexts`` (of the same form) and ``enrichment``.
+    As a node it reads ``contexts`` (one mapping or a list) and returns ``enriched_contexts`` (in the same form) and
+    ``enrichment``.
 
     >>> from e2i_fs import Entity, FeatureView, Field, Int64
     >>> from e2i_fs.agents import ContextEnricher
@@ -147,10 +148,10 @@ class ContextEnricher(Node):
         self._clock = as_clock(clock)
 
     def enrich(self, contexts: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any) -> Enrichment:
-        """Return one context, a list of them or a frame with its features.
+        """Return an `Enrichment` of one context, a list of them, or a frame.
 
-        Raises `InvalidEntityFrameError` for no contexts or one without a join key, `QualityGateBlockedError` for stale
-        features under ``stale="block"``, the store's error when it cannot answer under ``on_unavailable="raise"``.
+        Raises `InvalidEntityFrameError` for no contexts, or one without a join key; `QualityGateBlockedError` for stale
+        features under ``stale="block"``; and the store's error when it cannot answer under ``on_unavailable="raise"``.
         """
         given = contexts_of(contexts)
         try:
@@ -173,7 +174,7 @@ class ContextEnricher(Node):
         return self._merged(given, answer, freshness, warnings)
 
     async def aenrich(self, contexts: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any) -> Enrichment:
-        """Return what `enrich` does, awaited."""
+        """Do what `enrich` does, awaited."""
         return await in_thread(self.enrich, contexts)
 
     def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

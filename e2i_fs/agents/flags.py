@@ -16,14 +16,15 @@ __all__ = ["Tier0Flags"]
 class Tier0Flags:
     """How the tier-0 pipeline uses the feature store.
 
-    - ``enable_feast``: register, train and predict through the store. Off: the store is not touched; the frame itself is judged,
-      split, audited by its own columns and trained on, and contexts are given to the model as they are.
-    - ``feast_feature_refs``: the features to train on and to predict with. None is every feature that was registered.
-    - ``feast_freshness_check``: refuse to register rows, and to predict from views or single rows of them, that are stale. Off: their age
-      is not looked at.
-    - ``feast_max_staleness_hours``: what stale means, in hours.
-    - ``feast_fallback_enabled``: when the store cannot answer as the contract says, predict from a degraded standby, or
-      from the contexts as given, and say so. Off: such an answer is refused.
+    - ``enable_feast``: register, train and predict through the store. If off, the store is not used: the frame itself
+      is judged, split, audited by its own columns and trained on, and contexts go to the model as they are.
+    - ``feast_feature_refs``: the features to train on and to predict with; None means every feature that was
+      registered.
+    - ``feast_freshness_check``: refuse to register stale rows, and to predict from stale views or rows. If off, ages
+      are ignored.
+    - ``feast_max_staleness_hours``: the age, in hours, above which something is stale.
+    - ``feast_fallback_enabled``: when the store cannot answer undegraded, predict from a degraded standby, or from the
+      contexts as given, and say so. If off, such an answer is refused.
 
     >>> from e2i_fs.agents import Tier0Flags
     >>> Tier0Flags(feast_max_staleness_hours=12).feast_fallback_enabled  # what is not said is as it usually is
@@ -59,7 +60,7 @@ class Tier0Flags:
 
     @classmethod
     def of(cls, flags: Tier0Flags | Mapping[str, Any] | None) -> Tier0Flags:
-        """Return flags given as a mapping; an unknown one is a `ConfigError` that names the nearest."""
+        """Return flags from flags, a mapping or None. Raises `ConfigError` (nearest name) for an unknown flag."""
         if flags is None:
             return cls()
         if isinstance(flags, Tier0Flags):

@@ -43,7 +43,7 @@ _EXACT: dict[pa.DataType, DType] = {
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What one column was taken for: its role, its dtype (None when it was left out), and why.
+    """What was inferred for one column: its role, its dtype (None when it was left out), and why.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
@@ -118,7 +118,7 @@ def dtype_of(given: pa.DataType) -> DType:
         return Array(dtype_of(given.value_type))
     if pa.types.is_struct(given) and given.num_fields:
         return Struct({given.field(i).name: dtype_of(given.field(i).type) for i in range(given.num_fields)})
-    raise AmbiguousError(f"it is {given}, which stands for no dtype")
+    raise AmbiguousError(f"its Arrow type {given} is that of no dtype; convert it or leave it out")
 
 
 def whole_floats(column: pa.ChunkedArray) -> bool:

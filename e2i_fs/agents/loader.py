@@ -30,7 +30,7 @@ __all__ = ["LoadedSplits", "SplitLoader", "check_audit", "check_classes"]
 
 @dataclass(frozen=True, slots=True)
 class LoadedSplits:
-    """Training splits with the audit that they came through, figures of the train split, and where they came from.
+    """Training splits, with the audit that they passed, the figures of the train split, and where the data came from.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.agents import SplitLoader
@@ -71,21 +71,23 @@ class LoadedSplits:
 
     @property
     def receipt(self) -> TrainingReceipt:
-        """What `FeatureStore.verify` takes to make the same splits again."""
+        """The receipt that `FeatureStore.verify` takes to recreate the same splits."""
         return self.splits.receipt
 
 
 class SplitLoader(Node):
-    """Loads training splits of a feature list or service, by point-in-time retrieval, aligned row for row with the labels.
+    """Loads training splits by point-in-time retrieval, audited for leakage, each row with its label.
 
-    ``target`` is a column of the entity frame, or the name of one of ``labels``, references of the store whose role is label
-    (P-12). ``rule`` is how to split. ``leakage="block"`` raises `LeakageError` unless the audit passes, and what could not be
-    judged has not passed; ``"warn"`` says it in the warnings. ``filter_by_created_timestamp`` and ``as_of`` are the retrieval's
-    (P-3); without the first, a value that was not known yet at its row's time is in the audit's warnings. ``strict`` refuses
-    a degraded answer (X-7).
+    ``features`` are references or a service. ``target`` is a column of the entity frame, or the name of one of
+    ``labels``, which are references of labels in the store (P-12). ``rule`` is how to split, ``missing_target`` what to
+    do with rows without a target (``"error"`` or ``"drop"``). ``leakage="block"`` raises `LeakageError` unless the
+    audit passes, and a check that could not be judged has not passed; ``"warn"`` only adds warnings.
+    ``filter_by_created_timestamp`` and ``as_of`` are those of the retrieval (P-3); without the first, a value that was
+    not yet known at its row's time appears in the audit's warnings. ``strict`` refuses a degraded answer (X-7).
+    ``keys`` renames the state keys, see `Node`.
 
-    As a node it reads ``entity_df`` and gives ``training_splits``, ``baseline_metrics`` (of the train split alone), ``leakage_audit``
-    and ``loaded_splits``, all of these together.
+    As a node it reads ``entity_df`` and returns ``training_splits``, ``baseline_metrics`` (of the train split alone),
+    ``leakage_audit``, and ``loaded_splits``, which has all of them.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.agents import SplitLoader
@@ -142,8 +144,8 @@ class SplitLoader(Node):
     def load(self, entity_df: Any) -> LoadedSplits:
         """Return the audited splits of a frame with the join keys, the time, and the target unless it is a label.
 
-        Raises `RequestError` kinds for rows that cannot be asked about, `SplitError` when they cannot be split by the rule or
-        the training rows have one class only, `LeakageError` by the audit, and the store's errors.
+        Raises `RequestError` for a frame that cannot be used, `SplitError` when the rows cannot be split by the rule or
+        the training rows have only one class, `LeakageError` when the audit does not pass, and the store's errors.
         """
         result = self._store.get_historical_features(
             entity_df,
@@ -184,7 +186,7 @@ class SplitLoader(Node):
         return LoadedSplits(splits, report, baseline, result.provenance, tuple(warnings))
 
     async def aload(self, entity_df: Any) -> LoadedSplits:
-        """Return what `load` does, awaited."""
+        """Do what `load` does, awaited."""
         return await in_thread(self.load, entity_df)
 
     def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

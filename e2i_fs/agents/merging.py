@@ -17,7 +17,7 @@ Origin = Literal["given", "store", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A feature that was both given and in the store, with two values; ``used`` says which one stands.
+    """A feature for which the given and the stored value differ; ``used`` says which one was used.
 
     >>> from e2i_fs.agents import ContextEnricher
     >>> from e2i_fs.testing import example_store

@@ -19,11 +19,12 @@ __all__ = ["Node"]
 
 
 class Node(ABC):
-    """A component that is a graph's node as it is: ``graph.add_node("prepare", component)``.
+    """A component that can be added to a graph as a node: ``graph.add_node("prepare", component)``.
 
-    Every role has a state key of the same name unless ``keys`` gives it another, as in
-    ``keys={"frame": "validated_rows"}``; a role that does not exist is a `ConfigError` that names the nearest.
-    What the roles of ``NEEDS`` stand for must be in the state, what those of ``TAKES`` stand for may be.
+    It is called with the state and returns an update of it. Each role has a state key of the same name unless ``keys``
+    gives it another, as in ``keys={"frame": "validated_rows"}``; an unknown role is a `ConfigError` that names the
+    nearest. The state must have the keys of the roles in ``NEEDS``, may have those in ``TAKES``, and the update has
+    those in ``GIVES``.
 
     >>> from e2i_fs.agents import ContextEnricher, Node
     >>> from e2i_fs.testing import example_store
@@ -71,18 +72,19 @@ class Node(ABC):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The state keys that must be there."""
+        """The state keys that the node needs."""
         return tuple(self._keys[role] for role in self._needs)
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """The state keys of the update, every one of which it always has."""
+        """The state keys of the update, all of them always present."""
         return tuple(self._keys[role] for role in self.GIVES)
 
     def check_state(self, schema: Any) -> None:
         """Raise `StateKeyError` unless a state's schema declares every key of `reads` and `writes`.
 
-        ``schema`` is a ``TypedDict``, a dataclass, a pydantic model, a mapping or a list of names.
+        ``schema`` is a ``TypedDict``, a dataclass, a pydantic model, a mapping or a list of names. Call it when the
+        graph is built, since LangGraph silently drops undeclared keys.
         """
         declared = _declared(schema)
         lacking = [key for key in dict.fromkeys((*self.reads, *self.writes)) if key not in declared]
@@ -98,7 +100,7 @@ class Node(ABC):
         return self._update(self._inputs(state))
 
     async def acall(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the same, awaited; nothing of it blocks the event loop."""
+        """Do the same as a call of the node, awaited, without blocking the event loop."""
         inputs = self._inputs(state)
         return await in_thread(self._update, inputs)
 

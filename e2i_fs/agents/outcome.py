@@ -20,7 +20,7 @@ __all__ = ["Step", "Tier0Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: ``done``, ``refused`` (by the gate, an audit or a check of the input), ``failed`` (the store could not), or ``not run``.
+    """One step: ``done``, ``refused`` (by gate, audit or input check), ``failed`` (by the store) or ``not run``.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
@@ -44,10 +44,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Tier0Outcome:
-    """What a run came to. Fields of steps that were not done are None.
+    """The result of a run of the pipeline. Fields of steps that were not done are None.
 
-    ``loaded`` is None also where the store was not used. ``audit`` is what the training set came through, with the store
-    or without. ``predictions`` are lined up with the contexts.
+    ``loaded`` is None also when the store was not used. ``audit`` is that of the training set, with the store or
+    without. ``predictions`` are in the order of the contexts.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
@@ -78,7 +78,7 @@ class Tier0Outcome:
 
     @property
     def status(self) -> Literal["completed", "refused", "failed"]:
-        """``completed`` when every step was done, else how the step ended that stopped the run."""
+        """``completed`` when every step was done, else ``refused`` or ``failed``, as the step that stopped it."""
         stopped = self.stopped
         if stopped is None:
             return "completed"
@@ -91,10 +91,10 @@ class Tier0Outcome:
 
     @property
     def stopped_at(self) -> str | None:
-        """The name of the step that stopped the run."""
+        """The name of the step that stopped the run; None when none did."""
         return None if self.stopped is None else self.stopped.name
 
     @property
     def reason(self) -> str | None:
-        """Why it stopped."""
+        """Why the run stopped; None when it completed."""
         return None if self.stopped is None else self.stopped.reason

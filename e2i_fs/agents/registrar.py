@@ -35,27 +35,32 @@ __all__ = ["FeatureRegistrar"]
 
 
 class FeatureRegistrar(Node):
-    """Registers what a data preparer accepted. Nothing is registered that the gate refused, and nothing by halves.
+    """Registers a prepared frame as features, if the quality gate allows it, and undoes everything when a step fails.
 
-    `register` reads the frame, infers the types, judges quality and freshness, and asks the gate (a `QualityGate`, closed by
-    default). Only then it applies the view, writes the rows, and reads a ``sample`` of them back, offline and online. If
-    anything fails after the apply, what this run created is deleted again, and a view that was there gets its former
-    definition again.
+    `register` reads the frame, infers the dtypes, judges quality and freshness, and asks the gate (a `QualityGate`,
+    which blocks by default). Only then does it apply the view, write the rows, and read a ``sample`` of them back,
+    offline and online. If anything fails after the apply, what this run created is deleted again, and an existing view
+    gets its former definition back.
 
-    A change that could not be taken back without the view's rows (a feature added, a breaking change, R-4) is rehearsed
-    first: the new definition and ``sample`` rows under the name ``<view>__rehearsal``, which is deleted again. Only when that
-    went well the view itself is changed. Should the store fail just then, ``left_behind`` says what stands and what is gone.
+    A change that could not be undone without losing the view's rows (an added feature, a breaking change, R-4) is
+    rehearsed first: the new definition and ``sample`` rows under the name ``<view>__rehearsal``, which is then deleted.
+    Only if that succeeds is the view itself changed. If the store fails at that very moment, ``left_behind`` says what
+    remains and what is gone.
 
-    ``on_blocked`` says what a refusal by the gate is: ``"raise"`` a `QualityGateBlockedError`, ``"skip"`` a registration of status
-    ``skipped``. ``on_error`` says the same of every other `E2IError`: ``"raise"`` it, with a note of what was undone, or
-    ``"report"`` it in a registration of status ``error``. Errors of other kinds are raised always.
+    ``on_blocked`` says what happens when the gate refuses: ``"raise"`` raises `QualityGateBlockedError`, ``"skip"``
+    returns a registration of status ``skipped``. ``on_error`` does the same for every other `E2IError`: ``"raise"``
+    raises it, with a note of what was undone; ``"report"`` returns a registration of status ``error``. Errors of other
+    kinds are always raised.
 
-    The freshness that is judged is the one that the *view* would have with these rows: the newest event time among them and
-    those online already (F-1). So a batch of old rows (a backfill, a late delivery) passes where the view is fresh without
-    it; how old the batch itself is, is not judged. ``freshness_check=False`` does not judge how old the newest row is;
-    ``max_staleness_hours`` stands in for the spec's own ``max_staleness``. ``max_future_skew`` (seconds) is the store's, so that a future row is refused before anything is done.
+    The freshness judged is the one that the *view* would have with these rows: the newest event time among them and
+    those already online (F-1). So a batch of old rows (a backfill, a late delivery) passes if the view is fresh without
+    it; the age of the batch itself is not judged. ``freshness_check=False`` skips this; ``max_staleness_hours``
+    replaces the spec's own ``max_staleness``. ``max_future_skew`` (seconds) must be the store's, so that a future row
+    is refused before anything is done. ``allow_breaking`` permits breaking changes (R-4), ``keys`` renames the state
+    keys (see `Node`).
 
-    As a node it reads ``frame`` (and ``feature_spec`` unless ``spec`` was given) and gives ``qc_report`` and ``feature_registration``.
+    As a node it reads ``frame`` (and ``feature_spec`` unless ``spec`` was given) and returns ``qc_report`` and
+    ``feature_registration``.
 
     >>> from datetime import UTC, datetime
     >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
@@ -106,11 +111,11 @@ class FeatureRegistrar(Node):
         self._clock = as_clock(clock)
 
     def register(self, frame: Any, spec: FeatureSpec | None = None) -> FeatureRegistration:
-        """Register, write and read back a frame of any kind, and return what became of it.
+        """Register, write and read back a frame of any kind, and return a `FeatureRegistration`.
 
-        ``spec`` is the frame's metadata, unless it was given to the constructor. Raises, unless ``on_error="report"``,
-        `InvalidBatchError` with every problem of the frame, `DefinitionError` kinds for a spec that does not hold
-        together, and the store's errors; unless ``on_blocked="skip"``, `QualityGateBlockedError`.
+        ``spec`` describes the frame, unless it was given to the constructor. Unless ``on_error="report"``, raises
+        `InvalidBatchError` with every problem of the frame, `DefinitionError` for a spec that makes no sense, and the
+        store's errors; unless ``on_blocked="skip"``, `QualityGateBlockedError`.
         """
         named = check_spec(self._spec if spec is None else spec)
         try:
@@ -125,10 +130,10 @@ class FeatureRegistrar(Node):
     def examine(
         self, frame: Any, spec: FeatureSpec | None = None, registered: Catalog | None = None
     ) -> tuple[Prepared | None, FeatureRegistration]:
-        """Do all of `register` that changes nothing: read, infer, judge, and ask the gate.
+        """Do everything in `register` that changes nothing: read, infer, judge, and ask the gate.
 
-        Returns what would be registered, None when the frame is empty or refused, and the registration so far. Without
-        ``registered`` the store is not asked what it has: every entity is taken for a new one.
+        Returns what would be registered (None when the frame is empty or refused) and the registration so far.
+        ``registered`` is the store's catalogue; without it the store is not asked, and every entity counts as new.
         """
         named = check_spec(self._spec if spec is None else spec)
         before = Catalog() if registered is None else registered
@@ -153,7 +158,7 @@ class FeatureRegistrar(Node):
         return (prepared if decision.allowed else None), made
 
     async def aregister(self, frame: Any, spec: FeatureSpec | None = None) -> FeatureRegistration:
-        """Return what `register` does, awaited."""
+        """Do what `register` does, awaited."""
         return await in_thread(self.register, frame, spec)
 
     def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ __all__ = ["FeatureRegistration", "ReadBack"]
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """What the store gave back of what was written: how many sampled rows were compared offline and online.
+    """What was read back from the store: how many sampled rows were compared, offline and online.
 
-    ``problems`` are values that came back otherwise; ``notes`` what could not be compared, and why that is no fault.
+    ``problems`` lists values that came back different; ``notes`` what could not be compared, and why that is no fault.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec
@@ -43,12 +43,12 @@ class ReadBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRegistration:
-    """What became of one frame.
+    """The outcome of registering one frame.
 
-    ``status`` is ``completed``; ``empty`` for a frame without rows; ``skipped`` when the gate refused it (``decision`` has the
-    reasons); ``error`` with what went wrong in ``error``. In all but the first nothing is registered, but for what
-    ``left_behind`` names: what could not be taken back, which rows are gone, and what to do. ``undone`` is what was taken back.
-    ``rows`` were written. ``freshness`` is the view's, by name, right after.
+    ``status`` is ``completed``; ``empty`` for a frame without rows; ``skipped`` when the gate refused it (see
+    ``decision``); or ``error`` (see ``error``). Unless completed, nothing is registered except what ``left_behind``
+    names: what could not be undone, which rows are gone, and what to do. ``undone`` lists what was undone. ``rows`` is
+    the number of rows written. ``freshness`` is the view's, by name, right afterwards.
 
     >>> from datetime import datetime
     >>> from e2i_fs.agents import FeatureRegistrar, FeatureSpec

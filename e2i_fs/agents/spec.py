@@ -17,15 +17,15 @@ __all__ = ["FeatureSpec", "check_spec"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """A frame's metadata: everything about its view that the rows themselves do not tell.
+    """The metadata of a frame of features: everything about its view that the rows themselves do not say.
 
-    ``entities`` is a mapping of entity name to its key columns (whose dtypes are inferred unless the entity is
-    registered), or a list of `Entity` objects and names of registered ones. Every other column but the times is a
-    feature, unless ``features`` chooses; ``labels`` are the outcomes among them (P-12), ``ignore`` what is left out.
-    ``dtypes`` says what cannot or should not be inferred. ``required`` are columns in which nothing may be missing.
+    ``entities`` is a mapping of entity name to key columns (whose dtypes are inferred unless the entity is registered),
+    or a list of `Entity` objects and names of registered ones. Every other column except the times is a feature, unless
+    ``features`` chooses; ``labels`` are the outcomes among them (P-12), ``ignore`` is left out. ``dtypes`` gives the
+    dtypes that cannot or should not be inferred. ``required`` columns may not have missing values.
 
-    Rows are written through the view. With ``push`` (a name or a `PushSource`) producers can push to it afterwards; with
-    ``source`` the history is that source, and the rows are not written a second time: they are what is read back.
+    Rows are written through the view. With ``push`` (a name or a `PushSource`) producers can push to it afterwards.
+    With ``source`` the history is that source: the rows are not written again, and are what is read back.
 
     >>> from datetime import timedelta
     >>> from e2i_fs.agents import FeatureSpec

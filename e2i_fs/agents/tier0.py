@@ -47,14 +47,17 @@ _REFUSALS = (QualityGateBlockedError, LeakageError, RequestError, DefinitionErro
 class Tier0Pipeline(Node):
     """Prepares features, trains a model and predicts with it, in this order; a step that is refused stops the run.
 
-    ``train`` is called with the `TrainingSplits` and gives the model. ``predict`` is called with the model and the list of contexts
-    with their features, and gives one prediction for each; either may be an async function, if the run is awaited. What
-    they raise is raised. ``target`` is one of the spec's labels, or a column of ``entity_df``. ``flags`` are `Tier0Flags`, or a
-    mapping of them. ``leakage="block"`` stops the run unless the audit of the training set passes, with the store or without it.
-    ``allow_breaking`` lets a changed spec replace the view, rows and all (R-4).
+    ``train(splits)`` gets the `TrainingSplits` and returns the model. ``predict(model, contexts)`` gets the contexts
+    with their features as a list, and returns one prediction for each. Either may be an async function if the run is
+    awaited; what they raise is raised. ``target`` is one of the spec's labels, or a column of ``entity_df``. ``flags``
+    are `Tier0Flags` or a mapping of them. ``leakage="block"`` stops the run unless the audit of the training set
+    passes, with the store or without it. ``allow_breaking`` lets a changed spec replace the view, rows included (R-4).
+    ``gate`` and ``expectations`` are those of `FeatureRegistrar`, ``rule`` that of `SplitLoader`, ``prefer`` that of
+    `ContextEnricher`, ``keys`` those of `Node`.
 
-    As a node it reads ``frame`` and ``contexts`` (and ``feature_spec`` unless ``spec`` was given; ``entity_df`` if it is there), and
-    gives ``feature_registration``, ``training_splits``, ``model``, ``predictions`` and ``tier0_outcome``.
+    As a node it reads ``frame`` and ``contexts`` (and ``feature_spec`` unless ``spec`` was given; ``entity_df`` if
+    present), and returns ``feature_registration``, ``training_splits``, ``model``, ``predictions`` and
+    ``tier0_outcome``.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.agents import FeatureSpec, Tier0Pipeline
@@ -125,10 +128,10 @@ class Tier0Pipeline(Node):
         )
 
     def run(self, frame: Any, contexts: Any, *, spec: FeatureSpec | None = None, entity_df: Any = None) -> Tier0Outcome:
-        """Run the three steps on a frame of features and the contexts to predict for, and return how each ended.
+        """Run the three steps on a frame of features and the contexts to predict for; return a `Tier0Outcome`.
 
-        ``entity_df`` says at which times to train: join keys, time, and the target unless it is a label; without it, at the
-        keys and times of ``frame``. An `E2IError` stops the run and is in the outcome. Anything else is raised.
+        ``entity_df`` has the rows to train on: join keys, time, and the target unless it is a label; by default the
+        keys and times of ``frame``. An `E2IError` stops the run and is in the outcome; any other error is raised.
         """
         if is_async(self._train) or is_async(self._predict):
             check_thread()
@@ -152,7 +155,7 @@ class Tier0Pipeline(Node):
     async def arun(
         self, frame: Any, contexts: Any, *, spec: FeatureSpec | None = None, entity_df: Any = None
     ) -> Tier0Outcome:
-        """Return what `run` does, awaited."""
+        """Do what `run` does, awaited."""
         return await in_thread(self.run, frame, contexts, spec=spec, entity_df=entity_df)
 
     def _work(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

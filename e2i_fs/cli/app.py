@@ -80,9 +80,9 @@ def _before(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True, show_default=False)
     ] = False,
 ) -> None:
-    """One feature store in front of many: point-in-time correct, with failover that never lies.
+    """One feature store interface to many stores: point-in-time correct, and never silently wrong in failover.
 
-    Exit codes: 0 fine, 1 the answer is no, 2 your mistake, 3 a backend is unavailable.
+    Exit codes: 0 success, 1 the answer is no, 2 your mistake, 3 a backend is unavailable.
     """
     del version
     ctx.obj = Session(config=config, definitions=definitions, json=json)

@@ -62,10 +62,10 @@ def audit(
         str | None, typer.Option(help="The column that says each row's split, train first.", show_default=False)
     ] = None,
     embargo_days: Annotated[
-        float | None, typer.Option(help="The gap that should lie between two splits.", show_default=False)
+        float | None, typer.Option(help="The gap that there should be between two splits.", show_default=False)
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="Forget all that became known after this time.", show_default=False)
+        str | None, typer.Option("--as-of", help="Ignore whatever became known after this time.", show_default=False)
     ] = None,
     known: Annotated[
         bool, typer.Option("--known", help="A value known only after its row's time fails, rather than warns.")
@@ -77,12 +77,12 @@ def audit(
         str | None, typer.Option("--html", help="Write the report as one HTML page.", show_default=False)
     ] = None,
     allow_inconclusive: Annotated[
-        bool, typer.Option("--allow-inconclusive", help="End with 0 although a check could not judge.")
+        bool, typer.Option("--allow-inconclusive", help="Exit with 0 even if a check could not be judged.")
     ] = False,
 ) -> Answer:
-    """Find what a training frame, made by any tool, knows that it could not have known.
+    """Find what a training frame, made by any tool, contains that could not have been known at the time.
 
-    Exits with 1 when anything is found, or when a check could not judge (unless --allow-inconclusive).
+    Exits with 1 when anything is found, or when a check could not be judged (unless --allow-inconclusive).
     """
     from e2i_fs.quality import audit as audited
 

@@ -34,7 +34,7 @@ _MOST_FINDINGS = 10
 
 
 class ProfileName(StrEnum):
-    """How hard to look."""
+    """How thoroughly to test."""
 
     QUICK = "quick"
     CI = "ci"
@@ -54,7 +54,7 @@ def certify(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", "-o", help="KEY=VALUE, dots for what is inside: online_store.type=redis.", show_default=False
+            "--option", "-o", help="KEY=VALUE, with dots for nested keys: online_store.type=redis.", show_default=False
         ),
     ] = None,
     harness: Annotated[
@@ -63,8 +63,8 @@ def certify(
             "--harness", help="module:Class of a Harness; the backend's own unless given.", show_default=False
         ),
     ] = None,
-    profile: Annotated[ProfileName, typer.Option(help="How hard to look.")] = ProfileName.CI,
-    seed: Annotated[int, typer.Option(help="Where to begin to look; the same seed finds the same.")] = 0,
+    profile: Annotated[ProfileName, typer.Option(help="How thoroughly to test.")] = ProfileName.CI,
+    seed: Annotated[int, typer.Option(help="The first seed; the same seed gives the same tests.")] = 0,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", help="Only this test; repeat for more. Writes no certificate.", show_default=False),
@@ -74,8 +74,9 @@ def certify(
 ) -> Answer:
     """Examine a backend against the contract and write its certificate, as JSON and as a page.
 
-    Each test opens the backend anew in a folder of its own. With --config, the options are those of NAME in that file, but for
-    its path and project: the kit never works in a folder of yours. Exits with 1 when the backend is not certified.
+    Each test opens the backend in a new folder of its own. With --config, the options are those of NAME in that file
+    except its path and project, so that the tests never touch your data. Exits with 1 when the backend is not
+    certified.
     """
     require("certify", "testing", ["hypothesis", "pytest"])
     from e2i_fs.testing.findings import HarnessError

@@ -19,9 +19,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def dashboard(session: Session) -> Answer:
-    """Print a Grafana dashboard of all that e2i_fs tells Prometheus, for Grafana to import.
+    """Print a Grafana dashboard of the Prometheus metrics of e2i_fs, ready to import.
 
-    Needs no configuration. What to scrape is in the documentation's page on telemetry.
+    Needs no configuration. The documentation's page on telemetry says what to scrape.
     """
     del session
     from rich.text import Text

@@ -44,7 +44,7 @@ def demo(
     primary: Annotated[
         Primary | None,
         typer.Option(
-            help="Online store of the Feast primary: redis, sqlite; none for DuckDB alone. Redis where there is one unless given.",
+            help="Online store of the Feast primary: redis, sqlite; none for DuckDB alone. By default redis if there is one.",
             show_default=False,
         ),
     ] = None,
@@ -59,23 +59,23 @@ def demo(
     postgres: Annotated[
         str | None,
         typer.Option(
-            help="The same on a PostgreSQL that runs: postgresql://user@host/db, ${VAR} expanded. It gets schemas of the "
-            "demo's own, removed at the end, and is not killed: a relay before it is cut.",
+            help="The same on a running PostgreSQL: postgresql://user@host/db, ${VAR} expanded. The demo makes schemas of its own "
+            "there and removes them. The server is not killed: a relay in front of it is cut.",
             show_default=False,
         ),
     ] = None,
     redis: Annotated[
         str | None,
         typer.Option(
-            help="The same on a Redis that runs and is empty: host:port,db=1, ${VAR} expanded. It is left empty.",
+            help="The same on a running, empty Redis: host:port,db=1, ${VAR} expanded. It is left empty.",
             show_default=False,
         ),
     ] = None,
 ) -> Answer:
-    """Training set, proof, model, online serving through an outage, and a report, on generated E2I data.
+    """Run everything on generated E2I data: training set, proof, model, online serving through an outage, and a report.
 
-    Feast is the primary and DuckDB the standby; without Feast it runs on DuckDB alone and says so. Exits with 0
-    only if every claim that it prints held when it was checked, with 1 if one did not.
+    Feast is the primary and DuckDB the standby; without Feast it runs on DuckDB alone and says so. Exits with 0 only if
+    every claim that it prints held when it was checked, otherwise with 1.
     """
     if not scale > 0:
         raise RequestError(f"--scale {scale}: give a positive number; 1 is 240 HCPs, 0.1 a quick look.")

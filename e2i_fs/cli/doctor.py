@@ -32,10 +32,10 @@ def doctor(
     session: Session,
     deadline: Annotated[float, typer.Option(help="Seconds that each backend may take to answer.")] = 5.0,
 ) -> Answer:
-    """Say of each backend whether it is found, which version, whether it loads, and whether it can be reached.
+    """Show for each backend whether it is found, its version, whether it loads, and whether it can be reached.
 
-    Exits with 1 when a plugin is broken or a backend of the configuration cannot be reached, with 2 when the configuration
-    itself is wrong. A backend whose extra is not installed is no fault unless the configuration names it.
+    Exits with 1 when a plugin is broken or a backend of the configuration cannot be reached, with 2 when the
+    configuration itself is wrong. A backend whose extra is not installed counts only if the configuration names it.
     """
     from e2i_fs.plugins import Plugins
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _PANEL = "Adoption"
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 class Read(StrEnum):
@@ -57,7 +57,7 @@ def import_feast(
 ) -> Answer:
     """Write the definitions of a Feast repository as neutral Python, and a configuration to serve them with.
 
-    Each thing that cannot carry over is named, with the reason; the exit code is then 1.
+    Everything that cannot be carried over is listed with the reason; the exit code is then 1.
     """
     from e2i_fs.adoption.files import write_files
     from e2i_fs.adoption.proposal import check_place, proposal
@@ -160,8 +160,8 @@ def export_feast(
 ) -> Answer:
     """Write definitions as a Feast repository, in Feast's own classes, for `feast apply`.
 
-    What Feast cannot say of a definition (labels, exact dtypes, several keys of one entity) is carried in a tag. Each thing that it
-    cannot hold is named, with the reason; the exit code is then 1.
+    What Feast has no form for (labels, exact dtypes, several keys of one entity) is kept in a tag. Everything that it
+    cannot hold at all is listed with the reason; the exit code is then 1.
     """
     from e2i_fs.adoption.files import write_files
     from e2i_fs.catalog import Catalog

@@ -48,11 +48,10 @@ def journal(
         ),
     ] = None,
 ) -> Answer:
-    """What the journal of writes holds, and what each backend has yet to take from it.
+    """Show what the journal of writes holds, and which writes each backend has yet to take.
 
-    Each backend is looked at first: one that lost rows which it had is diverged, whatever it was sent. With --drain
-    missed writes are replayed, and rows that were lost are made anew; exits with 1 when something is left then, or could
-    not be looked at.
+    Each backend is checked first: one that has lost rows is diverged, whatever it was sent. With --drain missed writes
+    are replayed and lost rows rebuilt; exits with 1 when something is left, or could not be checked.
     """
     if timeout is not None and not drain:
         raise RequestError("--timeout is for --drain.")
@@ -131,7 +130,7 @@ def _behind(state: JournalState, names: list[str], undefined: Mapping[str, list[
 
 def rebuild(
     session: Session,
-    backend: Annotated[str, typer.Argument(help="The backend whose rows are made anew.")],
+    backend: Annotated[str, typer.Argument(help="The backend to rebuild.")],
     view: Views = None,
     from_sources: Annotated[
         bool,
@@ -140,9 +139,10 @@ def rebuild(
         ),
     ] = False,
 ) -> Answer:
-    """Make the rows of a backend anew: from the journal, or as a copy of a backend that has every write.
+    """Rebuild the rows of a backend: as a copy of a backend that has every write, or else from the journal.
 
-    Then what it missed is replayed, and it answers unmarked again. Exits with 1 when a view could not be made whole.
+    Writes missed meanwhile are replayed, and then it answers undegraded again. Exits with 1 when a view could not be
+    rebuilt.
     """
     with session.store() as store, session.progress() as bars:
         bars.add_task(f"Rebuilding {backend}", total=None)
@@ -173,13 +173,13 @@ def diff(
     session: Session,
     primary: Annotated[str, typer.Argument(help="One backend of the configuration.")],
     standby: Annotated[str, typer.Argument(help="The other.")],
-    sample: Annotated[int, typer.Option(min=1, help="Keys of each view at most.")] = 100,
-    seed: Annotated[int, typer.Option(help="Which keys are drawn; the same seed draws the same.")] = 0,
+    sample: Annotated[int, typer.Option(min=1, help="At most this many keys of each view.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the sample; the same seed draws the same keys.")] = 0,
     view: Views = None,
 ) -> Answer:
-    """Ask two backends the same, online and from their history, and compare the answers. Nothing is changed.
+    """Compare the answers of two backends, online and from their history. Nothing is changed.
 
-    Exits with 1 when they differ, with 3 when it cannot be said: nothing was compared, or something could not be.
+    Exits with 1 when they differ, and with 3 when that is inconclusive: nothing, or not everything, could be compared.
     """
     with session.store() as store:
         found: Diff = store.diff(primary, standby, view or None, sample=sample, seed=seed)

@@ -35,7 +35,7 @@ def push(
         typer.Option("--idempotency-key", help="The same key again is the same batch (W-2).", show_default=False),
     ] = None,
 ) -> Answer:
-    """Write rows to every view that takes the push source: all of the batch or none of it."""
+    """Write rows to every view that takes the push source: the whole batch or none of it."""
     if to is not None and to not in _TO:
         raise RequestError(f"--to {to}: use one of {', '.join(_TO)}.")
     with session.store() as store:

@@ -26,17 +26,15 @@ def add_to(app: typer.Typer) -> None:
 
 def jobs(
     session: Session,
-    action: Annotated[
-        str, typer.Argument(help="list, or recover: take up again full jobs that did not do their work.")
-    ] = "list",
+    action: Annotated[str, typer.Argument(help="list, or recover: resume full jobs that failed.")] = "list",
     days: Annotated[float, typer.Option("--days", help="How far back the list goes.")] = 7,
     view: Views = None,
     views: ViewsList = None,
 ) -> Answer:
-    """The jobs of the last days, the newest first; or, with `recover`, those that are left, done.
+    """List the jobs of the last days, the newest first; or, with `recover`, resume those that failed.
 
-    A list ends with 1 when the latest job of a view, of either mode, did not do its work. `recover` ends with 2 when a job was a
-    mistake, with 3 when it failed otherwise or a backend could not take it.
+    A list exits with 1 when the latest job of a view, of either mode, did not succeed. `recover` exits with 2 when a
+    job failed by your mistake, with 3 when it failed otherwise or a backend could not take it.
     """
     if action not in _ACTIONS:
         raise RequestError(f"jobs {action}: use one of {', '.join(_ACTIONS)}.")

@@ -30,16 +30,16 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on
 ReadKeys = Annotated[
     str | None,
     typer.Option(
-        "--read-keys", help="A file with keys that may read; $E2I_FS_READ_KEYS unless given.", show_default=False
+        "--read-keys", help="A file of keys that allow reading; $E2I_FS_READ_KEYS unless given.", show_default=False
     ),
 ]
-CertFile = Annotated[str | None, typer.Option(help="A certificate in PEM, to speak TLS with.", show_default=False)]
+CertFile = Annotated[str | None, typer.Option(help="A PEM certificate, to serve over TLS.", show_default=False)]
 KeyFile = Annotated[
     str | None, typer.Option(help="The private key of the certificate, without a password.", show_default=False)
 ]
 BehindProxy = Annotated[
     bool,
-    typer.Option("--behind-proxy", help="Speak plain HTTP beyond this machine: something in front speaks TLS."),
+    typer.Option("--behind-proxy", help="Serve plain HTTP beyond this machine: a proxy in front adds TLS."),
 ]
 
 

@@ -30,11 +30,11 @@ def events(
         list[str] | None,
         typer.Option("--kind", "-k", help="Only this kind, e.g. FailedOver; repeat for more.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, the newest.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", help="At most this many, the newest.")] = 100,
 ) -> Answer:
-    """What happened to the store, by any process: failovers, breakers, parity, stale views, jobs, applied changes.
+    """List what happened to the store, in any process: failovers, breakers, parity, stale views, jobs, applied changes.
 
-    The newest first; what happened again within a minute is counted.
+    The newest comes first; the same event repeated within a minute is counted.
     """
     with session.store() as store:
         found = store.events(days=days, kinds=kind or None, limit=limit)
@@ -49,7 +49,7 @@ def events(
 
 
 def job_summary(session: Session, days: Days = 7.0) -> Answer:
-    """Jobs of materialisation over days, by view and mode: how many did their work, how long they took, what went wrong last."""
+    """Summarise jobs over days, by view and mode: how many succeeded, how long they took, and the last error."""
     with session.store() as store:
         found = store.jobs().summary(days=days)
     columns = ["view", "mode", "jobs", "done", "failed", "timed out", "overlapped", "taken up", "read", "written"]

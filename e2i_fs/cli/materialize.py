@@ -79,10 +79,10 @@ def materialize(
     ] = None,
     dry_run: DryRun = False,
 ) -> Answer:
-    """Put the newest row of each key online, of those in a window of event times or of those that arrived.
+    """Put the newest row of each key online, of a window of event times or of what arrived since the last run.
 
-    Done as jobs by the configuration's materialisation: in batches, tried again, recorded; see `e2i-fs jobs`.
-    Exits with 2 when a job was a mistake, with 3 when it failed otherwise or a backend could not take it.
+    Runs as jobs by the configuration's materialisation: in batches, retried, recorded; see `e2i-fs jobs`. Exits with 2
+    when a job failed by your mistake, with 3 when it failed otherwise or a backend could not take it.
     """
     if mode not in _MODES:
         raise RequestError(f"--mode {mode}: use one of {', '.join(_MODES)}.")
@@ -111,7 +111,7 @@ def materialize_incremental(
 ) -> Answer:
     """Put online what arrived since the last run, late rows included: `materialize --mode incremental`.
 
-    Exits with 2 when a job was a mistake, with 3 when it failed otherwise or a backend could not take it.
+    Exits with 2 when a job failed by your mistake, with 3 when it failed otherwise or a backend could not take it.
     """
     return _incremental(session, chosen_views(view, views), parse_time(end, "--end"), dry_run=dry_run)
 

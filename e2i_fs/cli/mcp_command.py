@@ -48,13 +48,13 @@ def mcp(
         ),
     ] = None,
     max_rows: Annotated[int, typer.Option(help="Entity rows that a call may ask about.")] = 1_000,
-    max_cells: Annotated[int, typer.Option(help="Values that a call may get.")] = 100_000,
+    max_cells: Annotated[int, typer.Option(help="Values that a call may return.")] = 100_000,
     max_seconds: Annotated[float, typer.Option(help="Seconds that a call may take.")] = 30.0,
-    threads: Annotated[int, typer.Option(help="Calls that work at a time.")] = 8,
+    threads: Annotated[int, typer.Option(help="Calls processed at a time.")] = 8,
 ) -> Answer:
-    """Serve the store to agents that speak MCP, read-only unless told otherwise: stdio for one, HTTP for several.
+    """Serve the store to agents that speak MCP, read-only by default: over stdio for one, over HTTP for several.
 
-    On stdio, stdout is the protocol's and `--json` does not apply. Ends when stdin does, or on SIGTERM.
+    On stdio, stdout belongs to the protocol and `--json` does not apply. Ends when stdin ends, or on SIGTERM.
     """
     if session.json:
         raise RequestError("mcp has no --json: what it says is the protocol's.")

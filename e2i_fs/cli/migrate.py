@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
 def migrate(
     session: Session,
     source: Annotated[str, typer.Option("--from", help="A backend of the configuration, or a configuration file.")],
-    target: Annotated[str, typer.Option("--to", help="The same.")],
+    target: Annotated[str, typer.Option("--to", help="Where to migrate to: likewise a backend or a file.")],
     view: Views = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     shadow: Annotated[
@@ -42,19 +42,20 @@ def migrate(
         typer.Option(
             "--shadow",
             min=1,
-            help="Migrate nothing: read so many keys of each view on both, and compare.",
+            help="Migrate nothing: read this many keys of each view on both, and compare.",
             show_default=False,
         ),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Keys of each view that the report compares at most.")] = 100,
-    seed: Annotated[int, typer.Option(help="Which keys are drawn; the same seed draws the same.")] = 0,
+    sample: Annotated[int, typer.Option(min=1, help="At most this many keys of each view are compared.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the sample; the same seed draws the same keys.")] = 0,
     allow_breaking: AllowBreaking = False,
 ) -> Answer:
-    """Give a backend the definitions and the rows of another, and report whether both answer the same.
+    """Copy the definitions and rows of one backend to another, and report whether both answer the same.
 
-    Rows are copied from a backend that can give them away, else materialised from the views' sources. Cut short, it goes on where it
-    was when it is run again. With --shadow online reads are repeated on both, with the latencies of each. Exits with 1 when something
-    is not whole or differs, with 3 when it cannot be said: nothing was compared, or something could not be.
+    Rows are copied if the first backend supports that, otherwise materialised from the views' sources. An interrupted
+    migration continues where it stopped when it is run again. With --shadow, online reads are repeated on both and
+    timed. Exits with 1 when something is incomplete or differs, and with 3 when that is inconclusive: nothing, or not
+    everything, could be compared.
     """
     from e2i_fs.adoption.ends import ends_of
 

@@ -34,7 +34,7 @@ def new_backend(
     name: Annotated[str, typer.Argument(help="What the backend is called in a configuration, e.g. acme.")],
     into: Annotated[Path, typer.Option(help="The folder to write it into.", show_default="here")] = Path(),
 ) -> Answer:
-    """Write a plugin distribution with a backend that works, and the tests that it passes, into the folder e2i-fs-NAME.
+    """Write a plugin with a working backend, and the tests that it passes, into the folder e2i-fs-NAME.
 
     It keeps its rows in memory. Replace one method at a time, and run its tests after each.
     """

@@ -28,9 +28,9 @@ def optimize(
 ) -> Answer:
     """Sort the files of views by key and time into a copy beside the store's records, which retrieval then reads instead.
 
-    Answers stay the same. What is written later is read beside the copy.
+    Answers stay the same. Rows written later are read as well as the copy.
 
-    A source file that changes ends its use, until this is done again.
+    If a source file changes, the copy is not used until you run this again.
     """
     with session.store() as store:
         made = store.optimize(views or None)

@@ -44,25 +44,28 @@ def qc(
     session: Session,
     frame: Frame,
     view: Annotated[
-        str | None, typer.Option("--view", "-v", help="A view of the definitions that it must fit.", show_default=False)
+        str | None,
+        typer.Option("--view", "-v", help="A view of the definitions that the frame must fit.", show_default=False),
     ] = None,
     required: Annotated[
-        list[str] | None, typer.Option(help="A column that may miss nothing; repeat for more.", show_default=False)
+        list[str] | None,
+        typer.Option(help="A column that must have no missing values; repeat for more.", show_default=False),
     ] = None,
-    key: Annotated[
-        list[str] | None, typer.Option(help="A column of the key of a row; repeat for more.", show_default=False)
-    ] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A key column; repeat for more.", show_default=False)] = None,
     timestamp_column: Annotated[
-        str | None, typer.Option(help="The time of a row; event_timestamp if it is there.", show_default=False)
+        str | None, typer.Option(help="The time column; event_timestamp if there is one.", show_default=False)
     ] = None,
-    max_age_hours: Annotated[float | None, typer.Option(help="No row may be older.", show_default=False)] = None,
-    min_score: Annotated[float, typer.Option(help="The least overall score.")] = 0.80,
+    max_age_hours: Annotated[float | None, typer.Option(help="The greatest age of a row.", show_default=False)] = None,
+    min_score: Annotated[float, typer.Option(help="The lowest overall score allowed.")] = 0.80,
     warn: Warn = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as a page as well.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the report as an HTML page.", show_default=False)
+    ] = None,
 ) -> Answer:
     """Judge the quality of a frame in five dimensions, and say whether the gate lets it through.
 
-    Exits with 1 when it does not: blocking issues, expectations, score and what could not be judged all block, unless --warn.
+    Exits with 1 if not: blocking issues, expectations, the score, and whatever could not be judged all block, unless
+    --warn.
     """
     from e2i_fs.quality import QCReport, QualityGate
 
@@ -95,7 +98,7 @@ def baseline(
         typer.Option("--feature", "-f", help="Only this column; repeat for more.", show_default=False),
     ] = None,
 ) -> Answer:
-    """Measure a train split and keep its figures, for `drift` to compare new data with."""
+    """Measure a train split and save its figures, for `drift` to compare new data with."""
     del session
     from e2i_fs.quality import BaselineMetrics
 
@@ -113,7 +116,7 @@ def baseline(
 
 def drift(
     session: Session,
-    baseline: Annotated[Path, typer.Argument(help="What `baseline` wrote.")],
+    baseline: Annotated[Path, typer.Argument(help="The file that `baseline` wrote.")],
     frame: Frame,
     threshold: Annotated[
         list[str] | None,
@@ -122,7 +125,7 @@ def drift(
 ) -> Answer:
     """Compare new data with the baseline of a train split, feature by feature.
 
-    Exits with 1 when a feature has drifted, or when it could not be judged whether one has.
+    Exits with 1 when a feature has drifted, or when that could not be judged.
     """
     del session
     report = _baseline(baseline).drift(_rows(frame, None), thresholds=_thresholds(threshold or []))

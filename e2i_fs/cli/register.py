@@ -47,7 +47,7 @@ def plan(
         bool, typer.Option("--exit-code", help="Exit with 1 when there is something to apply.")
     ] = False,
 ) -> Answer:
-    """Show what `apply` would do, and do nothing."""
+    """Show what `apply` would change, and change nothing."""
     definitions = session.load_definitions()
     with session.store() as store:
         made = store.apply(definitions, dry_run=True, allow_breaking=allow_breaking)
@@ -97,7 +97,8 @@ class Kind(StrEnum):
 
 
 def list_(
-    session: Session, kind: Annotated[Kind | None, typer.Argument(help="Only these.", show_default=False)] = None
+    session: Session,
+    kind: Annotated[Kind | None, typer.Argument(help="List only definitions of this kind.", show_default=False)] = None,
 ) -> Answer:
     """List what is registered: entities, views and services."""
     document: dict[str, Any] = {}

@@ -56,10 +56,10 @@ def historical(
         typer.Option("--label", "-l", help="A label to add as a target; repeat for more.", show_default=False),
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="Forget all that became known after this time.", show_default=False)
+        str | None, typer.Option("--as-of", help="Ignore whatever became known after this time.", show_default=False)
     ] = None,
     known_at_row_time: Annotated[
-        bool, typer.Option("--known-at-row-time", help="For each row, forget what became known after its time.")
+        bool, typer.Option("--known-at-row-time", help="For each row, ignore what became known after its time.")
     ] = False,
     timestamp_column: Annotated[str, typer.Option(help="The column of times.")] = "event_timestamp",
     full_feature_names: FullNames = False,
@@ -72,7 +72,7 @@ def historical(
         typer.Option("--receipt", help="Write the receipt here, for `e2i-fs verify`.", show_default=False),
     ] = None,
 ) -> Answer:
-    """Features of entity rows, each as of its own time: a training set without a look into the future."""
+    """Get the features of entity rows, each as of its own time: a training set that never looks into the future."""
     wanted = _wanted(feature, service)
     check_out(out)
     with session.store() as store, session.progress() as bars:
@@ -132,7 +132,7 @@ def online(
     full_feature_names: FullNames = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail (exit code 3) rather than answer degraded.")] = False,
 ) -> Answer:
-    """Features of entities now, with a status in place of what is missing, and who answered; --json has event times."""
+    """Get features as they are now, a status for each missing value, and who answered; --json adds event times."""
     wanted = _wanted(feature, service)
     if bool(entity) == bool(entities):
         raise RequestError("Give the entities either with --entity key=value,... or with --entities FILE.")

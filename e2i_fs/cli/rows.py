@@ -98,7 +98,7 @@ def _floats(texts: pa.ChunkedArray, name: str, path: str) -> pa.ChunkedArray:
             return made
     row = pc.index(pc.fill_null(wrong, False), pa.scalar(True)).as_py()
     raise RequestError(
-        f"{path}, row {row}, column {name!r}: {texts[row].as_py()!r} is no float, or is greater than any."
+        f"{path}, row {row}, column {name!r}: {texts[row].as_py()!r} is no number that a 64-bit float holds."
     )
 
 

@@ -39,15 +39,15 @@ def add_to(app: typer.Typer) -> None:
 
 def schedule(
     session: Session,
-    listed: Annotated[bool, typer.Option("--list", help="Only show what runs when, and when next.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show the schedule and the next runs, and end.")] = False,
     run: Annotated[
-        str | None, typer.Option("--run", help="Only run this entry of the schedule, now.", show_default=False)
+        str | None, typer.Option("--run", help="Run this entry of the schedule now, and end.", show_default=False)
     ] = None,
     printed: Annotated[
         str | None,
         typer.Option(
             "--print",
-            help="Only print the schedule for others: cron lines, a systemd service, systemd timers, or all.",
+            help="Print the schedule for other schedulers: cron lines, a systemd service, systemd timers, or all.",
             metavar="[cron|systemd|timers|all]",
             show_default=False,
         ),
@@ -55,15 +55,13 @@ def schedule(
     out: Annotated[
         Path | None, typer.Option("--out", help="With --print: a folder to write the files to.", show_default=False)
     ] = None,
-    grace: Annotated[
-        float, typer.Option(min=0, help="Seconds that a run gets to end when the process is told to stop.")
-    ] = 60.0,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds for a run to end when the process is stopped.")] = 60.0,
 ) -> Answer:
-    """Materialise and check freshness when the schedule of the configuration says, until told to stop.
+    """Materialise and check freshness by the configuration's schedule, until stopped.
 
-    What was due while it was down is made up for, once. A task that fails is logged, and the others go on. Ends on SIGTERM
-    or SIGINT, when the run under way has ended; a run that has not within --grace, or at a second signal, is taken up again
-    by the next. With --run ends with 1 when a view is stale, 3 when a job was given up.
+    Runs that were due while it was down are made up for, once. A task that fails is logged, and the others go on. Ends
+    on SIGTERM or SIGINT, when the current run has ended; a run that exceeds --grace, or is stopped by a second signal,
+    is resumed by the next. With --run, exits with 1 when a view is stale, 3 when a job was given up.
     """
     from e2i_fs.ops.schedule import entries
     from e2i_fs.ops.tasks import settings_of

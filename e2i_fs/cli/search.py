@@ -22,22 +22,22 @@ def add_to(app: typer.Typer) -> None:
 
 def search(
     session: Session,
-    words: Annotated[list[str] | None, typer.Argument(help="Words to find; all features without.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(help="Words to find; without any, all features.")] = None,
     use_case: Annotated[
-        str | None, typer.Option("--use-case", help="Only with this tag use_case.", show_default=False)
+        str | None, typer.Option("--use-case", help="Only with this use_case tag.", show_default=False)
     ] = None,
-    entity: Annotated[str | None, typer.Option("--entity", help="Only about this entity.", show_default=False)] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="Only of this owner.", show_default=False)] = None,
+    entity: Annotated[str | None, typer.Option("--entity", help="Only for this entity.", show_default=False)] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only with this owner.", show_default=False)] = None,
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", help="Only with this tag, key=value; repeat for more.", show_default=False),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="Only of this dtype, such as Int64.", show_default=False)
+        str | None, typer.Option("--dtype", help="Only with this dtype, such as Int64.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(help="At most this many.")] = 20,
 ) -> Answer:
-    """Find features by names, descriptions, tags, keys and owners, best first, with the freshness of each."""
+    """Find features by names, descriptions, tags, keys and owners, best match first, with the freshness of each."""
     from e2i_fs.discovery import nearest_words
 
     text = " ".join(words or ())

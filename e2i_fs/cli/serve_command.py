@@ -40,30 +40,26 @@ def serve(
         str | None,
         typer.Option(
             "--write-keys",
-            help="A file with keys that may read, write and materialise; $E2I_FS_WRITE_KEYS unless given.",
+            help="A file of keys that allow reading, writing and materialising; $E2I_FS_WRITE_KEYS unless given.",
             show_default=False,
         ),
     ] = None,
     certfile: CertFile = None,
     keyfile: KeyFile = None,
     behind_proxy: BehindProxy = False,
-    max_body: Annotated[int, typer.Option(help="Bytes that a request may bring, also once unpacked.")] = 32 * 2**20,
+    max_body: Annotated[int, typer.Option(help="Bytes that a request body may have, also when unpacked.")] = 32 * 2**20,
     max_rows: Annotated[int, typer.Option(help="Entity rows that a request may ask about.")] = 50_000,
-    max_cells: Annotated[int, typer.Option(help="Values that a request may get.")] = 2_000_000,
+    max_cells: Annotated[int, typer.Option(help="Values that an answer may have.")] = 2_000_000,
     max_seconds: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
     max_job_seconds: Annotated[float, typer.Option(help="Seconds that a materialisation may take.")] = 3_600.0,
-    max_requests: Annotated[int, typer.Option(help="Requests at a time, those that wait among them.")] = 2_048,
-    max_connections: Annotated[
-        int, typer.Option(help="Connections at a time, those that are idle among them.")
-    ] = 10_000,
-    threads: Annotated[int, typer.Option(help="Requests that work at a time.")] = 8,
-    grace: Annotated[
-        float, typer.Option(help="Seconds that requests get to end when the server is told to stop.")
-    ] = 30.0,
+    max_requests: Annotated[int, typer.Option(help="Requests at a time, waiting ones included.")] = 2_048,
+    max_connections: Annotated[int, typer.Option(help="Connections at a time, idle ones included.")] = 10_000,
+    threads: Annotated[int, typer.Option(help="Requests processed at a time.")] = 8,
+    grace: Annotated[float, typer.Option(help="Seconds for requests to end when the server is stopped.")] = 30.0,
 ) -> Answer:
-    """Serve the store over HTTP: Feast's own paths, so that its clients work unchanged, and /v1.
+    """Serve the store over HTTP: on Feast's own paths, so that its clients work unchanged, and on /v1.
 
-    Keys are never given on the command line. Ends on SIGTERM: requests end first, then the store is closed.
+    Keys are never given on the command line. Ends on SIGTERM, after finishing open requests and closing the store.
     """
     if session.json:
         raise RequestError("serve has no --json: what it answers, it answers over HTTP.")

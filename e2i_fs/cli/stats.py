@@ -33,20 +33,22 @@ def add_to(app: typer.Typer) -> None:
 def stats(
     session: Session,
     what: Annotated[str, typer.Argument(help="A view, or one feature as VIEW:FEATURE.", metavar="VIEW[:FEATURE]")],
-    online: Annotated[bool, typer.Option("--online", help="Of the rows that answer now, not of history.")] = False,
-    both: Annotated[bool, typer.Option("--both", help="Of history and of what answers now, side by side.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Count the rows that answer now, instead of history.")
+    ] = False,
+    both: Annotated[bool, typer.Option("--both", help="Show history and what answers now, side by side.")] = False,
     start: Annotated[
         str | None, typer.Option("--start", help="Only rows from this event time on.", show_default=False)
     ] = None,
     end: Annotated[
         str | None, typer.Option("--end", help="Only rows up to this event time.", show_default=False)
     ] = None,
-    top: Annotated[int, typer.Option("--top", help="How many of the most frequent values to tell.")] = 10,
+    top: Annotated[int, typer.Option("--top", help="How many of the most frequent values to show.")] = 10,
 ) -> Answer:
-    """How values are distributed: counts, ends, mean, quantiles, a histogram, the most frequent values.
+    """Show how values are distributed: counts, range, mean, quantiles, a histogram, the most frequent values.
 
-    Exact, over all rows of history or, online, over the row of each key that answers now; keys whose row is older than the
-    ttl are counted as expired.
+    Exact, over all rows of history or, with --online, over the row of each key that answers now; keys whose row is
+    older than the ttl are counted as expired.
     """
     if online and both:
         raise RequestError("Give --online or --both, not both of them.")

@@ -42,7 +42,7 @@ def ui(
     ] = None,
     days: Annotated[float, typer.Option(help="How many days back freshness, jobs and events go.")] = 7.0,
     statistics: Annotated[
-        bool, typer.Option("--statistics/--no-statistics", help="Show distributions, for which history is read.")
+        bool, typer.Option("--statistics/--no-statistics", help="Show distributions; this reads history.")
     ] = True,
     host: Host = "127.0.0.1",
     port: Port = 6567,
@@ -51,9 +51,10 @@ def ui(
     keyfile: KeyFile = None,
     behind_proxy: BehindProxy = False,
 ) -> Answer:
-    """The catalogue as a page to look at: views, lineage, freshness, distributions, who may answer, what happened.
+    """Show the catalogue as a page: views, lineage, freshness, distributions, backends, events.
 
-    Served until SIGTERM (needs the extra `server`), or written as one file that works without a network. Only reads.
+    Serves it until SIGTERM (needs the extra `server`), or writes it as one file that works without a network.
+    Read-only.
     """
     if not 0 < days <= 366:
         raise RequestError(f"--days is {days:g}; give a number above 0 and at most 366.")

@@ -24,7 +24,7 @@ def verify(
     session: Session,
     receipt: Annotated[str, typer.Argument(help="A training receipt as receipt.save() wrote it, its rows beside it.")],
 ) -> Answer:
-    """Make the training set of a receipt again; exit code 0 when it is identical, 1 when something differs."""
+    """Recreate the training set of a receipt; exits with 0 when it is identical, 1 when something differs."""
     from e2i_fs.receipts import TrainingReceipt
 
     loaded = TrainingReceipt.load(receipt)

@@ -40,19 +40,19 @@ def freshness(
         list[str] | None, typer.Option("--view", "-v", help="Only this view; repeat for more.", show_default=False)
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Keep a record of what is found, for --history.", show_default=False)
+        bool, typer.Option("--record", help="Record the result, for --history.", show_default=False)
     ] = False,
     history: Annotated[
-        bool, typer.Option("--history", help="What was recorded over days, not how it is now.", show_default=False)
+        bool, typer.Option("--history", help="Show what was recorded, instead of checking now.", show_default=False)
     ] = False,
     days: Annotated[
         float | None, typer.Option("--days", help="With --history: how many days to look back.", show_default="7")
     ] = None,
 ) -> Answer:
-    """How old the newest row online is of each view, against its max_staleness.
+    """Show how old the newest online row of each view is, against its max_staleness.
 
-    Exits with 1 when a view is STALE, EXPIRED or UNKNOWN (nothing is online, or it cannot be told). With --history the answer is
-    about the past, and the code 0.
+    Exits with 1 when a view is STALE, EXPIRED or UNKNOWN (nothing is online, or it cannot be determined). With
+    --history it shows the past, and exits with 0.
     """
     if history and record:
         raise RequestError("--history and --record are both given: one looks back, the other adds to it. Give one.")
@@ -105,10 +105,10 @@ def health(
     session: Session,
     deadline: Annotated[float, typer.Option(help="Seconds that each backend may take to answer.")] = 1.0,
 ) -> Answer:
-    """Whether each backend is up, and whether it would answer the same: what each may do, view by view.
+    """Show whether each backend is up and, view by view, whether it would answer the same and what it may do.
 
-    The breaker, sampled reads and hedged reads are those of a process: this one has just begun, a service asks its own.
-    Exits with 1 when a backend is down, or diverged or unverified for a view. One that is lagging catches up by itself.
+    The breaker, sampled reads and hedged reads are those of this new process; a running service has its own. Exits with
+    1 when a backend is down, or diverged or unverified for a view. A lagging backend catches up by itself.
     """
     with session.store() as store:
         backends = store.health(deadline)

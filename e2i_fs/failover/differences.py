@@ -14,9 +14,9 @@ __all__ = ["Diff", "Difference", "ViewDiff", "size"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key that two backends answer differently at ``at``; ``where`` is ``"online"`` or ``"history"``.
+    """One key for which two backends answer differently at ``at`` (UTC); ``where`` is ``"online"`` or ``"history"``.
 
-    ``has`` gives by backend its row, times and values by column name, None where it has no row.
+    ``has`` maps each backend to its row, times and values by column name, or to None where it has no row.
     """
 
     view: str
@@ -28,10 +28,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ViewDiff:
-    """What came of one view, counted in answers: each of ``keys`` is asked for online and at some times of its history.
+    """The comparison of one view, counted in answers: each of ``keys`` is asked about online and in history.
 
-    ``missing`` counts by backend the answers for which only the other one had a row. ``incomparable`` answers could not be
-    judged, at least one when the whole view could not: ``why`` says for what reason. ``example`` is the smallest difference.
+    ``missing`` counts, by backend, the answers for which only the other backend had a row. ``incomparable`` counts
+    answers that could not be judged, at least one when the whole view could not be; ``why`` gives the reason.
+    ``example`` is the smallest difference.
     """
 
     view: str
@@ -51,7 +52,7 @@ class ViewDiff:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Two backends compared. The counts are those of all views together; ``views`` has them one by one.
+    """The comparison of two backends by `Store.diff`: counts over all views, and ``views`` for each (X-10).
 
     >>> from e2i_fs.testing import example_store
     >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -67,47 +68,47 @@ class Diff:
 
     @property
     def compared(self) -> int:
-        """How many answers were compared."""
+        """The number of answers that were compared."""
         return sum(view.compared for view in self.views)
 
     @property
     def matched(self) -> int:
-        """How many of them were the same, times and values."""
+        """The number of compared answers that were the same, in times and values."""
         return sum(view.matched for view in self.views)
 
     @property
     def mismatched(self) -> int:
-        """How many of them differed, both backends having a row."""
+        """The number of compared answers that differed although both backends had a row."""
         return sum(view.mismatched for view in self.views)
 
     @property
     def missing(self) -> dict[str, int]:
-        """For how many of them only the other backend had a row, by the backend that had none."""
+        """The number of answers for which only the other backend had a row, by the backend that had none."""
         return {name: sum(view.missing.get(name, 0) for view in self.views) for name in (self.backend, self.other)}
 
     @property
     def incomparable(self) -> int:
-        """How many answers could not be judged: a write missed or under way, other definitions, a backend that is down."""
+        """The number of answers not judged: a write missed or under way, other definitions, a backend down."""
         return sum(view.incomparable for view in self.views)
 
     @property
     def example(self) -> Difference | None:
-        """The smallest difference of all; None when there is none."""
+        """The smallest difference found; None when there is none."""
         return min((view.example for view in self.views if view.example is not None), key=size, default=None)
 
     @property
     def same(self) -> bool:
-        """True when no difference was found, which means nothing unless it is `conclusive`."""
+        """True when no difference was found, which means something only if the comparison is `conclusive`."""
         return self.mismatched == 0 and not any(self.missing.values())
 
     @property
     def conclusive(self) -> bool:
-        """True when a difference was found, or when something was compared and nothing was left that could not be."""
+        """True when a difference was found, or when something was compared and nothing was incomparable."""
         return not self.same or (self.compared > 0 and self.incomparable == 0)
 
     @property
     def ok(self) -> bool:
-        """True when something was compared, all that was asked for, and nothing differed."""
+        """True when something was compared, nothing was incomparable and nothing differed."""
         return self.conclusive and self.same
 
 

@@ -67,10 +67,12 @@ class Missed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """What the journal holds: entries, how many of them with rows, their bytes of at most ``max_bytes``, and what is behind.
+    """What the journal holds (X-5): writes, how many of them still with rows, and which backends are behind.
 
-    ``missed`` has, by backend and view, how many writes were not taken; ``diverged`` why a backend is in quarantine;
-    ``given_up`` by view the last write whose rows are kept no longer.
+    ``entries`` is the number of writes, ``kept`` those whose rows are still there, taking ``bytes`` of at most
+    ``max_bytes``. ``missed`` counts, by backend and view, the writes not taken. ``diverged`` says, by backend and view,
+    why its rows are in quarantine. ``given_up`` has, by view, the number of the last write whose rows are no longer
+    kept.
 
     >>> from e2i_fs.testing import example_store
     >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}

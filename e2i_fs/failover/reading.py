@@ -139,8 +139,8 @@ class Reader:
         for member, reason in behind:
             if question.strict:
                 raise DegradedAnswerError(
-                    f"Only a degraded answer is to be had, from {member.name!r}: {unstopped(reason)}. "
-                    f"{listed(asked.attempts)} Ask without strict=True to get it, marked."
+                    f"Only backend {member.name!r} can answer, and its answer may be wrong: {unstopped(reason)}. "
+                    f"{listed(asked.attempts)} Ask without strict=True to get it, marked as degraded."
                 )
             facts = self._journal.facts()
             try:

@@ -127,8 +127,8 @@ class Rebuilder:
             peer = self._peer(member, view)
             if peer is not None:
                 raise UnsupportedError(
-                    f"View {view!r} can be made anew as a copy of {peer.name!r}, which has every write; from its sources it might "
-                    "come out otherwise, and then both would answer. Rebuild it without from_sources (--from-sources). Nothing was done."
+                    f"View {view!r} can be copied from {peer.name!r}, which has every write. Rebuilt from its sources it could get other "
+                    "rows, and both would answer. Rebuild it without from_sources (--from-sources). Nothing was done."
                 )
 
     def from_sources(self, member: Member, view: str, backend: Backend) -> str | None:

@@ -44,10 +44,11 @@ _PATIENCE = 2.0  # seconds that closing waits for the write under way
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """What became of bringing one backend up to date.
+    """The outcome of bringing one backend up to date.
 
-    ``replayed`` writes were taken and ``rebuilt`` views made anew; ``left`` writes are still missed, ``diverged`` views
-    not to be believed. ``error`` says what stopped it, None when nothing is left.
+    ``replayed`` is the number of missed writes it has now taken, ``rebuilt`` the views rebuilt from scratch, ``left``
+    the number of writes still missed, and ``diverged`` the views whose rows are still in quarantine. ``error`` says
+    what stopped it, None when nothing is left.
 
     >>> from e2i_fs.testing import example_store
     >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}
@@ -66,7 +67,7 @@ class CatchUp:
 
     @property
     def done(self) -> bool:
-        """True when the backend has everything."""
+        """True when the backend has every write."""
         return not self.left and not self.diverged
 
 

@@ -129,14 +129,14 @@ class Writer:
         if self._is_behind(member, view, seq):
             if taken:  # this one gets it in its turn
                 self._recovery.nudge(member)
-                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one; it gets it by replay.")
+                raise _Behind(f"Backend {member.name!r} has missed earlier writes; this one is replayed to it after them.")
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
-                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one, and is not called now.")
+                raise _Behind(f"Backend {member.name!r} has missed earlier writes, and is not called now.")
             patience = min(limit, 60.0) if wait else 0
             came = self._recovery.catch_up(member, [view], limit=limit, wait=patience, rebuild=None)
             if self._is_behind(member, view, seq):
                 why = f" {came.error}" if came.error else ""
-                raise _Behind(f"Backend {member.name!r} has yet to take writes before this one.{why}")
+                raise _Behind(f"Backend {member.name!r} has missed earlier writes.{why}")
         permit = member.breaker.allow()
         if permit is None:
             raise _Behind(f"Backend {member.name!r} is not called while its breaker is {member.breaker.state}.")

@@ -32,10 +32,11 @@ _LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """What happened, ``count`` times within one minute: first ``at``, last ``last_at``.
+    """One kind of event that happened ``count`` times within one minute: first at ``at``, last at ``last_at`` (UTC).
 
-    ``kind`` is the name of the event's class, ``about`` its fields without what varies (`e2i_fs.telemetry.kept.about`);
-    empty when more different ones happened in that minute than are listed apart.
+    ``kind`` is the name of the event's class. ``about`` has those of its fields that do not vary from one to the next
+    (`e2i_fs.telemetry.kept.about`); it is empty when too many different events of that kind fell into that minute to be
+    listed separately.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -52,7 +53,7 @@ class EventRecord:
 
     @property
     def text(self) -> str:
-        """What happened, in words."""
+        """A sentence that says what happened."""
         return sentence(self.kind, self.about)
 
 

@@ -22,7 +22,10 @@ _SKEW = timedelta(minutes=1)
 
 
 class FreshnessStatus(enum.StrEnum):
-    """How old the newest row of a view is against its ``max_staleness`` M (F-2).
+    """How the age of a view's newest row compares with its ``max_staleness`` M (F-2).
+
+    ``FRESH`` up to M/2, ``WARNING`` up to M, ``STALE`` up to 2M, ``EXPIRED`` beyond, ``UNKNOWN`` when nothing is online
+    or the age cannot be known. ``UNKNOWN`` is not fresh.
 
     >>> from e2i_fs import FreshnessStatus
     >>> from e2i_fs.testing import example_store
@@ -40,11 +43,13 @@ class FreshnessStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FreshnessReport:
-    """One view's freshness. ``age`` is now minus the newest event time online, None when nothing is online.
+    """The freshness of one view at ``checked_at`` (F-1, F-2).
 
-    ``max_staleness`` is the limit M, None when there is none, and ``warning_after`` the age from which the status is WARNING.
-    ``served_by`` is the backend that was asked and ``degraded`` whether it may have missed a write. ``error`` says why the
-    status is UNKNOWN although something may be online: the check failed, or the newest row is dated in the future.
+    ``age`` is now minus ``newest_event_timestamp``, the newest event time online; both are None when nothing is online.
+    ``max_staleness`` is the limit M, None when there is none, and ``warning_after`` the age from which the status is
+    WARNING. ``rows`` is how many rows are online. ``served_by`` is the backend that was asked, and ``degraded`` says
+    that it may have missed a write. ``error`` says why the status is UNKNOWN although something may be online: the
+    check failed, or the newest row is dated in the future.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:

@@ -16,12 +16,14 @@ __all__ = ["JobSummary", "summarised"]
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """The jobs of one view and mode that began in a number of days.
+    """The jobs of one view and mode that began within a number of days.
 
-    ``jobs`` is how many there were: those that ``succeeded``, ``failed``, ``timed_out``, ``overlapped`` (another run of the view was going
-    on) and are ``running``. ``recoveries`` is how often one was taken up again. Durations are over the jobs that ended, with all
-    their tries, by the nearest rank; None when none ended. ``last_success`` is when the last that succeeded was done,
-    ``last_error`` what the last that failed or timed out said, ``newest_event_timestamp`` the newest event time that any brought online.
+    ``jobs`` is the total of those that ``succeeded``, ``failed``, ``timed_out``, ``overlapped`` (another run of the
+    view was going on) and are ``running``. ``recoveries`` counts how often a job was resumed. ``duration_p50``,
+    ``duration_p95`` and ``duration_max`` are over the jobs that ended, all tries included, by the nearest rank; None
+    when none ended. ``last_success`` is when the last successful job ended, ``last_error`` the message of the last that
+    failed or timed out, and ``newest_event_timestamp`` the newest event time that any of them brought online. Times are
+    in UTC.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:

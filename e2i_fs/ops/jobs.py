@@ -39,11 +39,13 @@ class _HungError(RunTimeoutError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: a view, a window, and what became of it.
+    """One materialisation job: a view, a window of event times, and how it ended.
 
-    ``outcome`` is ``succeeded``, ``failed``, ``timed out``, ``overlapped`` (another run of the view was going on),
-    ``running`` or ``planned``. ``attempts`` is how often it was tried in all, ``recoveries`` how often it was taken up again
-    after it had failed for good. Rows are those of all its tries on the backend that comes first, each row counted once.
+    ``mode`` is ``full`` or ``incremental``. The window is ``start`` to ``end``, both included (UTC); ``start`` is None
+    for an incremental job. ``outcome`` is ``succeeded``, ``failed``, ``timed out``, ``overlapped`` (another run of the
+    view was going on), ``running`` or ``planned``. ``attempts`` counts all tries, ``recoveries`` how often the job was
+    resumed after it had failed for good. ``rows_read`` and ``rows_written`` are the totals of its tries on the first
+    backend, each row counted once. ``error`` is the last try's, as ``Type: message``.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -69,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What became of the jobs of one call, in order; ``failed`` has those that did not do their work.
+    """How the jobs of one call ended, in order; ``failed`` has those that did not succeed.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -87,11 +89,12 @@ class JobReport:
 
 
 class Jobs:
-    """Does the jobs of one store by its settings; made by `Store.jobs`.
+    """Materialises the views of one store as jobs, by its settings; returned by `Store.jobs`.
 
-    ``sleep`` waits so many seconds between two tries; ``again`` is told before, with the job as its last try left it. A try is
-    waited for ``leeway`` seconds longer than it may take, since a run looks at the time between two pieces only; then it is
-    left to itself.
+    Each try has the settings' time limit. A run checks the time only between two pieces, so a try is waited for
+    ``leeway`` seconds longer; then it is abandoned. ``sleep(seconds)`` waits between two tries, and
+    ``again(job, seconds)``, if given, is called before that with the job as its last try left it. A job that fails is
+    in the report, and not raised.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -120,11 +123,13 @@ class Jobs:
         self, views: Sequence[str] | None = None, *, end: datetime | None = None, dry_run: bool = False,
         progress: Progress | None = None,
     ) -> JobReport:  # fmt: skip
-        """Bring online what arrived since the last run of each view, late and corrected rows included (W-3).
+        """Copy to online what arrived since the last run of each view, late and corrected rows included (W-3).
 
-        However long the last run is past, nothing between is lost. Full jobs that had failed for good, or whose process
-        ended, are taken up again first, at most ``recovery.max_attempts`` times. A view that fails keeps no other from
-        being done.
+        ``views`` are names, all online views by default; ``end`` is at most now; ``dry_run=True`` only counts rows;
+        ``progress(view, done, total)`` is called with numbers of rows. However long ago the last run was, nothing in
+        between is lost. Full jobs that failed for good, or whose process ended, are resumed first, at most
+        ``recovery.max_attempts`` times. A view that fails does not stop the others. Raises `UnknownFeatureError` for an
+        unknown view.
         """
         names = self._views(views)
         end = self._runs.moment(end, "end")
@@ -137,10 +142,13 @@ class Jobs:
         self, views: Sequence[str] | None = None, *, start: datetime | None = None, end: datetime | None = None,
         days_back: float | None = None, dry_run: bool = False, progress: Progress | None = None,
     ) -> JobReport:  # fmt: skip
-        """Bring online the newest row of each key with ``start <= event time <= end``, whatever runs there were before.
+        """Copy the newest row of each key with ``start <= event time <= end`` to online, whatever was run before.
 
-        Without ``start`` it is ``days_back`` (or ``full.lookback_days``) before ``end``, at the beginning of a batch. Windows of
-        more than ``full.max_days_per_job`` days are several jobs, the oldest first.
+        Without ``start`` the window begins ``days_back`` days (or ``full.lookback_days``) before ``end``, rounded down
+        to the beginning of a batch. ``end`` is at most now, and now by default. A window of more than
+        ``full.max_days_per_job`` days becomes several jobs, the oldest first. ``views``, ``dry_run`` and ``progress``
+        are those of `incremental`. Raises `RequestError` for an empty window, for ``start`` together with
+        ``days_back``, or for ``days_back`` that is not above 0, and `UnknownFeatureError` for an unknown view.
         """
         if start is not None and days_back is not None:
             raise RequestError("start and days_back are both given; give one of them.")
@@ -160,37 +168,44 @@ class Jobs:
         return JobReport(tuple(self._done(job, job.end, progress) for job in wanted))
 
     def recover(self, views: Sequence[str] | None = None, *, progress: Progress | None = None) -> JobReport:
-        """Take up again the full jobs that failed for good or whose process ended, and that no later one has made good."""
+        """Resume the full jobs that failed for good or whose process ended, unless a later job covered them (W-4).
+
+        A job is resumed at most ``recovery.max_attempts`` times. Returns a `JobReport` of those that were resumed.
+        """
         return JobReport(tuple(self._recovered(self._views(views), progress)))
 
     def check_freshness(self, views: Sequence[str] | None = None) -> dict[str, FreshnessReport]:
-        """Check how fresh each online view is (or each of those named) by these settings, and keep a record of each (F-3).
+        """Check the freshness of each online view (or of those named) by these settings, and record it (F-3).
 
-        The records are those of `Store.freshness_history`, for ``freshness.history_days``. A check that errors has failed
-        (F-2): it is recorded so, the other views are checked, and then the first error is raised; the others are its notes.
+        Returns a `FreshnessReport` by view name. `Store.freshness_history` reads the records, which are kept for
+        ``freshness.history_days``. A check that errors has failed (F-2): it is recorded as such, the other views are
+        still checked, and then the first error is raised, with the others as its notes.
         """
         return self._checks.check(self._views(views))
 
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
-        """Return the jobs of the last ``days``, the newest first."""
+        """Return the jobs that began in the last ``days``, the newest first: of one view, or of all (W-4).
+
+        Raises `RequestError` unless ``days`` is a number above 0 and at most 36,500.
+        """
         since = since_us(self._clock.now(), days)
         return [_job(record) for record in self._records.since(since, view)]
 
     def summary(self, *, days: float = 7.0) -> list[JobSummary]:
-        """Return what became of the jobs that began in the last ``days``, a `JobSummary` for each view and mode, by name (W-4).
+        """Return a `JobSummary` for each view and mode, by name, of jobs begun in the last ``days`` (W-4).
 
-        Raises `RequestError` for ``days`` that is no number above 0.
+        Raises `RequestError` unless ``days`` is a number above 0 and at most 36,500.
         """
         since = since_us(self._clock.now(), days)
         newest = {job: from_us(us) for job, us in self._records.newest_events(since).items()}
         return summarised(map(_job, self._records.since(since)), newest)
 
     def runs(self, job_id: str) -> list[MaterializationRun]:
-        """Return the records of a job's tries, on each backend, the newest first; none for a job that is not known."""
+        """Return the records of a job's tries on each backend, newest first; empty for an unknown job (W-4)."""
         return self._runs.records(None, _MOST_TRIES, job=job_id)
 
     def last_started(self, view: str, mode: str) -> datetime | None:
-        """Return when the newest job of ``view`` in a mode (``incremental``, ``full``) began; None when there was none."""
+        """Return when the newest job of ``view`` in a mode (``incremental``, ``full``) began, in UTC, or None."""
         found = self._records.last_started(view, mode)
         return None if found is None else from_us(found)
 
@@ -259,8 +274,8 @@ class Jobs:
         if running.done():
             return running.result()
         raise _HungError(
-            f"The run of view {job.view!r} has not come back {self._leeway:g} s after its {timeout:g} s were over: a source or a "
-            "backend hangs. It is left to itself, and no other run of the view begins before it ends."
+            f"The run of view {job.view!r} exceeded its limit of {timeout:g} s and did not stop within {self._leeway:g} s after it: a "
+            "source or a backend hangs. It was abandoned, and no other run of the view begins before it ends."
         )
 
     def _recovered(self, views: Iterable[str], progress: Progress | None) -> Iterator[Job]:

@@ -36,9 +36,11 @@ CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class MaterializationRun:
-    """The record of one run (W-4): one view on one backend. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned``.
+    """The record of one run: one view on one backend (W-4).
 
-    ``job_id`` is the job that it was a try of, if any.
+    ``mode`` is ``full`` or ``incremental``; the window is ``start`` (None: from the beginning) to ``end``, both
+    included, in UTC. ``outcome`` is ``succeeded``, ``failed``, ``running`` or ``planned`` (a dry run). ``error`` says
+    why it failed, as ``Type: message``. ``job_id`` names the `Job` that it was a try of, if any.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -65,7 +67,7 @@ class MaterializationRun:
 
 @dataclass(frozen=True, slots=True)
 class MaterializationReport:
-    """All runs of one call; ``failed`` has those that failed (a standby that was down, say).
+    """All runs of one call, one per view and backend; ``failed`` has those that failed, say on a standby that was down.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -83,7 +85,7 @@ class MaterializationReport:
 
     @property
     def rows_written(self) -> int:
-        """Rows written by all runs that succeeded."""
+        """The number of rows written by all runs that succeeded."""
         return sum(run.rows_written for run in self.runs)
 
 

@@ -44,6 +44,7 @@ class Records:
         self._schema = schema
         self._pid = -1
         self._changes = 0
+        self._closed = False
         self._alive: FileLock | None = None
         self._dead: set[str] = set()
         self._connect()
@@ -59,6 +60,7 @@ class Records:
             self._schema += schema
             if os.getpid() != self._pid:
                 self._connect()
+            self._check_open()
             try:
                 self._db.executescript(schema)
             except sqlite3.Error as error:
@@ -146,6 +148,7 @@ class Records:
         with self.lock, within_sqlite:
             if os.getpid() != self._pid:
                 self._connect()
+            self._check_open()
             self._check_there()
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -188,6 +191,7 @@ class Records:
                 if os.getpid() != self._pid:
                     self._connect()
         with self.lock if self._reader is self._db else self._reading, within_sqlite:
+            self._check_open()
             try:
                 yield self._reader
             except sqlite3.Error as error:
@@ -214,10 +218,15 @@ class Records:
         self._dead.add(writer)  # a name is never taken again
         return False
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("This store is closed. Open it again with connect.")
+
     def close(self) -> None:
         """Let go of the file."""
         with self.lock:
             with self._reading:
+                self._closed = True
                 self._reader.close()
             self._db.close()
             if self._alive is not None:

@@ -161,7 +161,11 @@ class CeleryConfig(Strict):
 
 
 class MaterializationConfig(Strict):
-    """The whole of materialisation.yaml; what is left out has the values of `MaterializationConfig()`.
+    """All settings of materialisation.yaml; what is left out has the default of `MaterializationConfig()`.
+
+    ``schedule`` says when jobs run, ``freshness`` how old views may get, ``jobs`` the time limit and retries, ``full``
+    the window of full jobs, ``recovery`` how often a failed job is resumed, and ``celery`` where its tasks connect to.
+    An unknown key is an error that names the nearest.
 
     >>> from e2i_fs import MaterializationConfig
     >>> MaterializationConfig().full.lookback_days
@@ -176,7 +180,7 @@ class MaterializationConfig(Strict):
     celery: CeleryConfig = Field(default_factory=lambda: CeleryConfig())  # type: ignore[call-arg]
 
     def max_staleness(self, view: str, own: timedelta | None = None) -> timedelta | None:
-        """Return how old the newest row of ``view`` may be (F-2): as said for it here, or by itself (``own``), or for all.
+        """Return the age limit of ``view`` (F-2): set here for it, else its ``own``, else the general one or None.
 
         >>> MaterializationConfig(freshness={"max_staleness_hours": 24}).max_staleness("any")
         datetime.timedelta(days=1)
@@ -188,10 +192,10 @@ class MaterializationConfig(Strict):
         return None if hours is None else timedelta(hours=hours)
 
     def warning(self, view: str, own: timedelta | None = None) -> timedelta | None:
-        """Return the age from which ``view`` is WARNING (F-2): as said for it here, or for all that have the general limit.
+        """Return the age from which ``view`` is WARNING: set here for it, or with the general limit (F-2).
 
-        None is half of its `max_staleness`. Raises `ConfigError` when what is said for it goes with no limit, or is more
-        than the limit.
+        None means half of its `max_staleness`. Raises `ConfigError` when a warning age is set for a view without a
+        limit, or exceeds the limit.
 
         >>> MaterializationConfig(freshness={"max_staleness_hours": 24, "warning_hours": 18}).warning("any")
         datetime.timedelta(seconds=64800)
@@ -212,7 +216,7 @@ class MaterializationConfig(Strict):
         return warning
 
     def incremental_trigger(self, view: str | None = None) -> Trigger:
-        """Return when ``view`` is materialised incrementally; of None, the views that have no schedule of their own."""
+        """Return when ``view`` is materialised incrementally; None means views without their own schedule."""
         of_all, zone = self.schedule, self.schedule.timezone
         own = None if view is None else self.freshness.views.get(view)
         if own is not None and own.has_own_schedule:
@@ -220,7 +224,7 @@ class MaterializationConfig(Strict):
         return trigger_of(timedelta(hours=of_all.incremental_every_hours), of_all.incremental_cron, zone)
 
     def incremental_every(self, view: str) -> timedelta:
-        """Return how often ``view`` is materialised incrementally; by a cron line, the longest time between two runs.
+        """Return how often ``view`` is materialised incrementally; for a cron line, the longest time between two runs.
 
         >>> MaterializationConfig().incremental_every("any")
         datetime.timedelta(seconds=21600)
@@ -228,7 +232,7 @@ class MaterializationConfig(Strict):
         return longest_gap(self.incremental_trigger(view))
 
     def check_views(self, known: Mapping[str, FeatureView], where: str) -> None:
-        """Raise `ConfigError` for a view named here that is not registered, with the nearest names, or warns too late."""
+        """Raise `ConfigError` for a view named here that is unknown (nearest names), or that warns too late."""
         for name in self.freshness.views:
             if name not in known:
                 raise ConfigError(

@@ -31,19 +31,20 @@ Where = Literal["offline", "online"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureStatistics:
-    """Statistics of one feature, exact: the same for the same rows, in whatever order and files they lie (T-4).
+    """Exact statistics of one feature: the same for the same rows, in whatever order and files they lie (T-4).
 
-    Offline the rows are those of history that a request may see: all that have their join keys and an event time, a key with
-    several rows several times. Online there is one row for each key, the one that answers now (O-2); keys whose row is older
-    than the view's ``ttl`` answer with no value, so these are only counted, in ``expired`` (0 offline).
+    With ``where="offline"`` the rows are those of history that have their join keys and an event time; a key with
+    several rows counts several times. With ``"online"`` there is one row for each key, the one that answers now (O-2);
+    keys whose row is older than the view's ``ttl`` have no value and are only counted, in ``expired`` (0 offline).
 
-    ``rows`` is how many rows there are, ``missing`` how many have no value, ``nan`` and ``infinite`` how many hold a NaN or an
-    infinity (floats only), ``distinct`` how many different values there are (NaN is one, a missing one is none).
-    ``min`` and ``max`` are of the dtype, NaN left out; None for Json, arrays, vectors and structs. ``mean``, ``std`` (of the
-    sample, None below two values), ``quantiles`` (by share: 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99; interpolated) and ``histogram`` are of the
-    finite numbers, ``histogram`` of dates and times as well: ``(low, high, count)`` in ascending order, at most 20, each with
-    ``low <= value < high``, the last with ``high`` too. ``top_values`` has the most frequent ``(value, count)``; of equally frequent ones the
-    lesser comes first. What there is nothing to say of is None or empty. ``newest_event_timestamp`` is the rows' newest, in UTC.
+    ``rows`` is the number of rows, ``missing`` those without a value, ``nan`` and ``infinite`` those with a NaN or an
+    infinity (floats only), ``distinct`` the number of different values (NaN counts as one, missing does not). ``min``
+    and ``max`` are values of the dtype, NaN left out; None for Json, arrays, vectors and structs. ``mean``, ``std`` (of
+    the sample, None below two values), ``quantiles`` (keyed 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99; interpolated) and
+    ``histogram`` cover the finite numbers; ``histogram`` covers dates and times too. It has at most 20
+    ``(low, high, count)`` in ascending order, each with ``low <= value < high``, the last one including ``high``.
+    ``top_values`` has the most frequent ``(value, count)``; ties come in ascending order of value. Whatever does not
+    apply is None or empty. ``newest_event_timestamp`` is the newest event time of the rows, in UTC.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -82,22 +83,22 @@ class FeatureStatistics:
 
     @property
     def null_rate(self) -> float | None:
-        """The share of rows without a value, 0 to 1; None of no rows. A NaN is a value (P-8)."""
+        """The share of rows without a value, from 0 to 1; None when there are no rows. A NaN is a value (P-8)."""
         return self.missing / self.rows if self.rows else None
 
     @property
     def p25(self) -> float | None:
-        """The first quartile."""
+        """The first quartile; None when there are no finite numbers."""
         return self.quantiles.get(0.25)
 
     @property
     def p50(self) -> float | None:
-        """The median."""
+        """The median; None when there are no finite numbers."""
         return self.quantiles.get(0.5)
 
     @property
     def p75(self) -> float | None:
-        """The third quartile."""
+        """The third quartile; None when there are no finite numbers."""
         return self.quantiles.get(0.75)
 
     @property
@@ -107,11 +108,11 @@ class FeatureStatistics:
 
     @property
     def most_common_count(self) -> int:
-        """How many rows hold it."""
+        """The number of rows with the most frequent value."""
         return self.top_values[0][1] if self.top_values else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as a JSON value: times as ISO text, decimals, NaN and infinities as text, bytes as base64."""
+        """Return everything as a JSON value: times, decimals, NaN and infinities as text, bytes as base64."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         own["dtype"] = repr(self.dtype)
         own["null_rate"] = self.null_rate

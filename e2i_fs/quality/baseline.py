@@ -49,12 +49,13 @@ class Splits(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineMetrics:
-    """The figures of a training split. Make them with `BaselineMetrics.of`.
+    """The figures of a train split, to compare new data with; made by `BaselineMetrics.of`.
 
-    ``numeric`` and ``categorical`` (text, true and false) are by feature; ``skipped`` says why a column is in neither.
-    ``target_rate`` is the share of true or 1 of a target of two classes, else None; ``target_distribution`` the share of each class
-    of a target of at most 50, else None. Shares are of the rows that have the value. ``correlation`` is Pearson's, by
-    feature and feature, over the rows that have both; None where one of them does not vary.
+    ``numeric`` and ``categorical`` (text and booleans) are by feature; ``skipped`` says why a column is in neither.
+    ``target_rate`` is the share of true or 1 if the target has two classes, else None; ``target_distribution`` the
+    share of each class if the target has at most 50, else None. Shares are of the rows that have a value.
+    ``correlation`` is Pearson's, by feature and feature, over the rows that have both; None where one of them does not
+    vary.
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> train = {"calls": [1, 2, 3, None], "tier": ["A", "B", "B", "B"], "sold": [True, False, False, True]}
@@ -83,10 +84,10 @@ class BaselineMetrics:
         features: Sequence[str] | None = None,
         clock: Clock | Callable[[], datetime] | None = None,
     ) -> BaselineMetrics:
-        """Measure a training frame, of any kind or the path of Parquet files; or `TrainingSplits`, of which only the train split is read.
+        """Measure a training frame of any kind, the path of Parquet files, or the train split of `TrainingSplits`.
 
-        ``features`` are all columns but the target, or those of the splits, unless given. Raises `RequestError` for an
-        unknown column and for a frame without rows.
+        ``features`` are by default all columns except ``target``, or those of the splits; the other splits are not
+        read. Raises `RequestError` for an unknown column and for a frame without rows.
 
         >>> metrics = BaselineMetrics.of({"calls": [1, 2, 3, None], "sold": [True, False, False, True]}, target="sold")
         >>> metrics.numeric["calls"].mean, metrics.numeric["calls"].missing_rate, metrics.target_rate
@@ -118,7 +119,9 @@ class BaselineMetrics:
         thresholds: DriftThresholds | Mapping[str, float] | None = None,
         clock: Clock | Callable[[], datetime] | None = None,
     ) -> DriftReport:
-        """Return how far ``frame`` has drifted from this baseline, feature by feature; see `DriftReport`.
+        """Return a `DriftReport` of how far ``frame`` has drifted from this baseline, feature by feature.
+
+        ``thresholds`` are `DriftThresholds` or a mapping of them. Raises `ConfigError` for an unknown threshold.
 
         >>> metrics = BaselineMetrics.of({"tier": ["A", "B"] * 500})
         >>> metrics.drift({"tier": ["A", "C"] * 500}).outcome
@@ -129,7 +132,7 @@ class BaselineMetrics:
         return drift_of(self, frame, thresholds, as_clock(clock).now())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         shares = self.target_distribution
         return {
             "numeric": {name: f.to_dict() for name, f in self.numeric.items()},

@@ -35,10 +35,11 @@ CHANCE = 0.001
 
 @dataclass(frozen=True, slots=True)
 class DriftCheck:
-    """One comparison. ``value`` is the size of the change, ``by_chance`` what unchanged data exceeds once in a thousand.
+    """One comparison with the baseline: ``value`` is the size of the change.
 
-    ``kind`` is psi, ks, missing_rate (of NULL and NaN), infinite_rate, new_categories, constant (all values are one, which
-    they were not), vanished (the column is not there) or kind_changed (numbers have become text, or the like).
+    ``by_chance`` is the size that unchanged data exceeds once in a thousand times. ``kind`` is ``psi``, ``ks``,
+    ``missing_rate`` (NULL and NaN), ``infinite_rate``, ``new_categories``, ``constant`` (all values are now the same),
+    ``vanished`` (the column is gone) or ``kind_changed`` (numbers have become text, for instance).
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> drift = BaselineMetrics.of({"tier": ["A", "B"] * 500}).drift({"tier": ["A", "C"] * 500})
@@ -56,7 +57,7 @@ class DriftCheck:
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
-    """Every comparison of one feature.
+    """All comparisons of one feature.
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> drift = BaselineMetrics.of({"tier": ["A", "B"] * 500}).drift({"tier": ["A", "C"] * 500})
@@ -76,9 +77,9 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """How far data has drifted from a baseline. Made by ``baseline.drift(frame)``.
+    """How far data has drifted from a baseline; made by `BaselineMetrics.drift`.
 
-    ``new_columns`` are in the frame and not in the baseline; they are told, and judged by nobody.
+    ``new_columns`` are in the frame but not in the baseline; they are reported and not judged.
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> baseline = BaselineMetrics.of({"calls": list(range(40)) * 25, "tier": ["A", "B"] * 500})
@@ -98,7 +99,7 @@ class DriftReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of all features; inconclusive when the baseline has none."""
+        """The worst outcome of all features; INCONCLUSIVE when the baseline has none."""
         return worst(f.outcome for f in self.features.values())
 
     @property
@@ -110,11 +111,11 @@ class DriftReport:
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The features of which a check failed."""
+        """The features for which a check failed."""
         return tuple(name for name, f in self.features.items() if f.outcome.failed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         return {
             "outcome": self.outcome.value,
             "drifted": list(self.drifted),

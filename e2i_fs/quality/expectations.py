@@ -1,8 +1,8 @@
-"""What one may expect of a frame, as small frozen values: `not_null`, `in_range`, `in_set` and their like.
+"""Expectations of a frame, as small frozen values: `not_null`, `in_range`, `in_set` and others.
 
-Every one takes two options. ``mostly`` is the least share of what it looks at that must keep to it, from 0 to 1.
-``severity`` is what a failure is: ``"block"`` fails the report, ``"warn"`` only warns. A missing value is looked at
-by `not_null` alone: to the others it is nothing to judge.
+Every one takes two options. ``mostly`` is the least share, from 0 to 1, of the values or rows examined that must meet
+it. ``severity`` says what a failure does: ``"block"`` fails the report, ``"warn"`` only warns. Only `not_null` looks at
+missing values; the others ignore them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ SEVERITIES = ("block", "warn")
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One expectation. Make it with the function of its kind, such as `not_null`.
+    """One expectation of a frame. Make it with the function of its kind, such as `not_null`.
+
+    ``mostly`` is the least share of values or rows, 0 to 1, that must meet it. A failure of ``severity`` ``"block"``
+    fails the report; ``"warn"`` only warns.
 
     >>> from e2i_fs.quality import in_range
     >>> in_range("adherence_rate", 0, 1)
@@ -59,7 +62,7 @@ class Expectation:
 
     @property
     def dimension(self) -> str:
-        """The dimension of quality it speaks of; ``""`` for the number of rows."""
+        """The dimension of quality that it belongs to; ``""`` for the number of rows."""
         return DIMENSION[self.kind]
 
     def __repr__(self) -> str:
@@ -70,7 +73,7 @@ class Expectation:
         return f"{self.kind}({', '.join(said)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         parameters = {name: to_plain(value) for name, value in self.parameters.items()}
         return {
             "kind": self.kind, "columns": list(self.columns), "parameters": parameters, "mostly": self.mostly,
@@ -86,7 +89,7 @@ class Expectation:
 
 
 def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect a value in every row. NULL is a missing one, and so is NaN, whatever kind of frame it came in.
+    """Expect a value in every row. NULL and NaN are both missing, whatever kind of frame they came in.
 
     >>> from e2i_fs.quality import not_null
     >>> not_null("hcp_id").dimension
@@ -98,7 +101,7 @@ def not_null(column: str, *, mostly: float = 1.0, severity: str = "block") -> Ex
 def in_range(
     column: str, min: Any = None, max: Any = None, *, mostly: float = 1.0, severity: str = "block"
 ) -> Expectation:
-    """Expect present values from ``min`` to ``max``, both inclusive; None is no bound.
+    """Expect present values from ``min`` to ``max``, both included; None means no bound.
 
     >>> from e2i_fs.quality import in_range
     >>> in_range("gap_days", min=0)
@@ -138,7 +141,7 @@ def in_set(column: str, values: Iterable[Any], *, mostly: float = 1.0, severity:
 
 
 def matches(column: str, pattern: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect present texts to match a regular expression (RE2) from their first to their last character.
+    """Expect the whole of each present text to match a regular expression (RE2).
 
     >>> from e2i_fs.quality import matches
     >>> matches("hcp_id", "hcp_[0-9]+").columns
@@ -150,10 +153,10 @@ def matches(column: str, pattern: str, *, mostly: float = 1.0, severity: str = "
 
 
 def has_dtype(column: str, dtype: DType, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect present values that a store takes as ``dtype`` without changing them, by the rules of writing (W-1).
+    """Expect present values that a store can take as ``dtype`` without changing them, by the rules of writing (W-1).
 
-    So whole numbers may be in a float column, and text is never a number. A write takes NaN for a value (P-8), so here
-    NaN is looked at: it is a float, and no whole number.
+    Whole numbers fit a float column; text is never a number. Since a write takes NaN as a value (P-8), NaN counts here
+    as present: it is a float, and not a whole number.
 
     >>> from e2i_fs import Int64
     >>> from e2i_fs.quality import has_dtype
@@ -165,7 +168,7 @@ def has_dtype(column: str, dtype: DType, *, mostly: float = 1.0, severity: str =
 
 
 def at_most(column: str, other: str, *, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect ``column`` to be at most ``other`` in each row that has both, such as a start and an end.
+    """Expect ``column`` to be at most ``other`` in each row that has both, for example a start and an end.
 
     >>> from e2i_fs.quality import at_most
     >>> at_most("nrx_count", "trx_count").dimension
@@ -175,7 +178,7 @@ def at_most(column: str, other: str, *, mostly: float = 1.0, severity: str = "bl
 
 
 def unique(*columns: str, mostly: float = 1.0, severity: str = "block") -> Expectation:
-    """Expect no two rows with the same values of ``columns`` together. Rows that lack one of them are not looked at.
+    """Expect no two rows to have the same values in ``columns`` together. Rows that lack one of them are ignored.
 
     >>> from e2i_fs.quality import unique
     >>> unique("patient_id", "brand_id").columns

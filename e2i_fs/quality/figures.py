@@ -24,10 +24,10 @@ _AT_ONCE = 400  # aggregates in one query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumericFigures:
-    """One numeric feature. ``missing_count`` are NULL and NaN, ``nan_count`` NaN alone.
+    """The figures of one numeric feature. ``missing_count`` counts NULL and NaN, ``nan_count`` NaN alone.
 
-    Infinities are counted, and left out of everything else.
-    ``std`` is the sample's, None below two values; ``p25``, ``p50`` and ``p75`` are interpolated. Figures are None of no values.
+    Infinities are counted, and left out of all other figures. ``std`` is that of the sample, None below two values;
+    ``p25``, ``p50`` and ``p75`` are interpolated. Figures are None when there are no values.
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> calls = BaselineMetrics.of({"calls": [1.0, 2.0, 6.0, None, float("inf")]}).numeric["calls"]
@@ -50,11 +50,11 @@ class NumericFigures:
 
     @property
     def count(self) -> int:
-        """The finite values."""
+        """The number of finite values."""
         return self.distribution.count
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"distribution": self.distribution.to_dict()}
 
     @classmethod
@@ -65,9 +65,10 @@ class NumericFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoricalFigures:
-    """One feature of classes. ``frequency`` is the share of ``most_common`` among the present values, None of none.
+    """The figures of one categorical feature. ``frequency`` is the share of ``most_common`` among the present values.
 
-    ``counts`` has the most frequent 1,000 values with their rows; it is ``complete`` if there are no more.
+    ``frequency`` is None when there are none. ``counts`` has the 1,000 most frequent values with their numbers of rows;
+    ``complete`` says that there are no more.
 
     >>> from e2i_fs.quality import BaselineMetrics
     >>> tier = BaselineMetrics.of({"tier": ["A", "B", "B", "B", None]}).categorical["tier"]
@@ -86,11 +87,11 @@ class CategoricalFigures:
 
     @property
     def complete(self) -> bool:
-        """Whether every value is among ``counts``."""
+        """Whether ``counts`` has every value."""
         return self.unique_count == len(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         return {f.name: to_plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod

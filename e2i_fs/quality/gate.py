@@ -50,9 +50,10 @@ class Drifted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether data may go on. ``reasons`` are why not, ``warnings`` what the policy or its nature lets through.
+    """Whether data may go on: ``reasons`` say why not, ``warnings`` what was found and let through.
 
-    ``concerns`` has how each concern ended that was looked at, whatever the policy made of it.
+    ``concerns`` has the outcome of each concern that was judged, whatever the policy made of it; ``report`` is the
+    quality report.
 
     >>> from e2i_fs.quality import QCReport, QualityGate
     >>> report = QCReport.of({"hcp_id": ["a", None]}, keys=["hcp_id"])
@@ -70,7 +71,7 @@ class GateDecision:
     concerns: Mapping[str, Outcome]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value, the report included."""
+        """Return everything as a JSON value, the report included."""
         return {
             "allowed": self.allowed, "reasons": list(self.reasons), "warnings": list(self.warnings),
             "concerns": {name: outcome.value for name, outcome in self.concerns.items()}, "report": self.report.to_dict(),
@@ -79,14 +80,15 @@ class GateDecision:
 
 @dataclass(frozen=True, slots=True)
 class QualityGate:
-    """What data must show. Everything blocks unless the policy says ``"warn"`` of it.
+    """Conditions that data must meet to go on. Every concern blocks unless ``policy`` sets it to ``"warn"``.
 
-    The concerns are ``score`` (below ``min_score``), ``expectations`` (one failed or erred), ``blocking_issues``, ``inconclusive``
-    (a dimension or an expectation that could not be judged), ``freshness``, ``leakage`` and ``drift``. The last three are judged
-    when they are given; those in ``needs`` must be given, or block as not judged. Raises `ConfigError` for a misspelt policy.
+    The concerns are ``score`` (below ``min_score``), ``expectations`` (one failed or raised), ``blocking_issues``,
+    ``inconclusive`` (a dimension or an expectation could not be judged), ``freshness``, ``leakage`` and ``drift``. The
+    last three are judged when they are given; those in ``needs`` must be given, or they block as not judged. Raises
+    `ConfigError` for an unknown concern or policy.
 
-    ``freshness`` is that of whole views (F-1): the age of the newest row that a view has, or would have. It does not say how old
-    the rows of one batch are.
+    ``freshness`` is that of whole views (F-1): the age of the newest row that a view has, or would have. It does not
+    say how old the rows of one batch are.
 
     >>> from e2i_fs.quality import QCReport, QualityGate
     >>> gate = QualityGate(policy={"inconclusive": "warn"})
@@ -116,13 +118,13 @@ class QualityGate:
         for concern in needs:
             if concern not in _EVIDENCE:
                 hint = did_you_mean(str(concern), _EVIDENCE)
-                raise ConfigError(f"QualityGate: needs {concern!r}, which is nothing that can be given.{hint}")
+                raise ConfigError(f"QualityGate: needs names {concern!r}, which is no evidence that the gate takes.{hint}")
         object.__setattr__(self, "policy", FrozenMap({c: self.policy.get(c, "block") for c in CONCERNS}))
         object.__setattr__(self, "needs", tuple(needs))
 
     @classmethod
     def for_training(cls, min_score: float = 0.80, policy: Mapping[str, str] | None = None) -> QualityGate:
-        """Return a gate that is closed until freshness and a leakage audit have been given too.
+        """Return a gate that blocks until it is also given freshness and a leakage audit.
 
         >>> QualityGate.for_training().needs
         ('freshness', 'leakage')
@@ -137,7 +139,11 @@ class QualityGate:
         audit: Audited | None = None,
         drift: Drifted | None = None,
     ) -> GateDecision:
-        """Return whether data with this evidence may go on, with every reason why not."""
+        """Return a `GateDecision`: whether data with this evidence may go on, with every reason if not.
+
+        ``freshness`` is by view, as `Store.freshness` returns it; ``audit`` is an `AuditReport`, ``drift`` a
+        `DriftReport`.
+        """
         if not isinstance(report, QCReport):
             raise RequestError(f"judge takes a QCReport, not {report!r}; make one of the frame with QCReport.of.")
         said: dict[str, tuple[Outcome, list[str]]] = {
@@ -171,7 +177,10 @@ class QualityGate:
         audit: Audited | None = None,
         drift: Drifted | None = None,
     ) -> GateDecision:
-        """Return the decision if the data may go on, else raise `QualityGateBlockedError` with every reason."""
+        """Return the decision if the data may go on; otherwise raise `QualityGateBlockedError` with every reason.
+
+        The arguments are those of `judge`.
+        """
         decision = self.judge(report, freshness=freshness, audit=audit, drift=drift)
         if not decision.allowed:
             raise QualityGateBlockedError("The quality gate refused the data", decision)

@@ -21,10 +21,11 @@ __all__ = ["ExpectationResult", "count_figures", "judged", "judged_by_itself"]
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """How one expectation ended.
+    """The outcome of one expectation.
 
-    Of ``observed`` rows looked at, ``offending`` ones break it; ``examples`` are the positions, from 0, of the first few. An outcome of ``ERROR`` has the error's text in ``message``. ``blocking`` is
-    whether all of it is among the report's blocking issues too.
+    Of ``observed`` rows examined, ``offending`` ones break it; ``examples`` are the positions, from 0, of the first
+    few. With the outcome ``ERROR``, ``message`` has the error's text. ``blocking`` says that all of it is also among
+    the report's blocking issues.
 
     >>> from e2i_fs.quality import QCReport, in_range
     >>> report = QCReport.of({"trx_count": [3, -1, None]}, expectations=[in_range("trx_count", min=0)])
@@ -42,7 +43,7 @@ class ExpectationResult:
     blocking: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         return {
             "expectation": self.expectation.to_dict(), "outcome": self.outcome.value, "observed": self.observed,
             "offending": self.offending, "examples": list(self.examples), "message": self.message,

@@ -9,9 +9,10 @@ __all__ = ["Outcome", "worst"]
 
 
 class Outcome(enum.StrEnum):
-    """How one check ended. Only `PASSED` and `WARNING` let anything through by themselves.
+    """The outcome of one check. Only `PASSED` and `WARNING` let data through.
 
-    ``INCONCLUSIVE``: there was nothing to judge, or too little. ``ERROR``: the check itself raised, which counts as failed.
+    ``INCONCLUSIVE``: there was nothing, or too little, to judge. ``ERROR``: the check itself raised, which counts as
+    failed.
 
     >>> from e2i_fs.quality import Outcome
     >>> Outcome.ERROR.failed, Outcome.INCONCLUSIVE.failed, Outcome.INCONCLUSIVE.fine
@@ -26,12 +27,12 @@ class Outcome(enum.StrEnum):
 
     @property
     def fine(self) -> bool:
-        """Whether the check was made and found nothing that must stop anybody."""
+        """Whether the check was carried out and found nothing that should stop the data."""
         return self in (Outcome.PASSED, Outcome.WARNING)
 
     @property
     def failed(self) -> bool:
-        """Whether the check found something, or could not be carried out for an error."""
+        """Whether the check failed, or raised."""
         return self in (Outcome.FAILED, Outcome.ERROR)
 
 

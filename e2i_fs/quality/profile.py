@@ -20,12 +20,12 @@ __all__ = ["ColumnProfile", "figures", "profile_of"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """What one column holds. ``present`` and ``missing`` (NULL or NaN) add up to the rows.
+    """The figures of one column. ``present`` and ``missing`` (NULL or NaN) add up to the number of rows.
 
-    ``nan`` of the missing are NaN, ``infinite`` of the present are infinite. ``min``, ``max``, ``mean`` and ``std`` (of the
-    sample; None below two values) leave both out. ``distinct`` is for text alone, and an estimate within a few per cent
-    where texts are many. ``numeric_text``, ``padded`` and ``blank`` count texts: those that are numbers, those with space at
-    an end, and those with nothing but space. What does not apply is None.
+    ``nan`` counts the missing that are NaN, ``infinite`` the present that are infinite; ``min``, ``max``, ``mean`` and
+    ``std`` (of the sample; None below two values) leave both out. ``distinct`` is for text only, and an estimate within
+    a few per cent when there are many values. ``numeric_text``, ``padded`` and ``blank`` count texts that are numbers,
+    that have space at an end, and that are nothing but space. Whatever does not apply is None.
 
     >>> from e2i_fs.quality import QCReport
     >>> (calls,) = QCReport.of({"calls": [1.0, 5.0, None, float("nan")]}).columns
@@ -51,11 +51,11 @@ class ColumnProfile:
 
     @property
     def constant(self) -> bool:
-        """Whether there are values, and all of them are one."""
+        """Whether there are values, and all of them are the same."""
         return self.present > 0 and self.min is not None and self.min == self.max and not self.infinite
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         return {f.name: to_plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod

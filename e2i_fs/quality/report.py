@@ -30,12 +30,13 @@ _SKEW = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QCReport:
-    """How good a frame is. Make one with `QCReport.of`.
+    """The quality of a frame: scores, expectations, warnings and blocking issues; made by `QCReport.of`.
 
-    ``status`` is ``failed`` with a blocking issue or an expectation that failed, ``skipped`` of a frame without rows,
-    ``warning`` with a warning or something that could not be judged, else ``passed``. The five scores are shares from 0
-    to 1, None where there was nothing to judge; ``overall_score`` is their mean by weight (0.25, 0.25, 0.20, 0.15, 0.15) over
-    those that there are, and `inconclusive` names the others.
+    ``status`` is ``failed`` if there is a blocking issue or a failed expectation, ``skipped`` for a frame without rows,
+    ``warning`` if there is a warning or something could not be judged, else ``passed``. The five scores are shares from
+    0 to 1, None where there was nothing to judge. ``overall_score`` is their weighted mean (0.25 completeness, 0.25
+    validity, 0.20 consistency, 0.15 uniqueness, 0.15 timeliness) over those that are not None; `inconclusive` names the
+    others.
 
     >>> from e2i_fs.quality import QCReport, in_range
     >>> rows = {"hcp_id": ["a", "b", "b"], "trx_count": [3, -1, 5]}
@@ -77,12 +78,13 @@ class QCReport:
         experiment_id: str = "",
         clock: Clock | Callable[[], datetime] | None = None,
     ) -> QCReport:
-        """Judge a frame: of any kind, the answer of a retrieval, or the path of Parquet files (file, folder or glob).
+        """Judge the quality of a frame of any kind, a retrieval's result, or Parquet files (a file, folder or glob).
 
-        ``required`` columns may miss nothing; ``keys`` are required, and identify a row. With a ``view`` its join keys and
-        event time are required, every field must be there and of its dtype. ``timestamp_column`` is the view's event
-        time, or ``event_timestamp`` if the frame has it. No row may be more than ``max_future_skew`` after now, nor older than
-        ``max_age``. Raises `InvalidEntityFrameError` for what is no frame, `RequestError` for a question without sense.
+        ``required`` columns may not have missing values; ``keys`` are required too, and identify a row. With a
+        ``view``, its join keys and event time are required, and every field must be there with its dtype.
+        ``timestamp_column`` is by default the view's event time, or ``event_timestamp`` if the frame has it. No row may
+        lie more than ``max_future_skew`` after now, or be older than ``max_age``. Raises `InvalidEntityFrameError` for
+        anything but a frame, and `RequestError` for arguments that make no sense.
 
         >>> report = QCReport.of({"hcp_id": ["a", "b", None], "trx_count": [1, 2, 3]}, required=["hcp_id"])
         >>> report.status, report.blocking_issues
@@ -113,29 +115,29 @@ class QCReport:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """The score of each dimension by its name, in order of weight."""
+        """The score of each dimension by name, greatest weight first."""
         return {name: getattr(self, f"{name}_score") for name in WEIGHTS}
 
     @property
     def inconclusive(self) -> tuple[str, ...]:
-        """What could not be judged: dimensions without a score, then expectations without a value to look at."""
+        """What could not be judged: dimensions without a score, then expectations without a value to examine."""
         dimensions = [name for name, score in self.scores.items() if score is None]
         unseen = [r for r in self.expectation_results if r.outcome is Outcome.INCONCLUSIVE]
         return (*dimensions, *(repr(r.expectation) for r in unseen if r.expectation.severity == "block"))
 
     @property
     def failed_expectations(self) -> tuple[ExpectationResult, ...]:
-        """The results of the expectations that failed, or could not be carried out for an error."""
+        """The results of the expectations that failed or raised."""
         return tuple(r for r in self.expectation_results if r.outcome.failed)
 
     def to_html(self) -> str:
-        """Return it as one HTML page that needs nothing else."""
+        """Return the report as one self-contained HTML page."""
         from e2i_fs.quality.page import page_of
 
         return page_of(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON value that `from_dict` reads."""
+        """Return everything as a JSON value that `from_dict` reads."""
         made: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return made | {
             "expectation_results": [r.to_dict() for r in self.expectation_results],

@@ -17,11 +17,12 @@ _Z_ONE_SIDED, _Z_TWO_SIDED, _KOLMOGOROV = 3.0902, 3.2905, 1.9495
 
 @dataclass(frozen=True, slots=True)
 class DriftThresholds:
-    """From which size on a change warns, and from which it fails. A change of nothing never does.
+    """The sizes from which a change warns, and from which it fails. A change of zero does neither.
 
-    The population stability index is read as in credit scoring: below 0.1 no change, from 0.25 on a great one. ``ks`` is the largest
-    difference of two distribution functions, ``missing`` the change of the share of missing values (NULL or NaN),
-    ``infinite`` that of infinite ones, ``new`` the share of values in categories that the baseline does not have.
+    ``psi`` is the population stability index, read as in credit scoring: below 0.1 no change, from 0.25 a large one.
+    ``ks`` is the largest difference of two distribution functions, ``missing`` the change in the share of missing
+    values (NULL or NaN), ``infinite`` that of infinite ones, and ``new`` the share of values in categories that the
+    baseline does not have.
 
     >>> from e2i_fs.quality import DriftThresholds
     >>> DriftThresholds(psi_fail=0.5).psi_warn

@@ -14,7 +14,7 @@ __all__ = ["Difference", "DifferenceKind", "Verification"]
 
 
 class DifferenceKind(enum.StrEnum):
-    """What it is that differs.
+    """What kind of thing differs.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -39,11 +39,12 @@ class DifferenceKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs.
+    """One difference between a training set and its receipt.
 
-    ``view`` or ``feature`` says what; ``before`` and ``now`` are fingerprints or dtypes. For values, ``rows`` counts the
-    rows that changed, ``positions`` has the first of them (at most 100, from 0), and ``example`` the very first: its
-    position, keys, time, the value now, and the event time of the source row that it is from now.
+    ``view`` or ``feature`` says where; ``before`` and ``now`` are fingerprints or dtypes. For values, ``rows`` counts
+    the rows that changed, ``positions`` lists the first of them (at most 100, from 0), and ``example`` describes the
+    very first: its position, keys, time, present value, and the event time of the source row that this value comes
+    from.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -75,10 +76,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether a training set made anew is the one of the receipt.
+    """The result of `Store.verify`: whether a recreated training set is identical to that of the receipt.
 
-    ``differences`` has what is not; ``notes`` what else is other, and is no difference: the backend that answered, a
-    degraded answer, versions. ``rows`` were compared, of which ``rows_changed`` have another value in some feature.
+    ``differences`` lists what is not. ``notes`` lists what also changed but is no difference: the backend that
+    answered, a degraded answer, versions. ``rows`` were compared, and ``rows_changed`` of them have another value in
+    some feature. ``served_by`` and ``degraded`` are those of the new answer, ``verified_at`` is in UTC.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -110,5 +112,5 @@ class Verification:
         return "\n".join([head, *(f"  - {d}" for d in self.differences), *(f"  ({note})" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return everything as plain values, for JSON."""
         return {**asdict(self), "differences": [{**asdict(d), "example": dict(d.example)} for d in self.differences]}

@@ -24,9 +24,9 @@ _CIRCUMSTANCES = {"served_by", "backend_kind", "role", "degraded", "reason", "po
 
 @dataclass(frozen=True, slots=True)
 class ColumnHash:
-    """One column: its name, the kind of its values, and the hash of all of them in order.
+    """One column of a training set: its name, the kind of its values, and a hash of all of them in order.
 
-    A feature's ``ref`` is its ``view:feature``, and its ``kind`` the canonical form of its dtype as JSON text.
+    For a feature, ``ref`` is its ``view:feature``, and ``kind`` the canonical form of its dtype as JSON text.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -46,16 +46,17 @@ class ColumnHash:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReceipt:
-    """What one training set was made of (`HistoricalResult.receipt`), and hashes of what it holds.
+    """What one training set was made from, and hashes of its content; see `HistoricalResult.receipt`.
 
-    ``features`` and ``labels`` are references in the order of the columns; ``fingerprints`` those of the views used (R-2);
-    ``entity_columns`` every column of the entity frame, ``columns`` every output, each with the hash of its values;
-    ``as_of`` and ``filter_by_created_timestamp`` the cut-offs (P-3); ``min_time`` and ``max_time`` of the entity rows;
-    ``served_by``, ``role``, ``degraded`` and ``position`` as in `Provenance`; ``versions`` of what made it; ``split`` what
-    a `TemporalSplit` made of it, or None. ``rows`` has the columns that are needed to ask again, and a hash of each
-    value: by it rows that changed are named. Hashes do not depend on the frame's kind, its chunks, or the process.
+    ``features`` and ``labels`` are references in the order of the columns; ``fingerprints`` those of the views used
+    (R-2); ``as_of`` and ``filter_by_created_timestamp`` the knowledge limits (P-3). ``min_time`` and ``max_time`` are
+    those of the entity rows. ``entity_columns`` has each column of the entity frame and ``columns`` each output, with
+    the hash of its values. ``served_by``, ``role``, ``degraded`` and ``position`` are as in `Provenance`; ``versions``
+    are those of the packages that made it; ``split`` is what a `TemporalSplit` made of it, or None. ``rows`` has the
+    columns needed to ask again and a hash of each value, by which changed rows are found. Hashes do not depend on the
+    kind of frame, its chunks or the process.
 
-    They tell that something changed; they are no signature against someone who wants to deceive.
+    The hashes show that something changed; they are no signature that would stop a deliberate forgery.
 
     >>> from datetime import datetime
     >>> import pyarrow as pa
@@ -96,14 +97,14 @@ class TrainingReceipt:
 
     @property
     def content_hash(self) -> str:
-        """One hash of the training set: of all in this receipt but who made it, with what and when."""
+        """One hash of the training set: of everything in this receipt except who made it, with what, and when."""
         return fingerprint({k: v for k, v in self.to_dict().items() if k not in _CIRCUMSTANCES})
 
     def __hash__(self) -> int:
         return hash((self.content_hash, self.made_at))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the rows, as JSON values; `TrainingReceipt.load` reads what `save` makes of them."""
+        """Return everything except the rows, as JSON values; `save` writes them and `load` reads them."""
         form: dict[str, Any] = {"format": FORMAT}
         for f in fields(self):
             value = getattr(self, f.name)
@@ -122,7 +123,7 @@ class TrainingReceipt:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any], rows: pa.Table) -> TrainingReceipt:
-        """Return the receipt that `to_dict` wrote, with its rows. Raises `ReceiptError` for another form."""
+        """Return the receipt that `to_dict` wrote, with its rows. Raises `ReceiptError` for anything else."""
         if form.get("format") != FORMAT:
             raise ReceiptError(
                 f"A receipt of format {form.get('format')!r}: written by another e2i_fs; use that, or a newer one."
@@ -142,10 +143,10 @@ class TrainingReceipt:
             raise ReceiptError(f"This is no training receipt: {type(error).__name__}: {error}.") from error
 
     def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the receipt as JSON to ``path``, its rows as Parquet beside it, and return the path.
+        """Write the receipt to ``path`` as JSON and its rows beside it as Parquet; return the path.
 
-        Each file is written aside and moved into place, the rows first, so that ``path`` always is a whole receipt, the
-        old one or the new. The rows' file has their hash in its name; move both files together.
+        Each file is written under another name and moved into place, the rows first, so that ``path`` is always a
+        complete receipt, the old one or the new. The rows' file has their hash in its name; move both files together.
         """
         from e2i_fs.receipts.files import save
 
@@ -155,16 +156,16 @@ class TrainingReceipt:
     def load(cls, path: str | os.PathLike[str]) -> TrainingReceipt:
         """Read a receipt that `save` wrote.
 
-        Raises `ReceiptError` when the file is none, either file is not what was written, or the rows are missing.
+        Raises `ReceiptError` when the file is not a receipt, either file was changed, or the rows are missing.
         """
         from e2i_fs.receipts.files import load
 
         return load(path)
 
     def log_to_mlflow(self, artifact_path: str = "training_receipt") -> None:
-        """Write the receipt into the active MLflow run: both files as artifacts, params to compare by, tags to search by.
+        """Add the receipt to the active MLflow run: both files as artifacts, with params and tags to search by.
 
-        Raises `UnsupportedError` when MLflow is not installed, `RequestError` when no run is active.
+        Raises `UnsupportedError` when MLflow is not installed, and `RequestError` when no run is active.
         """
         from e2i_fs.receipts.mlflow_run import log
 

@@ -19,20 +19,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class PurgedTimeSeriesSplit(BaseCrossValidator):  # type: ignore[misc]
-    """K folds of time, purged and embargoed, for ``cross_val_score``, ``GridSearchCV`` and their like.
+    """K folds over time, purged and embargoed, for ``cross_val_score``, ``GridSearchCV`` and the like.
 
-    Rows are cut by time into ``n_splits`` blocks of about as many rows each, rows of one instant never divided; each
-    block is the test once, all other rows are for training, but for
+    Rows are cut by time into ``n_splits`` blocks of about equal size; rows of the same time stay together. Each block
+    is the test set once, and all other rows are for training, except for
 
-    - *the purge*: a training row at ``t`` whose label is known at ``t + horizon`` stays only if ``[t, t + horizon]`` does
-      not touch the test's ``[first, last + horizon]``, both ends included;
-    - *the embargo*: after the test, only rows later than ``last + horizon + embargo`` stay.
+    - *the purge*: a training row at ``t``, whose label is known at ``t + horizon``, is kept only if
+      ``[t, t + horizon]`` does not touch the test's ``[first, last + horizon]``, both ends included;
+    - *the embargo*: after the test, only rows later than ``last + horizon + embargo`` are kept.
 
-    With ``past_only`` rows after the test are never trained on, as in scikit-learn's ``TimeSeriesSplit``: the first of
-    ``n_splits + 1`` blocks is for training alone. An embargo has no meaning then, and must be zero.
+    With ``past_only=True`` rows after the test are never trained on, as in scikit-learn's ``TimeSeriesSplit``: the
+    first of ``n_splits + 1`` blocks is for training alone. An embargo is meaningless then, and must be zero.
 
-    Times are given as ``groups=`` to ``split`` (and to ``cross_val_score(..., groups=times)``), or here as ``times``: the name
-    of a column of X, or one time for each row. Indices come ascending, whatever the order of the rows.
+    Pass times as ``groups=`` to ``split`` (and to ``cross_val_score(..., groups=times)``), or here as ``times``: the
+    name of a column of X, or one time for each row. Indices are ascending, whatever the order of the rows.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.sklearn import PurgedTimeSeriesSplit
@@ -74,14 +74,14 @@ class PurgedTimeSeriesSplit(BaseCrossValidator):  # type: ignore[misc]
         self.past_only = past_only
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return ``n_splits``, whatever is given."""
+        """Return ``n_splits``; the arguments are ignored."""
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the positions of the training and of the test rows of each fold, the earliest test first.
+        """Yield the positions (int arrays) of the training and the test rows of each fold, the earliest test first.
 
-        Raises `InvalidTimestampError` for times that are missing or none, `SplitError` when there are too few distinct
-        ones or a fold is left without training rows.
+        Raises `InvalidTimestampError` for values that are missing or not times, and `SplitError` when there are too few
+        distinct times or a fold has no training rows left.
         """
         times = times_of(X, groups, self.times)
         horizon, embargo = self.horizon // _MICROSECOND, self.embargo // _MICROSECOND

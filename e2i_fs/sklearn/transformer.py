@@ -31,19 +31,19 @@ __all__ = ["FeatureStoreTransformer"]
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Replaces entity rows by their features: as they were at each row's time, or as they are now.
 
-    ``fit`` and ``fit_transform`` always look into history, at ``timestamp_column``, so that a model learns nothing that it
-    could not have known. ``transform`` does so with ``online=False``; with ``online=True`` it gives the features as they are
-    now; with ``"auto"`` history for rows that have a time, and now for rows that have none.
+    ``fit`` and ``fit_transform`` always read history, at ``timestamp_column``, so that a model learns nothing that it
+    could not have known. ``transform`` reads history too with ``online=False``, and the present features with
+    ``online=True``; ``"auto"`` reads history for rows with a time, and the present for rows without.
 
-    ``store`` is a configuration (a mapping or the path of a file), a function that returns an open store, or an open store.
-    The first two are opened when needed, once for each estimator and process, and closed with it (or by `close`); they can
-    be pickled. An open store cannot: pickling says so. ``keep`` names columns of X to put before the features.
-    ``to_frame`` makes a frame with the join keys of what has no column names, an array for instance. The other parameters
-    are those of `FeatureStore.get_historical_features` (``as_of`` and ``filter_by_created_timestamp`` do not apply online).
-    Labels are not to be had (P-12): they are targets.
+    ``store`` is a configuration (a mapping or the path of a file), a function that returns an open store, or an open
+    store. The first two are opened when needed, once for each estimator and process, are closed with it (or by
+    `close`), and can be pickled; an open store cannot, and pickling it raises. ``keep`` names columns of X to put
+    before the features. ``to_frame`` turns an X without column names, such as an array, into a frame with the join
+    keys. The other parameters are those of `FeatureStore.get_historical_features` (``as_of`` and
+    ``filter_by_created_timestamp`` do not apply online). Labels cannot be requested, since they are targets (P-12).
 
-    Give X as a data frame; the output is an array of floats (objects if some feature is no number), or what ``set_output``
-    says. Missing values are missing: NaN in floats, NULL in frames.
+    Pass X as a data frame. The output is an array of floats (of objects if a feature is not a number), or what
+    ``set_output`` says. Missing values are NaN in floats and NULL in frames.
 
     >>> from datetime import datetime
     >>> import pandas as pd
@@ -83,18 +83,18 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator):  # type: ignore[
         self.to_frame = to_frame
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Look the features of X up in history, remember their names, and return self. ``y`` is not read."""
+        """Look up the features of X in history, remember their names, and return self. ``y`` is ignored."""
         self._fitted(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit, and return the features of X as they were at the rows' times: one retrieval for both."""
+        """Fit, and return the features of X as they were at the rows' times, in one retrieval."""
         if fit_params:
             raise RequestError(f"fit takes no {', '.join(sorted(fit_params))}.")
         return self._out(X, self._fitted(X))
 
     def transform(self, X: Any) -> Any:
-        """Return the features of X: as they were, or as they are now (``online``)."""
+        """Return the features of X: as they were at the rows' times, or as they are now (see ``online``)."""
         check_is_fitted(self, "feature_names_out_")
         frame = self._frame(X)
         self._check_width(X)
@@ -110,12 +110,12 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator):  # type: ignore[
         return self._out(X, {name: found[name] for name in self.feature_names_out_})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Return the names of the output's columns: those of ``keep``, then the features'."""
+        """Return the names of the output columns: those in ``keep``, then the features."""
         check_is_fitted(self, "feature_names_out_")
         return np.asarray(self.feature_names_out_, dtype=object)
 
     def close(self) -> None:
-        """Close the store, if it was opened here. It is opened again when needed."""
+        """Close the store if this estimator opened it. It is opened again when needed."""
         opened = self.__dict__.pop("_opened", None)
         if opened is not None:
             opened.close()

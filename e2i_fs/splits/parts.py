@@ -14,7 +14,7 @@ __all__ = ["Dropped", "Split"]
 
 
 class Split:
-    """One split: everything in it has ``row_count`` rows, in one order, the caller's.
+    """One split: everything in it has ``row_count`` rows, in the caller's order.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.splits import TemporalSplit
@@ -59,7 +59,7 @@ class Split:
 
     @property
     def X(self) -> Any:
-        """The features, in the kind of the caller's frame: no target, label, key or time unless asked for."""
+        """The features, in the caller's kind of frame: no target, label, key or time unless requested."""
         return self._columns(self.feature_names)
 
     @property
@@ -69,16 +69,16 @@ class Split:
 
     @property
     def entity_keys(self) -> Any:
-        """The entity keys, in the kind of the caller's frame."""
+        """The entity keys, in the caller's kind of frame."""
         return self._columns(self._keys)
 
     @property
     def times(self) -> Any:
-        """The time of each row: a series or ``pyarrow.ChunkedArray`` as in the frame."""
+        """The time of each row, as a series or ``pyarrow.ChunkedArray``, as in the frame."""
         return self._native[self._time]
 
     def to_arrow(self) -> pa.Table:
-        """Return keys, time, features and target as one ``pyarrow.Table``."""
+        """Return the keys, time, features and target as one ``pyarrow.Table``."""
         names = dict.fromkeys([*self._keys, self._time, *self.feature_names, self.target])
         return self._table.select(list(names))
 
@@ -94,10 +94,10 @@ class Split:
 
 
 class Dropped:
-    """The rows that no split has, by reason, as positions in the frame that was split.
+    """The rows that are in no split, by reason, as positions in the frame that was split.
 
-    ``embargo``: in a gap between splits. ``isolation``: of an entity that lives in another split.
-    ``missing_target``: without a target, dropped because ``missing_target="drop"`` said so.
+    ``embargo``: in a gap between splits. ``isolation``: of an entity that belongs to another split. ``missing_target``:
+    without a target, dropped because of ``missing_target="drop"``.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.splits import TemporalSplit

@@ -26,15 +26,16 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class TemporalSplit:
-    """Train, validation, test and holdout, one after the other in time, an embargo between neighbours.
+    """A rule that splits rows by time into train, validation, test and holdout, with an embargo between neighbours.
 
-    ``ratios`` are of the rows kept, in that order, each above 0, together 1. Every time in a later split is *later than*
-    the last time of the one before plus ``embargo``: a row at exactly that time is still embargoed. Rows of one instant
-    are never divided. With ``isolate_entities`` an entity lives in one split only; `e2i_fs.splits.isolation.homes` has
-    the rule, and its rows elsewhere are dropped and counted. Shares lie within ``tolerance`` of the ratios, and
-    each split has ``minimum_rows`` rows (the holdout at least one), or `SplitError` says what can be had.
+    ``ratios`` are the shares of the rows kept, in that order, each above 0 and together 1. Every row of a split is
+    *later than* the last time of the one before plus ``embargo``: a row at exactly that time is still embargoed. Rows
+    of the same time stay together. With ``isolate_entities`` each entity is in one split only, by the rule of
+    `e2i_fs.splits.isolation.homes`, and its rows elsewhere are dropped and counted. The shares lie within ``tolerance``
+    of the ratios, and each split has at least ``minimum_rows`` rows (the holdout at least one); otherwise `SplitError`
+    says what is possible.
 
-    The splits are made of the rows alone: in another order, or another kind of frame, the same rows are in each.
+    The result depends only on the rows: in another order, or another kind of frame, each split has the same ones.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.splits import TemporalSplit
@@ -75,7 +76,7 @@ class TemporalSplit:
         object.__setattr__(self, "ratios", ratios)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rule as JSON values; the embargo in seconds."""
+        """Return the rule as JSON values, the embargo in seconds."""
         return {
             "ratios": list(self.ratios),
             "embargo_seconds": self.embargo.total_seconds(),
@@ -95,13 +96,15 @@ class TemporalSplit:
         missing_target: Literal["error", "drop"] = "error",
         clock: Clock | Callable[[], datetime] | None = None,
     ) -> TrainingSplits:
-        """Split a `HistoricalResult` or any frame with a time column, and return `TrainingSplits`.
+        """Split a `HistoricalResult`, or any frame with a time column, and return `TrainingSplits`.
 
-        ``target`` names the column to predict (of a result also as ``view:feature``). Rows without a target are an error,
-        or dropped and counted with ``missing_target="drop"``. ``features`` defaults to a result's features but its
-        labels, of another frame to all columns but target, ``entity_keys`` and time. ``clock`` tells when the holdout is
-        unlocked. Raises `RequestError` kinds for columns that are wrong, `LeakageError` for a feature that is the
-        target, `SplitError` when the rows cannot be split so.
+        ``target`` names the column to predict (for a result also as ``view:feature``). Rows without a target are an
+        error, or are dropped and counted with ``missing_target="drop"``. ``features`` defaults to a result's features
+        without labels, and for other frames to all columns except target, ``entity_keys`` and time. ``clock`` gives the
+        time noted when the holdout is unlocked.
+
+        Raises `RequestError` for columns that are missing or wrong, `LeakageError` for a feature that is the target,
+        and `SplitError` when the rows cannot be split by this rule.
         """
         from e2i_fs.splits.assign import assign
 

@@ -24,7 +24,7 @@ NAMES = ("train", "validation", "test", "holdout")
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """How many rows a split has, the share of the rows kept that they are, and their first and last time (UTC).
+    """The size and extent of a split: its rows, their share of all rows kept, and their first and last time (UTC).
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.splits import TemporalSplit
@@ -56,11 +56,11 @@ class Made:
 
 
 class TrainingSplits:
-    """The splits of `TemporalSplit.split`: ``train``, ``validation``, ``test``, and ``holdout`` once it is unlocked.
+    """The splits made by `TemporalSplit.split`: ``train``, ``validation``, ``test`` and, once unlocked, ``holdout``.
 
-    ``boundaries`` tells each split's size and times, the locked one's too; ``dropped`` the rows in none; ``notes`` what
-    is odd about them without being wrong (one class only, repeated rows). Iterating gives train, validation and
-    test, never the holdout. A copy pickled while the holdout is locked does not carry it.
+    ``boundaries`` has each split's size and times, the locked holdout's too; ``dropped`` the rows in none; ``notes``
+    whatever is unusual without being wrong (only one class, repeated rows). Iterating yields train, validation and
+    test, never the holdout. A copy pickled while the holdout is locked does not contain it.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.splits import TemporalSplit
@@ -113,17 +113,17 @@ class TrainingSplits:
 
     @property
     def train(self) -> Split:
-        """The earliest rows: what a model learns from."""
+        """The earliest rows, for training."""
         return self._open["train"]
 
     @property
     def validation(self) -> Split:
-        """The rows after the training's: what models are chosen by."""
+        """The rows after the training rows, for choosing between models."""
         return self._open["validation"]
 
     @property
     def test(self) -> Split:
-        """The rows after the validation's: what the chosen model is measured on."""
+        """The rows after the validation rows, for measuring the chosen model."""
         return self._open["test"]
 
     @property
@@ -137,7 +137,11 @@ class TrainingSplits:
         return self._open["holdout"]
 
     def unlock(self, name: str) -> Split:
-        """Open the holdout by its name, note when (`unlocked_at`), and return it. A second time changes nothing."""
+        """Open the holdout, record when (`unlocked_at`), and return it; ``name`` must be ``"holdout"``.
+
+        A second call changes nothing. Raises `RequestError` for another name, and `HoldoutLockedError` for a copy that
+        was pickled while the holdout was locked.
+        """
         if name != "holdout":
             raise RequestError(f"unlock({name!r}): only 'holdout' is locked.{did_you_mean(name, ['holdout'])}")
         if "holdout" not in self._open:
@@ -167,7 +171,7 @@ class TrainingSplits:
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        """By split name, its size, share, first and last time; the locked holdout's too, for these tell no value."""
+        """The `Boundary` of each split by name; the locked holdout's too, since it reveals no value."""
         return self._made.boundaries
 
     @property
@@ -177,13 +181,13 @@ class TrainingSplits:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is odd about the rows without being wrong, one sentence each."""
+        """Sentences about what is unusual in the rows without being wrong."""
         return self._made.notes
 
     def keys_and_times(self, name: str) -> pa.Table:
-        """Return the entity keys and times of a split by name, the locked holdout's too: for audits of overlap.
+        """Return the entity keys and times of a split by name, even of the locked holdout, for audits of overlap.
 
-        They tell no feature and no target. A pickled copy has only those of the splits that it carries.
+        They reveal no feature and no target. A pickled copy has only those of the splits that it contains.
         """
         if name not in NAMES:
             raise RequestError(f"There is no split {name!r}.{did_you_mean(name, NAMES)}")
@@ -194,9 +198,9 @@ class TrainingSplits:
 
     @property
     def receipt(self) -> TrainingReceipt:
-        """The receipt of the data, with the rule and the positions of every split in it; made when first asked for.
+        """The `TrainingReceipt` of the data, including the rule and the positions of every split; made on first use.
 
-        Raises `RequestError` for splits of a frame that no store made.
+        Raises `RequestError` for splits of a frame that did not come from a store.
         """
         if self._receipt is None:
             if self._make_receipt is None:

@@ -18,7 +18,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What every event has: when it happened, by the store's clock.
+    """The base of all events: ``at`` is when it happened, by the store's clock (UTC).
 
     >>> import e2i_fs as fs
     >>> class Listener:
@@ -43,9 +43,10 @@ class Applied(Event):
 
 @dataclass(frozen=True, slots=True)
 class Retrieved(Event):
-    """A retrieval was answered. ``kind`` is ``"historical"`` or ``"online"``.
+    """A retrieval was answered; ``kind`` is ``"historical"`` or ``"online"``, ``duration`` in seconds.
 
-    ``statuses`` counts the values given, by view and then by the name of their `FeatureStatus` (O-3); what is zero is left out.
+    ``statuses`` counts the values returned, by view and then by the name of their `FeatureStatus` (O-3); zeros are left
+    out.
     """
 
     kind: str
@@ -79,8 +80,9 @@ class Materialized(Event):
 class FailedOver(Event):
     """An answer came from another backend than the primary.
 
-    ``reason`` is told to people. ``primary`` is who should have answered and ``cause`` why it did not, as a class of which
-    there are few: that of its error, or how its attempt ended (``open``, ``isolated``, ``not the same``, ``slow``).
+    ``reason`` is a sentence for people. ``primary`` is the backend that should have answered, and ``cause`` why it did
+    not, as one of a few classes: the class of its error, or how its attempt ended (``open``, ``isolated``,
+    ``not the same``, ``slow``).
     """
 
     served_by: str
@@ -110,7 +112,7 @@ class ParityMoved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replayed(Event):
-    """A backend took write number ``seq`` to a view, which it had missed."""
+    """A backend took write number ``seq`` to a view, which it had missed before."""
 
     backend: str
     view: str
@@ -119,7 +121,7 @@ class Replayed(Event):
 
 @dataclass(frozen=True, slots=True)
 class LeakageFound(Event):
-    """An audit found cells that could not have been known at their time."""
+    """An audit found values that could not have been known at their time; ``cells`` is how many."""
 
     view: str
     cells: int
@@ -127,7 +129,7 @@ class LeakageFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stale(Event):
-    """A freshness check found a view that is not fresh; ``status`` is the name of its `FreshnessStatus`."""
+    """A freshness check found a view not fresh; ``status`` names its `FreshnessStatus`, ``age`` is in seconds."""
 
     view: str
     status: str
@@ -136,11 +138,11 @@ class Stale(Event):
 
 @dataclass(frozen=True, slots=True)
 class FreshnessChecked(Event):
-    """A freshness check looked at a view, whatever it found; one for each view of each check (F-1, F-2).
+    """A freshness check looked at a view, whatever the result; one for each view of each check (F-1, F-2).
 
-    ``status`` is the name of its `FreshnessStatus`; ``age`` is now minus the newest event time online in seconds, None
-    when nothing is online; ``max_staleness`` is in seconds, None for a view without a limit. ``served_by`` is the backend
-    that was asked, ``degraded`` whether it may have missed a write.
+    ``status`` names its `FreshnessStatus`. ``age`` is now minus the newest event time online, in seconds, None when
+    nothing is online; ``max_staleness`` is in seconds, None for a view without a limit. ``served_by`` is the backend
+    that was asked, and ``degraded`` says that it may have missed a write.
     """
 
     view: str
@@ -153,11 +155,11 @@ class FreshnessChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class JobEnded(Event):
-    """A job of materialisation has ended, after all its tries (W-4); one for each job that did not only plan.
+    """A materialisation job ended, after all its tries (W-4); one for each job except dry runs.
 
     ``mode`` is ``"full"`` or ``"incremental"``; ``outcome`` ``"succeeded"``, ``"failed"``, ``"timed out"`` or
-    ``"overlapped"``; ``duration`` in seconds; ``error`` is ``"Type: message"`` of its last try. A job that succeeded has
-    an error when a backend of several did not take part, and gets it by replay.
+    ``"overlapped"``; ``duration`` is in seconds; ``error`` is ``"Type: message"`` of the last try. A job that succeeded
+    has an error when one of several backends missed it and will get it by replay.
     """
 
     view: str
@@ -173,11 +175,12 @@ class JobEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class OperationEnded(Event):
-    """A call of the store has ended, well or not; one for each call of an operation of `e2i_fs.telemetry.names`.
+    """A call of the store ended, well or not; one for each call of an operation of `e2i_fs.telemetry.names`.
 
-    ``outcome`` is ``"ok"``, ``"degraded"`` (X-7), ``"refused"`` (what was asked is at fault) or ``"failed"``; ``error`` is the
-    class of what was raised, None where nothing was; ``duration`` in seconds. ``served_by`` is the backend that answered a
-    read, ``attempts`` each one that was asked (X-7), ``views`` the views touched, ``rows`` the rows asked about or written.
+    ``outcome`` is ``"ok"``, ``"degraded"`` (X-7), ``"refused"`` (the caller's mistake) or ``"failed"``; ``error`` is
+    the class of the error raised, None if there was none; ``duration`` is in seconds. ``served_by`` is the backend that
+    answered a read, ``attempts`` each backend that was asked (X-7), ``views`` the views involved, and ``rows`` the
+    number of rows asked about or written.
     """
 
     operation: str

@@ -9,7 +9,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """Tells the time it was given until it is moved. Satisfies `e2i_fs.clock.Clock`; safe between threads.
+    """A `e2i_fs.clock.Clock` that stands still until it is moved (T-5). Safe to share between threads.
 
     >>> from datetime import UTC, datetime, timedelta
     >>> from e2i_fs.testing import FakeClock
@@ -30,12 +30,12 @@ class FakeClock:
             return self._now
 
     def monotonic(self) -> float:
-        """Return the seconds that this clock was advanced by so far."""
+        """Return the seconds by which this clock has been advanced so far."""
         with self._lock:
             return self._elapsed.total_seconds()
 
     def advance(self, by: timedelta) -> None:
-        """Move on by ``by``, which may not be negative."""
+        """Move both clocks forward by ``by``. Raises ``ValueError`` for a negative duration."""
         if by < timedelta(0):
             raise ValueError(f"advance({by!r}): time does not run back; use set() to move the wall clock alone.")
         with self._lock:
@@ -43,6 +43,6 @@ class FakeClock:
             self._elapsed += by
 
     def set(self, moment: datetime) -> None:
-        """Put the wall clock, and not the monotonic one, at ``moment``: what an operator or NTP does."""
+        """Set the wall clock to ``moment`` but not the monotonic one, as an operator or NTP would."""
         with self._lock:
             self._now = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

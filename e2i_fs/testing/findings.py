@@ -23,10 +23,10 @@ class Mismatch(AssertionError):
 
 
 class Finding(AssertionError):
-    """One thing in which a backend breaks the contract, as its author reads it.
+    """One way in which a backend breaks the contract, written for its author.
 
-    ``rule`` is the id, ``test`` the name of the test, ``says`` a sentence, ``example`` the smallest case found as
-    text, ``expected`` and ``got`` as text, ``replay`` a command that shows it again.
+    ``rule`` is the rule's id, ``test`` the name of the test, ``says`` a sentence, ``example`` the smallest failing case
+    found, ``expected`` and ``got`` the two results (all as text), and ``replay`` a command that reproduces it.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Finding(AssertionError):
         super().__init__(self.text())
 
     def text(self) -> str:
-        """Return the finding on some lines, each part under its name."""
+        """Return the finding as several lines, each part under its name."""
         parts = [
             f"{self.rule} is broken ({self.test})",
             *textwrap.wrap(self.says, 110, initial_indent="  ", subsequent_indent="  "),
@@ -64,7 +64,7 @@ def _cut(text: str) -> str:
 
 
 class HarnessError(Exception):
-    """The harness itself cannot be used, or contradicts the backend; the message says what to mend."""
+    """The harness itself cannot be used, or contradicts the backend; the message says what to fix."""
 
 
 class Inapplicable(unittest.SkipTest):

@@ -19,10 +19,11 @@ __all__ = ["Deviation", "Harness"]
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A test that a backend is known to fail, and why. It is strict: a test that passes after all is a failure.
+    """A test that a backend is known to fail, and why. It is strict: if the test passes after all, that is a failure.
 
-    ``kind`` is ``"notimpl"`` (could be built, is not), ``"notyet"`` (will be) or ``"never"`` (its store cannot).
-    There is none for tests of the group *temporal*.
+    ``kind`` is ``"notimpl"`` (could be built but is not), ``"notyet"`` (will be built) or ``"never"`` (the store cannot
+    do it). Tests of the group *temporal* cannot be excused. Raises `HarnessError` for another kind, or for a reason of
+    fewer than 10 characters.
 
     >>> from e2i_fs.testing import Deviation
     >>> Deviation("test_r1_applies_of_several_handles_lose_nothing", "never", "The store is one process's memory.").kind
@@ -41,11 +42,11 @@ class Deviation:
 
 
 class Harness:
-    """Opens one backend for the kit. Write `open`; `raw_write`, `raw_read`, and `break_` with `heal` where you can.
+    """Opens one backend for the test kit. Implement `open`; if you can, `raw_write`, `raw_read`, `break_`, `heal`.
 
-    ``path`` is an empty folder of its own, ``clock`` tells the time (T-5). A new harness is made for each test.
-    ``patience`` is how many seconds any one call may take, ``deviations`` what is known to fail, ``label`` the name in
-    the certificate where it is not the backend's.
+    ``path`` is an empty folder of its own, and ``clock`` the clock to pass on (T-5). A new harness is made for each
+    test. ``deviations`` lists the tests known to fail, ``patience`` is how many seconds any one call may take, and
+    ``label`` the name in the certificate, if not the backend's.
 
     >>> import tempfile
     >>> import e2i_fs as fs
@@ -69,30 +70,30 @@ class Harness:
 
     @cached_property
     def clock(self) -> FakeClock:
-        """The clock of the examination."""
+        """The clock of the tests, a `FakeClock`."""
         return FakeClock()
 
     def open(self) -> Any:
         """Return a store on the backend, ``connect({...}, clock=self.clock)``, or the `Backend` itself.
 
-        Called several times in one test: what was written before must be there again, unless the backend declares
-        ``persistent=False``; two at once are two handles on the same data.
+        It is called several times in one test: what was written before must still be there, unless the backend declares
+        ``persistent=False``. Two open at the same time are two handles on the same data.
         """
         raise HarnessError(f"{type(self).__name__} has no open(). It returns connect({{...}}, clock=self.clock).")
 
     def raw_write(self, view: str, rows: pa.Table) -> None:
-        """Add rows to the history of ``view`` as another program would, without `Backend.append`.
+        """Add rows to the history of ``view`` as another program would, bypassing `Backend.append`.
 
         ``rows`` has the view's own columns: join keys, time columns, fields. The view has no source of its own.
         """
         raise NotImplementedError
 
     def raw_read(self, view: str) -> pa.Table:
-        """Return the appended history of ``view`` as it lies in the store, without `Backend.scan`, in any order."""
+        """Return the appended history of ``view`` as it is stored, in any order, bypassing `Backend.scan`."""
         raise NotImplementedError
 
     def break_(self) -> None:
-        """Make the store unavailable to every handle, as an outage would: stop its server, take its folder away."""
+        """Make the store unavailable to every handle, as an outage would: stop its server, or move its folder away."""
         raise NotImplementedError
 
     def heal(self) -> None:
@@ -100,5 +101,5 @@ class Harness:
         raise NotImplementedError
 
     def offers(self, method: str) -> bool:
-        """Return whether the author wrote the optional ``method``."""
+        """Return whether the author implemented the optional ``method``."""
         return getattr(type(self), method) is not getattr(Harness, method)

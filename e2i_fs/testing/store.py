@@ -18,10 +18,10 @@ __all__ = ["example_store", "memory_store"]
 
 
 def memory_store(*definitions: Definition, clock: Clock | Callable[[], datetime] | None = None) -> FeatureStore:
-    """Return a `FeatureStore` that lives in memory, with ``definitions`` applied.
+    """Return a `FeatureStore` that lives in memory, with ``definitions`` applied; for unit tests.
 
-    It is the real store over the reference backend, so it keeps every rule of the contract; nothing of it
-    outlives the object. Raises what ``apply`` raises.
+    It is the real store over the reference backend, so it keeps every rule of the contract; nothing outlives the
+    object. ``clock`` replaces the machine's clock. Raises what `Store.apply` raises.
 
     >>> from e2i_fs import Entity, FeatureView, Field, Int64
     >>> from e2i_fs.testing import memory_store

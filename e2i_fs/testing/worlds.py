@@ -88,10 +88,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Views, entity rows and a present moment. ``entity_keys`` has each entity row's values by key column.
+    """A generated test case: views, entity rows and a present moment. ``entity_keys`` has each entity row's key values.
 
-    ``seed`` decides what may not matter: the order in which features are asked for, the unit and zone of times in
-    frames and files.
+    ``seed`` also decides what must not matter: the order in which features are requested, and the unit and zone of
+    times in frames and files.
 
     >>> from e2i_fs.testing import make_world
     >>> world = make_world(7)
@@ -152,10 +152,10 @@ def make_world(
     seed: int, *, kinds: Sequence[str] = ALL_KINDS, key_kinds: Sequence[str] = KEY_KINDS, hostile_names: bool = False,
     append: bool = True,
 ) -> World:  # fmt: skip
-    """Return the world of ``seed``.
+    """Return the world of ``seed``: the same seed gives the same world on every machine.
 
-    ``kinds`` and ``key_kinds`` are the kinds of dtype a backend can keep, ``hostile_names`` gives features the
-    names that databases trip over, ``append`` puts some rows into SDK writes instead of files.
+    ``kinds`` and ``key_kinds`` are the kinds of dtype that the backend can keep. ``hostile_names`` gives features names
+    that databases trip over; ``append`` puts some rows into SDK writes instead of files.
 
     >>> from e2i_fs.testing import make_world
     >>> world = make_world(7, key_kinds=["string"])

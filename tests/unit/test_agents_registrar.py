@@ -223,7 +223,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a label that is not there": ({}, {"labels": ["trx_cont"]}, r"'trx_cont' is missing, named in labels.*'trx_count'"),
     "an entity that nobody registered": ({}, {"entities": ["hcp"]}, r"'hcp' is not registered"),
     "a key that cannot be compared exactly": ({"hcp_id": [1.5, 2.5, 3.5, 4.5]}, {}, r"'hcp_id' is Float64.*P-7"),
-    "a type that stands for no dtype": ({"took": [timedelta(1)] * 4}, {}, r"'took': it is duration"),
+    "a type that stands for no dtype": ({"took": [timedelta(1)] * 4}, {}, r"'took': its Arrow type duration"),
     "a value that fits no Int64": ({"big": pa.array([2**63] * 4, pa.uint64())}, {}, r"'big': it holds 9223372036854775808"),
     "a feature that is no number of the dtype said": (
         {"trx_count": [1.5, 2, 3, 4]}, {"dtypes": {"trx_count": fs.Int64}}, r"row 0, column 'trx_count': 1.5 does not fit Int64",

@@ -176,7 +176,7 @@ def test_require_raises_with_every_reason_and_carries_the_decision() -> None:
         (lambda: QualityGate(policy={"drift": None}), "use 'block' or 'warn'"),
         (lambda: QualityGate(policy=["drift"]), "give a mapping"),
         (lambda: QualityGate(needs=["leekage"]), "Did you mean 'leakage'"),
-        (lambda: QualityGate(needs=["score"]), "nothing that can be given"),
+        (lambda: QualityGate(needs=["score"]), "no evidence that the gate takes"),
         (lambda: QualityGate(min_score=80), "from 0 to 1"),
         (lambda: QualityGate(min_score=True), "from 0 to 1"),
     ],

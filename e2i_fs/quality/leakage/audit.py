@@ -47,24 +47,26 @@ def audit(
     filter_by_created_timestamp: Literal["auto"] | bool = "auto",
     as_of: datetime | None = None,
 ) -> AuditReport:
-    """Find what in a training frame could not have been known, whatever tool made the frame.
+    """Find the values in a training frame that could not have been known at their time, whatever tool made the frame.
 
-    ``training_frame`` is any frame: one row for each entity row, with the join keys, ``timestamp_column`` (a time, naive
-    is UTC), and a column for each of ``features`` (and of ``labels``), named like the feature, or ``view__feature`` with
-    ``full_feature_names``, or as ``columns={"view:feature": "column"}`` says. Other columns are judged for what they tell
-    of the target. ``features`` and ``labels`` are as in `Store.get_historical_features`.
+    ``training_frame`` is any frame: one row for each entity row, with the join keys, ``timestamp_column`` (naive times
+    are UTC), and a column for each of ``features`` and ``labels``. These are named like the feature, or
+    ``view__feature`` with ``full_feature_names``, or as ``columns={"view:feature": "column"}`` says. Other columns are
+    checked for what they reveal about the target. ``features`` and ``labels`` are as in
+    `Store.get_historical_features`.
 
-    ``target`` names the column to predict (the label's, when one label is given). ``label_timestamp_column`` is when it
-    became known. ``splits`` is a column of the frame, or a mapping of split name to row numbers in the order train first,
-    or a `TrainingSplits`; ``embargo`` and ``isolate_entities`` are as in `audit_splits`.
+    ``target`` names the column to predict (by default the label's, if there is one label), ``label_timestamp_column``
+    the column with the time when it became known. ``splits`` is a column of the frame, a mapping of split name to row
+    numbers in the order train first, or `TrainingSplits`; ``embargo`` and ``isolate_entities`` are as in
+    `audit_splits`.
 
-    With ``filter_by_created_timestamp="auto"`` knowledge time counts for each view that has a created time (P-3), and a
-    value that was merely late warns; with True it fails; with False created time only breaks ties. ``as_of`` forgets what
-    became known later.
+    ``filter_by_created_timestamp="auto"`` takes created times into account for each view that has them (P-3), and a
+    value that was merely late warns; with True it fails; with False created times only break ties. ``as_of`` ignores
+    whatever became known later.
 
-    Returns an `AuditReport`. Raises `RequestError` and its kinds for a question that cannot be understood (an empty frame, a
-    column or key that is missing, an unknown reference), `BackendError` or `FailoverError` when the store cannot answer.
-    What can be asked and not judged is a check that is INCONCLUSIVE; a check that raised is ERROR, and counts as failed.
+    Returns an `AuditReport`. A check that cannot be judged is INCONCLUSIVE; a check that raised is ERROR, and counts as
+    failed. Raises `RequestError` for a question that makes no sense (an empty frame, a missing column or key, an
+    unknown reference), and `BackendError` or `FailoverError` when the store cannot answer.
 
     >>> from datetime import UTC, datetime
     >>> import e2i_fs as fs

@@ -8,20 +8,20 @@ __all__ = ["WARNINGS", "LeakKind"]
 
 
 class LeakKind(enum.StrEnum):
-    """What an audit can find.
+    """The kinds of leaks and defects that an audit can find.
 
-    Of single cells, by what the store says of them: ``FUTURE_VALUE`` is of a row later than the entity row (P-1),
-    ``LATE_VALUE`` of one known only later (P-3), ``BACKFILLED_ROW`` of one known much later than its like,
-    ``EXPIRED_VALUE`` of one older than the ttl (P-2), ``STALE_VALUE`` of an older row than the right one (wrong, but no
-    leak), ``FILLED_VALUE`` stands where the store has none (P-5), ``LOST_VALUE`` is missing where the store has one,
-    ``WRONG_ENTITY`` is another entity's (P-7), ``TIME_SHIFT`` is right at another time, the same distance away in every
-    row, and ``UNEXPLAINED`` is in no history at all.
+    Of single cells, judged by the store: ``FUTURE_VALUE`` comes from a row later than the entity row (P-1),
+    ``LATE_VALUE`` from one known only later (P-3), ``BACKFILLED_ROW`` from one known much later than its peers,
+    ``EXPIRED_VALUE`` from one older than the ttl (P-2), ``STALE_VALUE`` from an older row than the right one (wrong,
+    but no leak). ``FILLED_VALUE`` is a value where the store has none (P-5), ``LOST_VALUE`` is missing where the store
+    has one, ``WRONG_ENTITY`` belongs to another entity (P-7), ``TIME_SHIFT`` is right at another time, the same
+    distance away in every row, and ``UNEXPLAINED`` is found nowhere in history.
 
-    Of whole rows and columns: ``DUPLICATE_ROWS``; the target in a column as such (``TARGET_COPY``), in what is missing
-    of it, in a key, in a window that includes the row's own, in an average over its group; a label among the features
+    Of whole rows and columns: duplicate rows; the target in a column as it is, in the pattern of its missing values, in
+    a key, in a window that includes the row's own time, or in an average over its group; a label among the features
     (P-12); a feature computed after the label; labels that are not the store's; figures fitted on all splits.
 
-    Of splits: what two of them share, and a gap too small.
+    Of splits: rows, entities or times that two of them share, and a gap that is too small.
 
     >>> from datetime import datetime
     >>> from e2i_fs.quality import LeakKind, audit_splits

@@ -21,9 +21,9 @@ __all__ = ["AuditReport", "Check", "Example", "Finding"]
 class Example:
     """One cell or row of a finding.
 
-    ``row`` counts the frame's rows from 0. ``value`` is what the frame holds, ``answer`` what the store says stands
-    there. ``event_timestamp`` and ``created_timestamp`` are those of the source row that ``value`` came from, None
-    where there is none; ``key`` is that row's key where it is not the entity row's own.
+    ``row`` is the position in the frame, from 0. ``value`` is what the frame holds, ``answer`` what the store says it
+    should be. ``event_timestamp`` and ``created_timestamp`` are those of the source row that ``value`` came from, None
+    if none was found; ``key`` is that row's key if it is not the entity row's own.
 
     >>> from datetime import datetime
     >>> from e2i_fs.quality import audit
@@ -44,16 +44,16 @@ class Example:
     key: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known, as JSON can hold it."""
+        """Return what is known, as a JSON value."""
         known = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {n: _plain(v) for n, v in known.items() if v is not None or n in ("row", "value", "answer")}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: its kind, the column it is about (None for rows and splits), and how many cells or rows.
+    """One thing that an audit found wrong: its kind, column (None for rows and splits) and number of cells.
 
-    ``outcome`` is FAILED or WARNING, ``examples`` at most five, ``message`` says what, where and what to do.
+    ``outcome`` is FAILED or WARNING, ``examples`` are at most five, and ``message`` says what, where, and what to do.
 
     >>> from datetime import datetime
     >>> from e2i_fs.quality import audit
@@ -73,7 +73,7 @@ class Finding:
     outcome: Outcome = Outcome.FAILED
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as JSON can hold it."""
+        """Return the finding as a JSON value."""
         return {
             "kind": self.kind.value, "feature": self.feature, "outcome": self.outcome.value, "cells": self.cells,
             "message": self.message, "examples": [example.to_dict() for example in self.examples],
@@ -82,7 +82,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its name, how it ended, and why where that is not plain.
+    """One check of an audit: its name, its outcome, and an explanation where one is needed.
 
     >>> from datetime import datetime
     >>> from e2i_fs.quality import audit
@@ -100,24 +100,25 @@ class Check:
     findings: tuple[Finding, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the check without its findings, as JSON can hold it."""
+        """Return the check without its findings, as a JSON value."""
         return {"name": self.name, "outcome": self.outcome.value, "message": self.message}
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What an audit found.
+    """The result of an audit.
 
-    ``checks`` has every check that was run; ``not_asked`` names those that had nothing to judge, with what to give for
-    it (no target, no splits): they count for nothing and are not left out silently. ``rows`` and ``cells`` are how many
-    were compared with the store.
+    ``checks`` has every check that was run; ``not_asked`` names those that had nothing to judge (no target, no splits),
+    each with what to pass for it: they do not affect the outcome. ``rows`` and ``cells`` count what was compared with
+    the store.
 
-    ``wrong_cells`` is an Arrow table of *all* differing cells, not of five for each finding; None where no cell was compared.
-    One row for each cell, feature by feature and in order of the frame's rows: ``row`` (int64, the position in the frame,
-    from 0), ``feature`` (string, the reference), ``kind`` (string, of `LeakKind`), ``value`` and ``answer`` (string: what the frame
-    holds and what the store says, as DuckDB writes it: ``1.5``, ``true``, ``2024-03-01 00:00:00`` in UTC; null where missing), ``event_us``
-    and ``created_us`` (int64, microseconds since the epoch, of the source row that the value came from; null where none
-    was found). Values of every dtype stand in one column, hence text; `Finding.examples` have them typed.
+    ``wrong_cells`` is an Arrow table of *all* differing cells, not only five per finding; None where no cell was
+    compared. It has one row for each cell, feature by feature and in the frame's row order: ``row`` (int64, the
+    position in the frame, from 0), ``feature`` (string, the reference), ``kind`` (string, of `LeakKind`), ``value`` and
+    ``answer`` (string: what the frame holds and what the store says, as DuckDB writes it: ``1.5``, ``true``,
+    ``2024-03-01 00:00:00`` in UTC; null where missing), ``event_us`` and ``created_us`` (int64, microseconds since
+    1970, of the source row that the value came from; null if none was found). Values of all dtypes share a column,
+    hence text; `Finding.examples` have them typed.
 
     >>> from e2i_fs.quality import AuditReport, Outcome
     >>> from e2i_fs.quality import Check
@@ -134,18 +135,18 @@ class AuditReport:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, those that fail before those that warn, the most cells first."""
+        """All findings: failures before warnings, then the most cells first."""
         found = [finding for check in self.checks for finding in check.findings]
         return tuple(sorted(found, key=lambda f: (f.outcome is not Outcome.FAILED, -f.cells)))
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome of any check: a check that raised counts as failed, one that cannot judge is not passed."""
+        """The worst outcome of any check: one that raised counts as failed, one that could not judge as not passed."""
         return worst(check.outcome for check in self.checks)
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was found and every check could judge."""
+        """Whether nothing was found and every check could be judged."""
         return self.outcome is Outcome.PASSED
 
     def of_kind(self, kind: LeakKind | str) -> tuple[Finding, ...]:
@@ -153,7 +154,7 @@ class AuditReport:
         return tuple(f for f in self.findings if f.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it: times as ISO text, NaN as text."""
+        """Return the report as a JSON value: times as ISO text, NaN as text."""
         return {
             "outcome": self.outcome.value, "clean": self.clean, "rows": self.rows, "cells": self.cells,
             "findings": [f.to_dict() for f in self.findings], "checks": [c.to_dict() for c in self.checks],
@@ -161,7 +162,7 @@ class AuditReport:
         }  # fmt: skip
 
     def to_html(self, title: str = "Leakage audit") -> str:
-        """Return one HTML page that needs nothing else: no script, no picture, no address."""
+        """Return the report as one self-contained HTML page, without scripts, pictures or links."""
         from e2i_fs.quality.leakage.page import page
 
         return page(self, title)

@@ -29,18 +29,18 @@ def audit_splits(
     embargo: timedelta | None = None,
     isolate_entities: bool | None = None,
 ) -> AuditReport:
-    """Find what any two splits share that they should not.
+    """Find what splits share that they should not: rows, entities or time.
 
-    ``splits`` are `TrainingSplits` (which say themselves what they promise) or a mapping of split name to frame, in the
-    order train first, each with ``entity_keys`` and ``timestamp_column``. Of each pair: the same row in both
-    (``ROW_IN_TWO_SPLITS``); times that overlap, or a later split that lies before (``TIME_OVERLAP``); no more than
-    ``embargo`` between them (``EMBARGO_BROKEN``; exactly as much is too near, as in `TemporalSplit`); the same entity in
-    both (``ENTITY_OVERLAP``).
+    ``splits`` are `TrainingSplits` (which know their own rule) or a mapping of split name to frame, in the order train
+    first, each with ``entity_keys`` and ``timestamp_column``. For each pair it reports the same row in both
+    (``ROW_IN_TWO_SPLITS``); times that overlap, or a later split that lies before (``TIME_OVERLAP``); a gap of
+    ``embargo`` or less (``EMBARGO_BROKEN``; a gap of exactly ``embargo`` is too small, as in `TemporalSplit`); and the
+    same entity in both (``ENTITY_OVERLAP``).
 
-    Splits that are apart in time may share entities, unless ``isolate_entities``; that they share no entity excuses
-    overlapping times only with ``isolate_entities=True``, otherwise it warns.
+    Splits that are apart in time may share entities unless ``isolate_entities=True``. Splits that share no entity may
+    overlap in time with ``isolate_entities=True``; otherwise that is a warning.
 
-    Returns an `AuditReport`. Raises `RequestError` for splits that cannot be understood.
+    Returns an `AuditReport`. Raises `RequestError` for splits that make no sense.
 
     >>> from datetime import datetime, timedelta
     >>> from e2i_fs.quality import audit_splits

@@ -21,10 +21,10 @@ __all__ = ["BackendConformance", "group_of", "test_names"]
 
 
 class BackendConformance(CoreTests, OnlineTests, HistoricalTests, TemporalTests, ErrorsTests, FailoverTests):
-    """Every rule that a backend must keep, as tests.
+    """Every rule that a backend must keep, as pytest tests.
 
-    Subclass it with a ``harness`` fixture, in a file that pytest collects. ``pytest --e2i-fs-profile`` chooses how hard
-    to look, ``--e2i-fs-seed`` where to begin.
+    Subclass it with a ``harness`` fixture, in a file that pytest collects. ``pytest --e2i-fs-profile`` chooses how
+    thoroughly to test, and ``--e2i-fs-seed`` the first seed. A failure raises `Finding`.
 
     >>> import pytest
     >>> import e2i_fs as fs
@@ -42,12 +42,12 @@ class BackendConformance(CoreTests, OnlineTests, HistoricalTests, TemporalTests,
 
     @pytest.fixture
     def harness(self, tmp_path: Any) -> Harness:
-        """Return the harness of the backend under test; yours to write."""
+        """Return the harness of the backend under test; override this fixture."""
         raise HarnessError(f"{type(self).__name__} needs a fixture `harness` that returns your Harness(tmp_path).")
 
     @pytest.fixture
     def kit(self, harness: Harness, request: pytest.FixtureRequest) -> Iterator[Kit]:
-        """Return what a test works with; closed after it."""
+        """Return the kit that a test works with; it is closed after the test."""
         profile, seed = request.config.getoption("e2i_fs_profile"), request.config.getoption("e2i_fs_seed")
         replay = f"pytest {request.node.nodeid!r} --e2i-fs-profile={profile} --e2i-fs-seed={seed}"
         with Kit(harness, profile=PROFILES[profile], seed=seed, test=request.node.originalname, replay=replay) as kit:
