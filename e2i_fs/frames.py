@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from textwrap import shorten
 from typing import Any
 
 from e2i_fs.arrow import pa
 from e2i_fs.clock import to_us
 from e2i_fs.errors import InvalidEntityFrameError, UnsupportedError, unstopped
+from e2i_fs.one_kind import check_one_kind, is_nothing
 
 __all__ = ["Frame", "arrow_table", "to_pandas"]
 
@@ -135,8 +138,7 @@ def _from_lists(columns: Mapping[str, list[Any]], what: str) -> pa.Table:
                 f"{what}: column {name!r} has {lengths[name]:,} values and {first!r} has {lengths[first]:,}; give every column one "
                 "value for each row, None where it is missing."
             )
-        times = any(isinstance(v, dt.datetime) for v in values)
-        made[name] = _one_type(values, name, what, (lambda v: _mixed_times(v, pa.array)) if times else pa.array)
+        made[name] = _one_type(values, name, what, partial(_of_objects, name=name, what=what))
     return pa.table(made)
 
 
@@ -167,25 +169,34 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
     columns = []
     for name in names:
         series = frame[name]
-        times = series.dtype == object and any(isinstance(v, dt.datetime) for v in series)
-        columns.append(
-            _one_type(
-                series, name, what, (lambda s: _mixed_times(s, pa.Array.from_pandas)) if times else pa.Array.from_pandas
-            )
-        )
+        convert: Callable[[Any], pa.Array] = pa.Array.from_pandas
+        if series.dtype == object:
+            convert = partial(_of_objects, name=name, what=what, from_pandas=True)
+        columns.append(_one_type(series, name, what, convert))
     arrays = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([c]) for c in columns]
     return pa.table(arrays, names=names)
 
 
-def _mixed_times(series: Any, otherwise: Callable[[Any], pa.Array]) -> pa.Array:
+def _of_objects(values: Any, *, name: str, what: str, from_pandas: bool = False) -> pa.Array:
+    """Return Python values as Arrow; raise `InvalidEntityFrameError` where Arrow would make some of one kind those of another."""
+    check_one_kind(values, what, name)
+    types = set(map(type, values))
+    if any(issubclass(one, dt.datetime) and not is_nothing(one) for one in types):
+        return _mixed_times(values)
+    if any(is_nothing(one) for one in types - {type(None)}):
+        values = [None if is_nothing(type(value)) else value for value in values]
+    return pa.array(values, from_pandas=from_pandas)
+
+
+def _mixed_times(values: Any) -> pa.Array:
     """Return a column of datetimes of any zones, mixed too, as UTC instants; naive ones are UTC (T-1)."""
     naive = fine = False
     moments: list[int | None] = []
-    for value in series:
-        if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:  # NaN too
+    for value in values:
+        if is_nothing(type(value)) or (isinstance(value, float) and math.isnan(value)):
             moments.append(None)
         elif not isinstance(value, dt.datetime):
-            return otherwise(series)
+            raise pa.ArrowTypeError(f"{value!r} is no time")
         else:
             extra = getattr(value, "nanosecond", 0)
             naive, fine = naive or value.tzinfo is None, fine or bool(extra)
