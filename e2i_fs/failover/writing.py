@@ -129,7 +129,9 @@ class Writer:
         if self._is_behind(member, view, seq):
             if taken:  # this one gets it in its turn
                 self._recovery.nudge(member)
-                raise _Behind(f"Backend {member.name!r} has missed earlier writes; this one is replayed to it after them.")
+                raise _Behind(
+                    f"Backend {member.name!r} has missed earlier writes; this one is replayed to it after them."
+                )
             if member.breaker.state in (Liveness.OPEN, Liveness.ISOLATED):
                 raise _Behind(f"Backend {member.name!r} has missed earlier writes, and is not called now.")
             patience = min(limit, 60.0) if wait else 0

@@ -118,7 +118,9 @@ class QualityGate:
         for concern in needs:
             if concern not in _EVIDENCE:
                 hint = did_you_mean(str(concern), _EVIDENCE)
-                raise ConfigError(f"QualityGate: needs names {concern!r}, which is no evidence that the gate takes.{hint}")
+                raise ConfigError(
+                    f"QualityGate: needs names {concern!r}, which is no evidence that the gate takes.{hint}"
+                )
         object.__setattr__(self, "policy", FrozenMap({c: self.policy.get(c, "block") for c in CONCERNS}))
         object.__setattr__(self, "needs", tuple(needs))
 
