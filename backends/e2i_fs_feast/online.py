@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,13 +13,14 @@ from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatc
 from e2i_fs.online import pick
 from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.merging import by_times, merged
-from e2i_fs_feast.online_store import OnlineStore, Write, feast_time
+from e2i_fs_feast.online_store import OnlineStore, OnRecord, Write, feast_time
 from e2i_fs_feast.registry import Registered, Snapshot
 from e2i_fs_feast.rows import Hidden, Kept, Layout, Stored
 from e2i_fs_feast.state import State, gone_back
 
 __all__ = ["Online"]
 
+_log = logging.getLogger("e2i_fs.feast")
 _APPLIES = 5
 
 
@@ -92,7 +94,8 @@ class Online:
             raise BackendUnavailableError(
                 f"View {registered.view.name!r}: its online store lost rows: it has {found.steps} of the {steps} steps that they "
                 "were written in. Was it restarted empty, or with an older snapshot, or does another repository write to it under the "
-                "same project? Materialise the view and write again what was only pushed; give each repository a project of its own."
+                "same project? Materialise the view and write again what was only pushed; where that changes nothing, delete the view and "
+                "apply it again first. Give each repository a project of its own."
             )
         clean = _Clean(self._state, registered.view.name)
         picked = [_answer(stored, registered.layout, clean, at_us) for stored in found.rows]
@@ -161,17 +164,12 @@ class Online:
             return writes
 
         messages = [entity_key(registered.join_keys, key) for key in keys]
-        steps = self._steps(registered)  # before the store's own count, which only grows
-        counts = self._store.change(
-            registered.table, messages, list(view.features), decide, _counter(registered),
-            partial(self._check_current, registered), steps,
-        )  # fmt: skip
-        if counts is not None:
-            before, after = counts
-            if before >= steps:
-                self._state.stepped(view.name, generation, after)
-            elif after > before:  # what changes nothing leaves the loss for the next to see
-                self._state.lost(view.name, generation, steps=after)
+        known = OnRecord(
+            partial(self._steps, registered), partial(self._lost, registered), partial(self._check_current, registered)
+        )
+        steps = self._store.change(registered.table, messages, list(view.features), decide, _counter(registered), known)
+        if steps is not None:
+            self._state.stepped(view.name, generation, steps)
         if changed:
             newest = max(event for _, event in changed)
             self._state.wrote(
@@ -196,6 +194,17 @@ class Online:
     def _steps(self, registered: Registered) -> int:
         """Return in how many steps the rows on record were written, where the store counts them too."""
         return 0 if self._store.local else self._state.steps(registered.view.name, registered.generation)
+
+    def _lost(self, registered: Registered, steps: int) -> bool:
+        """Record that the store has lost rows, if ``steps`` still are on record; return whether they were."""
+        if not self._state.lost(registered.view.name, registered.generation, steps=steps):
+            return False
+        _log.warning(
+            "View %r: its online store lost rows, and is written to again. Whatever is not written again is answered as not found: "
+            "materialise the view, and write again what was only pushed.",
+            registered.view.name,
+        )
+        return True
 
     def _lost_rows(self, registered: Registered) -> bool:
         """Return whether the store has lost rows on record; looked at once for each new connection, and after a read saw it."""

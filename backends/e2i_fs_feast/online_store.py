@@ -40,6 +40,19 @@ Decide = Callable[[Sequence[Stored | None]], Sequence[Write]]
 """Given what is stored of each key, say what to write. May be called again when another writer came between."""
 
 
+class OnRecord(NamedTuple):
+    """What the writer of a view knows of it, to be asked while it writes.
+
+    ``steps`` gives how many steps are on record; a store that has counted less has lost rows. ``lost`` records that before the store
+    counts on from there, of so many steps one more, and returns False if other steps are on record by now. ``still`` raises when
+    the view is no more what the writer takes it for.
+    """
+
+    steps: Callable[[], int]
+    lost: Callable[[int], bool]
+    still: Callable[[], None]
+
+
 class OnlineStore(Protocol):
     """A Feast online store in which a row is compared before it is written, against all writers (O-1).
 
@@ -65,14 +78,12 @@ class OnlineStore(Protocol):
         names: Sequence[str],
         decide: Decide,
         counter: str,
-        still: Callable[[], None],
-        steps: int,
-    ) -> tuple[int, int] | None:
+        known: OnRecord,
+    ) -> int | None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
 
-        ``still`` raises when the view is no more what the caller takes it for: it is asked before the store is told that its rows
-        are the caller's now. Returns the count before and after; None where nothing is counted. A store that has counted less than
-        ``steps`` has lost rows, and counts on from there: whatever older state it comes back with later has less.
+        Returns the count of the view's steps afterwards; None where nothing is counted, or nothing was written. A store that has
+        lost rows counts on from what is on record: whatever older state it comes back with later has less.
         """
         ...
 

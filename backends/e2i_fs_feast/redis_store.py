@@ -10,7 +10,7 @@ counted in Redis, in the transaction of the rows, and each read takes the count 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from e2i_fs.clock import to_us
 from e2i_fs.errors import BackendUnavailableError, ThrottledError
 from e2i_fs.forks import RenewedLock
-from e2i_fs_feast.online_store import Decide, Found
+from e2i_fs_feast.online_store import Decide, Found, OnRecord
 from e2i_fs_feast.rows import HIDDEN, Stored
 
 __all__ = ["RedisStore", "hash_field"]
@@ -114,15 +114,14 @@ class RedisStore:
         names: Sequence[str],
         decide: Decide,
         counter: str,
-        still: Callable[[], None],
-        steps: int,
-    ) -> tuple[int, int]:
+        known: OnRecord,
+    ) -> int | None:
         """Compare and write in one transaction, again and again until nobody came in between (O-1, O-7)."""
         redis_keys = self._keys(keys)
         with self._turn:  # the threads of this process need not race each other
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._attempt(table, redis_keys, names, decide, counter, still, steps)
+                    return self._attempt(table, redis_keys, names, decide, counter, known)
                 except WatchError as error:
                     # redis-py says this of a lost connection too.
                     if isinstance(error.__context__, RedisConnectionError | RedisTimeoutError):
@@ -138,17 +137,17 @@ class RedisStore:
         names: Sequence[str],
         decide: Decide,
         counter: str,
-        still: Callable[[], None],
-        steps: int,
-    ) -> tuple[int, int]:
+        known: OnRecord,
+    ) -> int | None:
         pipe = self._client.pipeline(transaction=True)
         try:
             pipe.watch(*keys)
+            recorded = known.steps()  # before the count, which only grows
             found = self._read(table, keys, names, counter)
             writes = decide(found.rows)
             if not writes:
-                assert found.steps is not None
-                return found.steps, found.steps
+                return None
+            assert found.steps is not None
             # At the first write of a view the counts of whoever wrote it before go, in the same transaction: another repository of
             # this project, whose rows ours are written over, then sees that it has lost them.
             others: list[bytes] = []
@@ -156,9 +155,13 @@ class RedisStore:
                 pipe.watch(self._counts)  # of two first writers one comes second, and sees the other
                 others = self._counters_of(table, counter)
             if others:
-                still()  # else they may be those of the very definition that has come after ours
+                known.still()  # else they may be those of the very definition that has come after ours
+            missing = max(0, recorded - found.steps)
+            # A loss is on record before the count says no more that there was one, whatever becomes of this writer.
+            if missing and not known.lost(recorded):
+                raise WatchError("another writer has seen the loss")
             pipe.multi()
-            pipe.hincrby(self._counts, counter, 1 + max(0, steps - (found.steps or 0)))
+            pipe.hincrby(self._counts, counter, 1 + missing)
             if others:
                 pipe.hdel(self._counts, *others)
             view = self._name(table)
@@ -173,7 +176,7 @@ class RedisStore:
                     "the project %r, wrote there are gone for that one too.",
                     table.name, self._config.repo_path, self._config.project,
                 )  # fmt: skip
-            return found.steps or 0, after
+            return after
         except (RedisConnectionError, RedisTimeoutError):
             _give_up(pipe)
             raise

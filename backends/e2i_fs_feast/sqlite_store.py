@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import weakref
 import zoneinfo
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
 from e2i_fs.forks import leave_open, within_sqlite
-from e2i_fs_feast.online_store import Decide, Found, Write
+from e2i_fs_feast.online_store import Decide, Found, OnRecord, Write
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored
 
@@ -144,8 +144,7 @@ class SqliteStore:
         names: Sequence[str],
         decide: Decide,
         counter: str,
-        still: Callable[[], None],
-        steps: int,
+        known: OnRecord,
     ) -> None:
         """Compare and write under the lock that all writers of the repository take; one transaction (O-7)."""
         with self._repository.lock("online"):

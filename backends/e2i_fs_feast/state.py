@@ -112,16 +112,18 @@ class State:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
         self._run("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows))
 
-    def lost(self, view: str, generation: int, *, steps: int) -> None:
+    def lost(self, view: str, generation: int, *, steps: int) -> bool:
         """Record that rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4).
 
-        From here on the online store's own count is ``steps``.
+        So is one step more than the online store ever counted, which it takes next; until then it still has too few. Returns False,
+        having changed nothing, unless ``steps`` are on record: another writer has recorded the loss, or more steps.
         """
-        self._run(
-            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL, steps = ? "
-            "WHERE view = ? AND generation = ?",
-            (steps, view, generation),
+        changed = self._run(
+            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL, steps = steps + 1 "
+            "WHERE view = ? AND generation = ? AND steps = ? RETURNING steps",
+            (view, generation, steps),
         )
+        return bool(changed)
 
     def stepped(self, view: str, generation: int, steps: int) -> None:
         """Record how far the online store's own count has come, if no other writer has recorded more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -238,6 +239,75 @@ def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older
     redis.start()
     with pytest.raises(BackendUnavailableError, match="2 of the 3 steps"):
         read(feast)
+
+
+@pytest.mark.rule("X-4", "X-5")
+@pytest.mark.parametrize("died", ["before it wrote", "after it wrote"])
+def test_a_loss_stays_known_if_the_writer_who_saw_it_dies(
+    feast: Any, monkeypatch: pytest.MonkeyPatch, died: str
+) -> None:
+    assert write(feast, row(NOW - 9 * SECOND, 2), key=(2,)) == 1
+    before = feast.position("stats").sequence
+    feast.store._client.flushall()
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if died == "before it wrote":
+            lost = feast.state.lost
+            patched.setattr(feast.state, "lost", lambda *given, **more: lost(*given, **more) and dies())
+        else:
+            patched.setattr(feast.state, "stepped", dies)
+        write(feast, row(NOW, 7))
+    assert feast.position("stats").sequence < before
+    if died == "before it wrote":
+        with pytest.raises(BackendUnavailableError, match="0 of the 3 steps"):
+            read(feast, key=(2,))
+    assert write(feast, row(NOW, 8)) == 1
+    assert read(feast) == row(NOW, 8)
+    assert feast.position("stats").sequence < before
+
+
+@pytest.mark.rule("X-4", "X-5")
+def test_a_loss_that_cannot_be_recorded_is_not_written_over(feast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    feast.store._client.flushall()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(feast.state, "lost", full)
+        with pytest.raises(BackendUnavailableError, match="full"):
+            write(feast, row(NOW, 7))
+    with pytest.raises(BackendUnavailableError, match="0 of the 1 steps"):
+        read(feast)
+
+
+@pytest.mark.rule("X-4", "X-5")
+def test_of_two_writers_who_see_a_loss_neither_forgets_the_other_s_step(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    feast.store._client.flushall()
+    lost, overtaken = feast.state.lost, [True]
+
+    def meanwhile(*given: Any, **more: Any) -> Any:
+        if overtaken.pop() if overtaken else False:
+            assert write(other, row(NOW, 3), key=(3,)) == 1
+        return lost(*given, **more)
+
+    monkeypatch.setattr(feast.state, "lost", meanwhile)
+    assert write(feast, row(NOW, 2), key=(2,)) == 1
+    assert overtaken == []
+    assert (read(feast, key=(2,)), read(feast, key=(3,))) == (row(NOW, 2), row(NOW, 3))
+    redis.keep()
+    assert write(other, row(NOW, 4), key=(4,)) == 1
+    redis.kill()
+    redis.go_back()
+    redis.start()
+    with pytest.raises(BackendUnavailableError, match="steps"):
+        read(feast, key=(4,))
 
 
 @pytest.mark.rule("X-3", "X-4")
