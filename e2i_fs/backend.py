@@ -191,7 +191,11 @@ class Backend(Protocol):
         ...
 
     def definitions(self) -> Catalog:
-        """Return the kept catalogue as it is now, whichever process changed it last (R-5). Cheap when unchanged."""
+        """Return the kept catalogue as it is now, whichever process changed it last (R-5). Cheap when unchanged.
+
+        Never the very object that it gave before another catalogue was kept: who gets that one knows that nothing was applied
+        meanwhile.
+        """
         ...
 
     def scan(

@@ -1,7 +1,8 @@
-"""A view that changes while a batch is on its way takes nothing of it."""
+"""A view that changes while a batch is on its way takes all of it or nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,106 @@ def test_a_breaking_change_between_check_and_write_refuses_the_batch(tmp_path: P
             store.write("v", pa.table({"k": ["a"], "event_timestamp": at, "x": [1]}))
         asked = pa.table({"k": ["a"], "event_timestamp": pa.array([kit.NOW], pa.timestamp("us", "UTC"))})
         assert other.get_historical_features(asked, ["v:x"]).to_arrow()["x"].to_pylist() == [None]
+
+
+def rows(value: int) -> pa.Table:
+    at = pa.array([kit.NOW - timedelta(days=1)], pa.timestamp("us", "UTC"))
+    return pa.table({"k": ["a"], "event_timestamp": at, "x": pa.array([value], pa.int64())})
+
+
+def historical(store: Any) -> list[Any]:
+    asked = pa.table({"k": ["a"], "event_timestamp": pa.array([kit.NOW], pa.timestamp("us", "UTC"))})
+    found: list[Any] = store.get_historical_features(asked, ["v:x"]).to_arrow()["x"].to_pylist()
+    return found
+
+
+def online(store: Any) -> list[Any]:
+    found: list[Any] = store.get_online_features(["v:x"], [{"k": "a"}]).to_dict()["x"]
+    return found
+
+
+def do_once(monkeypatch: pytest.MonkeyPatch, of: Any, name: str, what: Callable[[], Any], *, before: bool) -> None:
+    """Do ``what`` once, before or after a call of a method."""
+    real, left = getattr(of, name), [what]
+
+    def called(*given: Any, **named: Any) -> Any:
+        if before and left:
+            left.pop()()
+        found = real(*given, **named)
+        if left:
+            left.pop()()
+        return found
+
+    monkeypatch.setattr(of, name, called)
+
+
+@pytest.fixture(params=["memory", "duckdb", "feast"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: Any) -> Any:
+    """Two handles of one store, which in memory are the same, and the backend of the first."""
+    config = kit.config(request.param, tmp_path / "store")
+    with fs.connect(config, clock=clock) as store, fs.connect(config, clock=clock) as second:
+        other = store if request.param == "memory" else second
+        store.apply([view(fs.Int64)])
+        yield store, other, store._router.backend(request.param)
+
+
+@pytest.mark.rule("O-6", "X-5")
+@pytest.mark.parametrize(
+    ("name", "before"), [("append", False), ("online_write", True)], ids=["before online", "as online begins"]
+)
+def test_a_view_made_anew_between_history_and_online_has_the_batch_in_both(
+    stores: Any, monkeypatch: pytest.MonkeyPatch, name: str, before: bool
+) -> None:
+    store, other, backend = stores
+
+    def made_anew() -> None:
+        other.delete("v")
+        other.apply([view(fs.Int64)])
+
+    do_once(monkeypatch, backend, name, made_anew, before=before)
+    receipt = store.write("v", rows(1), to="both")
+    assert not receipt.repeated
+    assert online(other) == historical(other) == [1]
+    assert store.write("v", rows(1), to="both").repeated
+
+
+@pytest.mark.rule("O-6", "W-1")
+def test_a_breaking_change_between_history_and_online_refuses_the_batch(
+    stores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other, backend = stores
+    do_once(
+        monkeypatch,
+        backend,
+        "append",
+        lambda: other.apply([view(fs.String)], allow_breaking=True),
+        before=False,
+    )
+    with pytest.raises(fs.InvalidBatchError, match="changed while the batch was on its way. Nothing of it is kept"):
+        store.write("v", rows(1), to="both")
+    assert online(other) == historical(other) == [None]
+
+
+@pytest.mark.rule("R-4", "W-2")
+def test_a_change_that_keeps_the_rows_does_not_disturb_a_batch(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another view is applied, then a field is added to this one, each between history and online."""
+    store, other, backend = stores
+    another = fs.FeatureView("w", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])
+    wider = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64), fs.Field("y", fs.Int64)])
+    for value, applied in ((1, another), (2, wider)):
+        with monkeypatch.context() as patched:
+            do_once(patched, backend, "append", lambda applied=applied: other.apply([applied]), before=False)
+            assert store.write("v", rows(value), to="both").applied
+        assert online(other) == historical(other) == [value]
+
+
+def test_definitions_that_came_back_are_not_the_object_that_they_were(stores: Any) -> None:
+    """By that a write knows that nothing was applied meanwhile, whatever the definitions say."""
+    store, other, backend = stores
+    first = backend.definitions()
+    assert backend.definitions() is first
+    other.delete("v")
+    other.apply([view(fs.Int64)])
+    assert backend.definitions() is not first
+    assert backend.apply(first, expected=backend.definitions().revision)
+    assert backend.definitions() is not first
