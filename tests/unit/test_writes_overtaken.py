@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import e2i_fs as fs
+from e2i_fs import segments
 from tests import kit
 
 
@@ -141,3 +142,47 @@ def test_definitions_that_came_back_are_not_the_object_that_they_were(stores: An
     assert backend.definitions() is not first
     assert backend.apply(first, expected=backend.definitions().revision)
     assert backend.definitions() is not first
+
+
+@pytest.mark.rule("X-2", "W-1")
+@pytest.mark.parametrize("backend", ["duckdb", "feast"])
+@pytest.mark.parametrize("then", ["gone", "the same", "another"])
+def test_a_view_deleted_while_history_is_written_is_told_as_that(
+    backend: str, then: str, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that was taken away is no sign that the backend cannot be written."""
+    config = kit.config(backend, tmp_path / "store")
+    with fs.connect(config, clock=clock) as store, fs.connect(config, clock=clock) as other:
+        store.apply([view(fs.Int64)])
+        store.write("v", rows(0), to="offline")  # so that there is a folder to take away
+
+        def deleted() -> None:
+            other.delete("v")
+            if then != "gone":
+                other.apply([view(fs.Int64 if then == "the same" else fs.String)])
+
+        do_once(monkeypatch, segments.os, "link", deleted, before=True)
+        if then == "the same":
+            assert not store.write("v", rows(1), to="offline").repeated
+            assert historical(other) == [1]
+            return
+        error, match = {
+            "gone": (fs.UnknownFeatureError, "Unknown feature view 'v'"),
+            "another": (fs.InvalidBatchError, "changed while the batch was on its way"),
+        }[then]
+        with pytest.raises(error, match=match):
+            store.write("v", rows(1), to="offline")
+
+
+@pytest.mark.parametrize("backend", ["duckdb", "feast"])
+def test_history_that_cannot_be_written_while_the_view_stands_is_unavailable(
+    backend: str, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with fs.connect(kit.config(backend, tmp_path / "store"), clock=clock) as store:
+        store.apply([view(fs.Int64)])
+        monkeypatch.setattr(segments.os, "link", full)
+        with pytest.raises(fs.BackendUnavailableError, match="No space left"):
+            store.write("v", rows(1), to="offline")
