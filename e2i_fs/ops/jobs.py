@@ -169,7 +169,7 @@ class Jobs:
         The records are those of `Store.freshness_history`, for ``freshness.history_days``. A check that errors has failed
         (F-2): it is recorded so, the other views are checked, and then the first error is raised; the others are its notes.
         """
-        return self._checks.check(self._views(views))
+        return self._checks.check(self._views(views), named=views is not None)
 
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """Return the jobs of the last ``days``, the newest first."""
