@@ -204,10 +204,13 @@ def expand_variables(text: str, where: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+    """Refuses a key that stands twice, of which YAML would silently keep the last, and takes a key such as ``on`` for text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
         keys = [(k.tag, k.value) for k, _ in node.value if isinstance(k, yaml.ScalarNode)]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
@@ -255,10 +258,14 @@ def expanded(value: Any, where: str, *, within: frozenset[int] = frozenset()) ->
     within |= {id(value)}
     if isinstance(value, list):
         return [expanded(v, where, within=within) for v in value]
-    for key in value:
-        if not isinstance(key, str):
-            raise ConfigError(f"{where}: the key {key!r} is no text; put it in quotes if it is meant, or mend it.")
-    return {k: expanded(v, f"{where}, {k}", within=within) for k, v in value.items()}
+    made = {}
+    for key, own in value.items():
+        # A bare `on` in YAML that somebody else has read.
+        name = "on" if key is True and "on" not in value else key
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the key {name!r} is no text; put it in quotes if it is meant, or mend it.")
+        made[name] = expanded(own, f"{where}, {name}", within=within)
+    return made
 
 
 def _no_unknown(raw: Mapping[str, Any], known: set[str], where: str) -> None:
