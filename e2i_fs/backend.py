@@ -199,7 +199,11 @@ class Backend(Protocol):
         ...
 
     def definitions(self) -> Catalog:
-        """Return the stored catalogue, whichever process changed it last (R-5). Must be cheap when unchanged."""
+        """Return the stored catalogue, whichever process changed it last (R-5). Must be cheap when unchanged.
+
+        Must never be the same object as before another catalogue was stored: a caller who gets that object again concludes
+        that nothing was applied in between.
+        """
         ...
 
     def scan(

@@ -204,11 +204,14 @@ def expand_variables(text: str, where: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+    """Refuses a key that stands twice, of which YAML would silently keep the last, and takes a key such as ``on`` for text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        keys = [(k.tag, k.value) for k, _ in node.value if isinstance(k, yaml.ScalarNode) and k.value != "<<"]
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
+        keys = [(k.tag, k.value) for k, _ in node.value if isinstance(k, yaml.ScalarNode)]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
             raise yaml.MarkedYAMLError(problem=f"the key {twice[1]!r} stands there twice", problem_mark=node.start_mark)
@@ -240,15 +243,29 @@ def read_yaml(path: Path, what: str = "configuration") -> dict[str, Any]:
     return raw
 
 
-def expanded(value: Any, where: str) -> Any:
-    """Return ``value`` with `expand_variables` done in every text of it."""
+def expanded(value: Any, where: str, *, within: frozenset[int] = frozenset()) -> Any:
+    """Return ``value`` with `expand_variables` done in every text of it.
+
+    Raises `ConfigError` for a key that is no text, and for what refers to itself: ``within`` are the ids of all that ``value``
+    is in.
+    """
     if isinstance(value, str):
         return expand_variables(value, where)
-    if isinstance(value, Mapping):
-        return {k: expanded(v, f"{where}, {k}") for k, v in value.items()}
+    if not isinstance(value, Mapping | list):
+        return value
+    if id(value) in within:
+        raise ConfigError(f"{where} refers to itself, so it has no end; write out what is meant.")
+    within |= {id(value)}
     if isinstance(value, list):
-        return [expanded(v, where) for v in value]
-    return value
+        return [expanded(v, where, within=within) for v in value]
+    made = {}
+    for key, own in value.items():
+        # A bare `on` in YAML that somebody else has read.
+        name = "on" if key is True and "on" not in value else key
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the key {name!r} is no text; put it in quotes if it is meant, or mend it.")
+        made[name] = expanded(own, f"{where}, {name}", within=within)
+    return made
 
 
 def _no_unknown(raw: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -331,7 +348,8 @@ def _backend(entry: Any, where: str, base: str, project: str) -> BackendConfig:
     for key in ("path", "repo"):
         if isinstance(options.get(key), str | os.PathLike) and os.fspath(options[key]):
             options[key] = os.path.abspath(os.path.join(base, os.path.expanduser(os.fspath(options[key]))))
-    options.setdefault("project", project)
+    if options.setdefault("project", project) == "":
+        raise ConfigError(f"{where}: project is empty; give text, or leave the key out.")
     return BackendConfig(name, kind, options)
 
 

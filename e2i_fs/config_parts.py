@@ -159,7 +159,7 @@ class TelemetryConfig(Strict):
 class CommonConfig(Strict):
     """What a configuration may say of the store as a whole, whatever its backends."""
 
-    project: str = "e2i_fs"
+    project: str = Field("e2i_fs", min_length=1)
     naive_timestamps: Literal["utc", "reject"] = "utc"
     max_future_skew: float = Field(60.0, ge=0)
     state: str | None = None

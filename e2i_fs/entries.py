@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.dtypes import DType, Timestamp
-from e2i_fs.errors import InvalidBatchError, UnsupportedError
+from e2i_fs.errors import InvalidBatchError, ThrottledError, UnsupportedError
 from e2i_fs.frozen import FrozenMap
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from e2i_fs.backend import Backend
-    from e2i_fs.catalog import Catalog
     from e2i_fs.definitions import FeatureView
     from e2i_fs.ops.ledger import Ledger
 
@@ -23,6 +23,8 @@ __all__ = ["Entry", "Live", "Perform", "Progress", "decode_rows", "encode_rows",
 
 Progress = Callable[[str, int, int], None]
 """Called with the view, the rows written so far and the rows to write: windows not yet read count as the average of those that were."""
+
+_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,40 @@ def _write(entry: Entry, backend: Backend, clock: Clock) -> bool:
     own = backend.definitions()
     if not own.has(entry.view) or own.fingerprint(entry.view) != entry.details["fingerprint"]:
         rows = _fitted(entry, own)
-    fresh = backend.append(entry.view, rows, batch_id=entry.details["batch_id"]) if to != "online" else True
-    if to != "offline":
-        view, join_keys = own.view(entry.view), own.join_keys(entry.view)
-        backend.online_write(entry.view, *online_rows(rows, view, join_keys), at_us=to_us(clock.now()))
-    return fresh
+    batch_id = entry.details["batch_id"]
+    fresh = backend.append(entry.view, rows, batch_id=batch_id) if to != "online" else True
+    if to == "offline":
+        return fresh
+    given = online_rows(rows, own.view(entry.view), own.join_keys(entry.view))
+    for _ in range(_ROUNDS):
+        _check_kept(entry.view, own, backend.definitions())
+        backend.online_write(entry.view, *given, at_us=to_us(clock.now()))
+        now = backend.definitions()
+        if to == "online" or now is own or not now.has(entry.view):
+            return fresh
+        _check_kept(entry.view, own, now)
+        if entry.view in breaking_views(now, own):
+            return fresh  # a field was added, which takes no rows away
+        # Something was applied meanwhile. If the view was deleted and made anew, it has the online rows without their history,
+        # or neither. History tells (W-2), and both are written again until it has had the batch all along.
+        own = now
+        if not backend.append(entry.view, rows, batch_id=batch_id):
+            return fresh
+        fresh = True
+    raise ThrottledError(
+        f"View {entry.view!r} was made anew {_ROUNDS} times while a batch was being written; write the batch again."
+    )
+
+
+def _check_kept(view: str, own: Catalog, now: Catalog) -> None:
+    """Raise unless rows that were written to ``view`` under ``own`` are kept under ``now`` (R-4)."""
+    if now is own:
+        return
+    now.view(view)  # raises with the nearest names when it is gone
+    if view in breaking_views(own, now):
+        raise InvalidBatchError(
+            f"View {view!r} changed while the batch was on its way. Nothing of it is kept; write the batch again."
+        )
 
 
 def _fitted(entry: Entry, own: Catalog) -> pa.Table:

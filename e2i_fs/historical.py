@@ -181,9 +181,13 @@ class _Reading:
     def _by_the_engine(
         self, keyed: pa.Table, join_keys: Mapping[str, DType], views: Mapping[str, Sequence[str]]
     ) -> list[pa.Table]:
-        """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one."""
+        """Return the winners that the engine finds; where a file was replaced meanwhile, those of the new one.
+
+        The last try reads no sorted copies, which may be replaced each time, too, without a change in what they are copies of.
+        """
         for last in (False, False, True):
-            wanted = [Wanted(self.catalog.view(name), views[name], self._parts(name, keyed)) for name in views]
+            copies = None if last else self.copies
+            wanted = [Wanted(self.catalog.view(name), views[name], self._parts(name, keyed, copies)) for name in views]
             try:
                 return together(keyed, join_keys, wanted, self.knowledge, limits=self.limits)
             except ChangedWhileReadError:
@@ -191,9 +195,9 @@ class _Reading:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _parts(self, name: str, keyed: pa.Table) -> Sequence[ScanPart | SortedRows]:
+    def _parts(self, name: str, keyed: pa.Table, copies: SortedCopies | None) -> Sequence[ScanPart | SortedRows]:
         parts = _scan(self.backend, name, self.catalog.view(name).features, keyed)
-        return parts if self.copies is None else self.copies.standing_in(name, self.catalog.fingerprint(name), parts)
+        return parts if copies is None else copies.standing_in(name, self.catalog.fingerprint(name), parts)
 
 
 def _native(

@@ -16,6 +16,7 @@ import shutil
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ _ABOUT = "copy.json"
 _COPY = re.compile(
     r"[0-9a-f]{12}-[0-9a-f]{8}-[0-9]{12}-[0-9a-f]{32}"
 )  # definition, owner, number, and what makes it the only one
-_PART = ".part"
+_PART, _GONE = ".part", ".gone-"
 _PATIENCE = 600.0
 _LOOKS = 100_000  # some seconds
 
@@ -156,7 +157,8 @@ class SortedCopies:
             there = {name: (copy / name).stat().st_size for name in (ROWS, KEYS)}
         except FileNotFoundError:
             there = {}
-        if there != about.sizes and copy not in self._damaged:
+        # A folder that is gone was removed whole, with its name: by an optimize that has made another, or with its view.
+        if there != about.sizes and copy not in self._damaged and copy.is_dir():
             self._damaged.add(copy)
             _log.warning(
                 "The sorted copy %s is damaged and not used. Run optimize again, and remove this folder.", copy
@@ -251,7 +253,8 @@ class SortedCopies:
         # The one before stays, for whoever has begun to read it.
         own = [name for name in copies if name.split("-")[1] == owner]
         for name in sorted(own, key=lambda name: name.split("-")[2])[:-1]:
-            shutil.rmtree(home / name, ignore_errors=True)
+            _remove(home / name)
+        _sweep(home)
         return Optimized(of.view.name, backend, rows, keys, len(paths), sum(sizes.values()))
 
     def drop(self, view: str) -> None:
@@ -259,8 +262,11 @@ class SortedCopies:
         home = None if self.folder is None else self.folder / _name(view)
         if home is not None and home.is_dir():
             for entry in os.scandir(home):
-                if entry.name == _PART or _COPY.fullmatch(entry.name):
+                if entry.name == _PART:
                     shutil.rmtree(entry.path, ignore_errors=True)
+                elif _COPY.fullmatch(entry.name):
+                    _remove(Path(entry.path))
+            _sweep(home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +329,18 @@ def _outlast(marker: Path, paths: Sequence[str]) -> None:
         f"A file of {os.path.dirname(paths[0])} was changed in the future, by the clock of {marker.parent}. Try again when "
         "the clocks agree."
     )
+
+
+def _remove(copy: Path) -> None:
+    """Take a copy away whole: first its name, so that nobody who looks meanwhile finds half of it, and takes it for damaged."""
+    with suppress(OSError):
+        copy.rename(copy.with_name(_GONE + copy.name))
+
+
+def _sweep(home: Path) -> None:
+    """Remove the files of copies that were taken away, also of those whose process was killed before it did."""
+    for gone in home.glob(f"{_GONE}*"):
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _name(view: str) -> str:

@@ -17,7 +17,7 @@ from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
 from e2i_fs.entries import performer
-from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.errors import BackendUnavailableError, UnknownFeatureError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.operating import Operating
 from e2i_fs.ops.ledger import Ledger
@@ -645,8 +645,8 @@ class Store(Operating, Profiled, Watching):
         """Return a `FreshnessReport` by view name, for each online view or for those named (F-1 to F-3).
 
         Each check is reported to observers as an event; pass ``tell=False`` to skip that, for example in a polling
-        loop. Raises `UnknownFeatureError` for an unknown view, and `BackendError` or `FailoverError` when no backend
-        can answer.
+        loop. A view that is deleted meanwhile is left out. Raises `UnknownFeatureError` for an unknown view that was
+        named, and `BackendError` or `FailoverError` when no backend can answer.
 
         >>> from e2i_fs.testing import example_store
         >>> with example_store() as store:
@@ -657,7 +657,13 @@ class Store(Operating, Profiled, Watching):
         """
         from e2i_fs.ops.freshness import told
 
-        reports = {name: self._freshness_of(name, tell=tell) for name in self._named(self._router.catalog(), views)}
+        reports = {}
+        for name in self._named(self._router.catalog(), views):
+            try:
+                reports[name] = self._freshness_of(name, tell=tell)
+            except UnknownFeatureError:
+                if views is not None:
+                    raise  # else it was deleted since, and nobody has named it
         if tell:
             told(reports.values(), self.emit)
         return reports
@@ -670,7 +676,9 @@ class Store(Operating, Profiled, Watching):
         def position(backend: Backend, _: Catalog, views: list[str]) -> Position:
             return backend.position(views[0])
 
-        question = PlainQuestion("online", lambda _: [view], lambda views: views, position, told=tell)
+        question = PlainQuestion(
+            "online", lambda catalog: [catalog.view(view).name], lambda views: views, position, told=tell
+        )
         answered = self._router.ask(question)
         limit, settings = answered.catalog.views[view].max_staleness, settings or self._config.materialisation
         warning = None

@@ -78,10 +78,17 @@ class DuckDBBackend:
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         """Add one segment."""
-        number = self._registry.storage(view)  # first: what is then found to fit was of this generation, or a later one
-        catalog = self._registry.catalog()
-        check_form(rows, catalog.view(view), catalog.join_keys(view))
-        added = self._segments.append(_folder(view, number), rows, batch_id=batch_id)
+        while True:
+            number = self._registry.storage(view)  # first: what is then found to fit was of this one, or a later one
+            catalog = self._registry.catalog()
+            check_form(rows, catalog.view(view), catalog.join_keys(view))
+            try:
+                added = self._segments.append(_folder(view, number), rows, batch_id=batch_id)
+                break
+            except BackendUnavailableError:
+                # A deletion takes the folder away: then the view is unknown, or another one, whose folder is another.
+                if self._registry.storage(view) == number:
+                    raise
         # Noted also of a batch that is there already: who added it may have died before.
         self._note_batches({view: number})
         return added

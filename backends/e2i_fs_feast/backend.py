@@ -147,10 +147,16 @@ class FeastBackend:
 
     def append(self, view: str, rows: pa.Table, *, batch_id: str) -> bool:
         """Add checked rows as one segment, once for each ``batch_id`` (W-2)."""
-        found = self._registered(view)
-        check_form(rows, found.view, found.join_keys)
-        with driver_errors(f"feast backend {self._name!r}: adding to the history of {view!r}"):
-            return self.segments.append(found.history, rows, batch_id=batch_id)
+        while True:
+            found = self._registered(view)
+            check_form(rows, found.view, found.join_keys)
+            try:
+                with driver_errors(f"feast backend {self._name!r}: adding to the history of {view!r}"):
+                    return self.segments.append(found.history, rows, batch_id=batch_id)
+            except BackendUnavailableError:
+                # A deletion takes the folder away: then the view is unknown, or another one, whose folder is another.
+                if self._registered(view).history == found.history:
+                    raise
 
     def online_read(self, view: str, keys: Sequence[Key], *, at_us: int) -> Sequence[OnlineRow | None]:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""

@@ -109,8 +109,6 @@ class Online:
         grouped: dict[Key, list[OnlineRow]] = {}
         for key, row in zip(keys, rows, strict=True):
             grouped.setdefault(key, []).append(row)
-        todo = list(grouped)
-        changed = 0
         first: Registered | None = None
         for _ in range(_APPLIES):
             registered = self._snapshot().views.get(view)
@@ -123,6 +121,8 @@ class Online:
                     f"View {view!r} changed while the batch was on its way. Nothing was written; write the batch again."
                 )
             self._begin(registered)
+            # Each time from the first key: what was written of a view that was deleted since has gone with it.
+            todo, changed = list(grouped), 0
             try:
                 while todo:
                     part = todo[: self._store.chunk]

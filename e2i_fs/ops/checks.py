@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from e2i_fs.clock import Clock
-from e2i_fs.errors import E2IError
+from e2i_fs.errors import E2IError, UnknownFeatureError
 from e2i_fs.ops.freshness import FreshnessReport, FreshnessStatus
 from e2i_fs.ops.freshness_history import FreshnessHistory
 
@@ -33,14 +33,18 @@ class Checks:
         self._keep = keep
         self._clock = clock
 
-    def check(self, views: Iterable[str]) -> dict[str, FreshnessReport]:
+    def check(self, views: Iterable[str], *, named: bool = True) -> dict[str, FreshnessReport]:
         """Check every view, keep a record of each and tell observers, then raise the first error, if there was any.
 
-        A view that cannot be checked is recorded as UNKNOWN with its error, and keeps no other from being checked.
+        A view that cannot be checked is recorded as UNKNOWN with its error, and keeps no other from being checked. One that is
+        unknown by now is left out where nobody has ``named`` it.
         """
         reports, errors = {}, []
         for view in views:
-            reports[view], error = self._looked(view)
+            report, error = self._looked(view)
+            if isinstance(error, UnknownFeatureError) and not named:
+                continue
+            reports[view] = report
             if error is not None:
                 errors.append(error)
         self._history.add(reports.values(), self._keep)

@@ -181,7 +181,7 @@ class Jobs:
         ``freshness.history_days``. A check that errors has failed (F-2): it is recorded as such, the other views are
         still checked, and then the first error is raised, with the others as its notes.
         """
-        return self._checks.check(self._views(views))
+        return self._checks.check(self._views(views), named=views is not None)
 
     def history(self, view: str | None = None, *, days: float = 7.0) -> list[Job]:
         """Return the jobs that began in the last ``days``, the newest first: of one view, or of all (W-4).

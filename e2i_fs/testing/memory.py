@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -65,7 +65,7 @@ class MemoryBackend:
             gone = set(self._catalog.views) - set(definitions.views)
             for view in gone | set(breaking_views(self._catalog, definitions)):
                 self._views.pop(view, None)
-            self._catalog = definitions
+            self._catalog = replace(definitions)  # another object than any that was given before
             return True
 
     def definitions(self) -> Catalog:

@@ -230,6 +230,30 @@ def test_a_writer_that_knew_the_view_before_a_breaking_change_does_not_overwrite
     assert read(feast, key=(2,)) == older
 
 
+@pytest.mark.rule("X-5", "W-1")
+def test_a_batch_of_several_chunks_is_whole_in_the_view_that_was_made_anew_between_two_of_them(
+    feast: Any, open_feast: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first chunks wrote went with the view that was deleted: the batch begins anew."""
+    other = open_feast(options)
+    apply(feast, view())
+    change, calls = feast.store.change, []
+
+    def made_anew_before_the_second(*given: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            remove(other, "stats")
+            apply(other, view())
+            write(other, row(NOW - SECOND, 7), key=(2,))
+        return change(*given)
+
+    monkeypatch.setattr(feast.store, "change", made_anew_before_the_second)
+    monkeypatch.setattr(type(feast.store), "chunk", 2)
+    keys = [(i,) for i in range(4)]
+    assert feast.online_write("stats", keys, [row(NOW, i) for i in range(4)], at_us=NOW) == 4
+    assert other.online_read("stats", keys, at_us=NOW) == [row(NOW, i) for i in range(4)]
+
+
 @pytest.mark.rule("O-1", "O-7")
 def test_concurrent_writers_leave_the_greatest_row_whole(feast: Any, options: Any) -> None:
     apply(feast, view("stats", fs.Field("trips", fs.Int64), fs.Field("check", fs.Int64)))

@@ -336,3 +336,69 @@ def test_a_copy_whose_files_are_damaged_is_done_without_and_told(
         store.optimize("v")
         assert _answer(store, a=1, b=1) == [2, 20]
         assert any(isinstance(part, SortedRows) for part in read[-1])
+
+
+def test_a_copy_that_is_taken_away_is_not_told_as_damaged(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither while its files go one by one, nor when it was there a moment ago."""
+    with _opened(place) as store:
+        store.optimize()
+        store.optimize()
+        rmtree, halfway = shutil.rmtree, []
+
+        def read_halfway(path: Any, **more: Any) -> None:
+            for rows in Path(path).glob("rows.parquet"):
+                rows.unlink()
+                halfway.append(_answer(store, a=1))
+            rmtree(path, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(sorted_copies.shutil, "rmtree", read_halfway)
+            store.optimize()
+        whole, left = sorted_copies.SortedCopies._whole, [True]
+
+        def replaced_before(*given: Any) -> bool:
+            if left:
+                left.clear()
+                store.optimize()
+                store.optimize()
+            return whole(*given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(sorted_copies.SortedCopies, "_whole", replaced_before)
+            assert _answer(store, a=1) == [2]
+        with monkeypatch.context() as patched:
+            patched.setattr(sorted_copies.shutil, "rmtree", read_halfway)
+            store._copies.drop("v")
+        assert halfway == [[2]] * 3
+        assert caplog.text == ""
+        assert not list((place / "store").rglob("rows.parquet"))
+
+
+def test_copies_that_are_replaced_at_each_try_are_done_without(
+    place: Path, monkeypatch: pytest.MonkeyPatch, read: list[list[Any]]
+) -> None:
+    """X-6: what they are copies of stands, and is read by the last try."""
+    with _opened(place) as store:
+        store.optimize()
+        engine = historical.together
+
+        def replaced_before(*given: Any, **named: Any) -> Any:
+            store.optimize()
+            store.optimize()
+            return engine(*given, **named)
+
+        monkeypatch.setattr(historical, "together", replaced_before)
+        assert _answer(store, a=1, b=9) == [2, 20]
+        assert [type(part) for parts in read for part in parts] == [SortedRows, SortedRows, ParquetRows]
+
+
+def test_a_copy_whose_removal_was_cut_short_goes_with_the_next(place: Path) -> None:
+    with _opened(place) as store:
+        store.optimize()
+        (copy,) = (place / "store" / ".e2i_fs" / "sorted" / "v").glob("*-*")
+        copy.rename(copy.with_name(f".gone-{copy.name}"))
+        assert _answer(store, a=1) == [2]
+        store.optimize()
+        assert not list(copy.parent.glob(".gone-*"))

@@ -85,6 +85,46 @@ def test_a_key_that_stands_twice_in_a_configuration_is_refused(tmp_path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("backend: duckdb\npath: s\nengine: &a {x: *a}\n", r"e2i_fs\.yaml, engine, x refers to itself"),
+        ("backend: duckdb\npath: &a [1, *a]\n", r"e2i_fs\.yaml, path refers to itself"),
+        ("backend: duckdb\npath: s\n1: 2\n", r"the key 1 is no text; put it in quotes"),
+        ("backend: duckdb\npath: s\nengine: {on: 2}\n", r"engine: unknown key 'on'"),
+        ("backend: duckdb\npath: s\nengine: {on: 2, 'on': 3}\n", r"the key 'on' stands there twice"),
+        (
+            "backend: duckdb\npath: s\nengine: {2024-01-01: 2}\n",
+            r"engine: the key datetime.date\(2024, 1, 1\) is no text",
+        ),
+        ("backends: [{backend: duckdb, path: s, 0x1: 2}]\n", r"the key 1 is no text"),
+        ("<<: {backend: duckdb}\npath: s\n<<: {project: q}\n", r"the key '<<' stands there twice"),
+        ("backend: duckdb\npath: s\nproject: ''\n", r"project is ''; give text"),
+        ("backends: [{backend: duckdb, path: s, project: ''}]\n", r"backends\[0\]: project is empty"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_refused_with_its_place(tmp_path, text, says) -> None:
+    path = tmp_path / "e2i_fs.yaml"
+    path.write_text(text)
+    with pytest.raises(fs.ConfigError, match=says):
+        fs.connect(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_mapping_that_cannot_be_meant_is_refused_with_its_place(tmp_path) -> None:
+    endless: dict[str, object] = {"backend": "duckdb", "path": str(tmp_path / "s")}
+    endless["engine"] = {"x": [endless]}
+    with pytest.raises(fs.ConfigError, match="configuration, engine, x, engine refers to itself"):
+        fs.connect(endless)
+    with pytest.raises(fs.ConfigError, match="configuration: the key None is no text"):
+        fs.connect({"backend": "duckdb", "path": str(tmp_path / "s"), None: 1})
+    with pytest.raises(fs.ConfigError, match="engine: unknown key 'on'"):  # as YAML reads a bare on
+        fs.connect({"backend": "duckdb", "path": str(tmp_path / "s"), "engine": {True: 1}})
+    part = {"path": str(tmp_path / "s")}  # the same part in two places is no circle
+    with pytest.raises(fs.ConfigError, match="one folder"):
+        fs.connect({"backends": [{"name": n, "backend": "duckdb", **part, "options": [part, part]} for n in "ab"]})
+
+
 def test_a_configuration_may_merge_parts_of_itself_and_say_some_of_it_otherwise(tmp_path) -> None:
     from e2i_fs.config import read_yaml
 

@@ -338,6 +338,36 @@ def test_a_check_that_errors_has_failed(switched, tmp_path) -> None:
         store.freshness()
 
 
+@pytest.mark.rule("F-2", "P-9")
+@pytest.mark.parametrize("method", ["definitions", "position"])
+def test_a_view_deleted_while_all_are_checked_is_left_out_and_a_named_one_is_unknown(
+    switched, tmp_path, monkeypatch, method
+) -> None:
+    store, backend = switched
+    views = [view(tmp_path, [("a", at(1), 1)], name=name) for name in ("a_view", "b_view")]
+    real = getattr(backend, method)
+
+    def deleted_first(*given):
+        if looked and "b_view" in real_definitions().views:
+            monkeypatch.setattr(backend, method, real)
+            store.delete("b_view")
+        looked.append(given)
+        return real(*given)
+
+    real_definitions = backend.definitions
+    jobs = store.jobs()
+    for check in (store.freshness, jobs.check_freshness):
+        store.apply(views)
+        looked: list[object] = []
+        monkeypatch.setattr(backend, method, deleted_first)
+        assert set(check()) == {"a_view"}
+        store.apply(views)
+        looked = [None]
+        monkeypatch.setattr(backend, method, deleted_first)
+        with pytest.raises(fs.UnknownFeatureError, match="b_view"):
+            check(["b_view"])
+
+
 @pytest.mark.rule("F-3")
 def test_freshness_is_known_to_a_new_process(backend, tmp_path, clock) -> None:
     if backend == "memory":
