@@ -131,8 +131,8 @@ class Journal:
         """
         payload = None if entry.rows is None else encode_rows(entry.rows)
         details = json.dumps(dict(entry.details))
-        writer = self._records.writer
         with self._records.transaction() as db:
+            writer = self._records.writer  # not before: a forked child has none until it opens the records
             found = None
             for key in _keys_of_batch(entry):
                 before = db.execute(
