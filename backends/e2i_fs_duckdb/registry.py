@@ -196,4 +196,7 @@ class Registry:
         with self._lock, within_sqlite:
             self._closed = True
             self._kept = self._kept._replace(mark=None)
-            self._db.close()
+            if os.getpid() == self._pid:
+                self._db.close()
+            else:
+                leave_open(self._db)

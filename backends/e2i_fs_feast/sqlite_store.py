@@ -41,7 +41,8 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
     def disconnect(self) -> None:
         if self._conn is not None:
             if self._process == os.getpid():
-                self._conn.close()
+                with within_sqlite:
+                    self._conn.close()
             else:
                 leave_open(self._conn)
             self._conn = None
@@ -157,7 +158,8 @@ class SqliteStore:
                 self._write(table, serialised, writes)
             elif writes:
                 rows = [(keys[w.place], _messages(w.contents), w.event_time, None) for w in writes]
-                self._store().online_write_batch(self._config, table, rows, None)
+                with within_sqlite:
+                    self._store().online_write_batch(self._config, table, rows, None)
 
     def _write(self, table: Any, keys: Sequence[bytes], writes: Sequence[Write]) -> None:
         """Write as `SqliteOnlineStore.online_write_batch` does, from messages that are serialised already."""
@@ -188,21 +190,23 @@ class SqliteStore:
                 self._make(tables)
 
     def _make(self, tables: Sequence[Any]) -> None:
-        if not self._repository.adopted:
-            # Readers go on while somebody writes. An adopted database is left in its owner's mode.
-            self._connection().execute("PRAGMA journal_mode=WAL")
-        self._store().update(self._config, [], list(tables), [], [], True)
+        with within_sqlite:
+            if not self._repository.adopted:
+                # Readers go on while somebody writes. An adopted database is left in its owner's mode.
+                self._connection().execute("PRAGMA journal_mode=WAL")
+            self._store().update(self._config, [], list(tables), [], [], True)
 
     def remove(self, table: Any, keep: int | None) -> None:
         """Drop the table; it is made anew when rows of the view as it is now (``keep``) may come."""
-        with self._repository.lock("online"):
+        with self._repository.lock("online"), within_sqlite:
             self._store().update(self._config, [table], [] if keep is None else [table], [], [], True)
 
     def extent(self, table: Any) -> tuple[int, int | None]:
         """Count the keys of the table, and find the newest time in it."""
         try:
             query = f"SELECT COUNT(DISTINCT entity_key), MAX(CAST(event_ts AS INTEGER)) FROM {self._name(table)}"
-            rows, newest = self._connection().execute(query).fetchone()
+            with within_sqlite:
+                rows, newest = self._connection().execute(query).fetchone()
             return int(rows), None if newest is None else self._event_us(newest)
         except sqlite3.OperationalError as error:
             if "no such table" not in str(error):
@@ -214,7 +218,8 @@ class SqliteStore:
 
     def ping(self, deadline: float) -> None:
         """Ask the database for its schema version."""
-        self._connection().execute("PRAGMA schema_version").fetchone()
+        with within_sqlite:
+            self._connection().execute("PRAGMA schema_version").fetchone()
 
     def close(self) -> None:
         """Close the connections of all threads."""

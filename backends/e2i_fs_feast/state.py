@@ -39,7 +39,8 @@ class _Connection(sqlite3.Connection):
 
     def end(self) -> None:
         if self.process == os.getpid():
-            self.close()
+            with within_sqlite:
+                self.close()
         else:
             leave_open(self)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from e2i_fs.forks import renew_after_fork
+
 __all__ = ["Budget"]
 
 
@@ -22,6 +24,11 @@ class Budget:
         self._monotonic = monotonic
         self._per_second = per_second
         self._at = monotonic()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds."""
         self._lock = threading.Lock()
 
     def earn(self, share: float) -> None:

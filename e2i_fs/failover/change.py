@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 from e2i_fs.catalog import Catalog, breaking_views
@@ -11,6 +10,7 @@ from e2i_fs.failover.authority import Authority
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.replay import Recovery
+from e2i_fs.forks import RenewedLock
 from e2i_fs.routing import change_catalog, check_capabilities, stored_kind
 
 __all__ = ["Changer"]
@@ -27,7 +27,7 @@ class Changer:
         self._authority = authority
         self._recovery = recovery
         self._config = config
-        self._lock = threading.Lock()
+        self._lock = RenewedLock()
 
     def change(self, to: Callable[[Catalog], Catalog], removed: tuple[str, str] | None) -> None:
         """Change every catalogue.

@@ -15,6 +15,7 @@ from e2i_fs.errors import E2IError
 from e2i_fs.failover.breaker import Liveness
 from e2i_fs.failover.budget import Budget
 from e2i_fs.failover.member import UNAVAILABLE, Member
+from e2i_fs.forks import renew_after_fork
 
 __all__ = ["Hedge"]
 
@@ -29,9 +30,14 @@ class Hedge:
         self._config = config
         self._monotonic = monotonic
         self._budget = Budget(1.0)
-        self._lock = threading.Lock()
         self._asked = 0
         self._twice: dict[str, int] = {}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds."""
+        self._lock = threading.Lock()
 
     def share(self, member: Member) -> float:
         """Return for what share of the reads this backend was asked beside another."""

@@ -8,7 +8,6 @@ be made anew. What of them is given up is known for each view, so that nobody ta
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from e2i_fs.entries import Entry, decode_rows, encode_rows
 from e2i_fs.errors import BackendUnavailableError, InvalidBatchError
 from e2i_fs.failover.facts import Behind, Facts, Fault, UnderWay
 from e2i_fs.failover.parity import Standing
+from e2i_fs.forks import RenewedLock
 from e2i_fs.ops.records import Records
 
 __all__ = ["Fault", "Journal", "JournalState", "Missed"]
@@ -99,7 +99,7 @@ class Journal:
         self._max_bytes = max_bytes
         records.extend(_SCHEMA)
         self._facts = Facts((-1, -1), records.busy)
-        self._reading = threading.Lock()
+        self._reading = RenewedLock()
 
     # ---- who takes part (X-4) -----------------------------------------------------------------------------
 
@@ -131,8 +131,8 @@ class Journal:
         """
         payload = None if entry.rows is None else encode_rows(entry.rows)
         details = json.dumps(dict(entry.details))
-        writer = self._records.writer
         with self._records.transaction() as db:
+            writer = self._records.writer  # not before: a forked child has none until it opens the records
             found = None
             for key in _keys_of_batch(entry):
                 before = db.execute(

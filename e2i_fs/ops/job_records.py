@@ -34,8 +34,8 @@ class JobRecords:
 
     def save(self, job: Mapping[str, Any]) -> None:
         """Write or rewrite one job's record, as one of this process."""
-        values = {**job, "writer": self._records.writer}
         with self._records.transaction() as db:
+            values = {**job, "writer": self._records.writer}  # not before: a forked child has none until then
             marks = ", ".join("?" for _ in _JOB)
             db.execute(
                 f"INSERT OR REPLACE INTO jobs ({', '.join(_JOB)}) VALUES ({marks})", tuple(values[n] for n in _JOB)

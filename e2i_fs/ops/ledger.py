@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from e2i_fs.errors import RunOverlapError
+from e2i_fs.forks import renew_after_fork
 from e2i_fs.ops.records import Records
 
 __all__ = ["Ledger"]
@@ -45,6 +46,11 @@ class Ledger:
             with self.records.transaction() as db:
                 if ("job",) not in db.execute(columns).fetchall():  # nobody else has added it meanwhile
                     db.execute("ALTER TABLE runs ADD COLUMN job TEXT")
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have no run under way here."""
         self._locks: dict[str, threading.Lock] = {}
 
     # ---- notes: small named texts -------------------------------------------------------------------------

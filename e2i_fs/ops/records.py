@@ -38,6 +38,7 @@ class Records:
 
     def __init__(self, folder: str | None, schema: str) -> None:
         self.folder = None if folder is None else Path(folder).absolute()
+        self._alive: _Held | None = None
         self.renew()
         renew_after_fork(self)
         self.writer = ""
@@ -45,18 +46,21 @@ class Records:
         self._pid = -1
         self._changes = 0
         self._closed = False
-        self._alive: FileLock | None = None
         self._dead: set[str] = set()
-        self._connect()
+        with within_sqlite:
+            self._connect()
 
     def renew(self) -> None:
-        """Have locks that nobody holds."""
+        """Have locks that nobody holds, and no name: the one of a forked child's parent is not its to give up."""
         self.lock = threading.RLock()
         self._reading = threading.Lock()
+        if self._alive is not None:
+            self._alive.leave()
+            self._alive = None
 
     def extend(self, schema: str) -> None:
         """Make what another user of the file needs there."""
-        with self.lock:
+        with self.lock, within_sqlite:
             self._schema += schema
             if os.getpid() != self._pid:
                 self._connect()
@@ -69,7 +73,7 @@ class Records:
                 ) from error
 
     def _connect(self) -> None:
-        """Open the file; again in a forked child, since SQLite connections must not cross a fork."""
+        """Open the file, within SQLite; again in a forked child, since its connections must not cross a fork."""
         try:
             if self.folder is not None:
                 (self.folder / "writers").mkdir(parents=True, exist_ok=True)
@@ -103,8 +107,7 @@ class Records:
         self.writer = uuid.uuid4().hex
         if self.folder is not None:
             # Held until the process ends, however it ends: so others can tell a crashed writer from a busy one.
-            self._alive = FileLock(self.folder / "writers" / self.writer)
-            self._alive.acquire(timeout=0)
+            self._alive = _Held(self.folder / "writers" / self.writer)
 
     def disown(self) -> None:
         """Give up this process's name: what it is noted to be busy with, and could not be ended, was left undone.
@@ -118,8 +121,7 @@ class Records:
             except (OSError, Timeout):
                 self._alive = None
             if left is not None:
-                left.release()
-                Path(left.lock_file).unlink(missing_ok=True)
+                left.give_up()
             self._changes += 1
 
     def _state(self) -> tuple[int, int] | None:
@@ -187,7 +189,7 @@ class Records:
     @contextmanager
     def _reading_alone(self) -> Iterator[sqlite3.Connection]:
         if os.getpid() != self._pid:
-            with self.lock:
+            with self.lock, within_sqlite:
                 if os.getpid() != self._pid:
                     self._connect()
         with self.lock if self._reader is self._db else self._reading, within_sqlite:
@@ -225,16 +227,33 @@ class Records:
     def close(self) -> None:
         """Let go of the file."""
         with self.lock:
-            with self._reading:
+            with self._reading, within_sqlite:
                 self._closed = True
-                self._reader.close()
-            self._db.close()
+                for connection in (self._reader, self._db):
+                    if os.getpid() == self._pid:
+                        connection.close()
+                    else:
+                        leave_open(connection)
             if self._alive is not None:
-                self._alive.release()
-                Path(self._alive.lock_file).unlink(missing_ok=True)
+                self._alive.give_up()
 
 
 if sys.platform == "win32":
+
+    class _Held:
+        """A lock on a file of its own, until it is given up or the process ends."""
+
+        def __init__(self, path: Path) -> None:
+            self._path = path
+            self._lock = FileLock(path)
+            self._lock.acquire(timeout=0)
+
+        def give_up(self) -> None:
+            self._lock.release()
+            self._path.unlink(missing_ok=True)
+
+        def leave(self) -> None:
+            """Nothing forks here."""
 
     def _is_held(path: Path) -> bool:
         lock = FileLock(path)
@@ -246,6 +265,35 @@ if sys.platform == "win32":
         return False
 
 else:
+
+    class _Held:
+        """A lock on a file of its own, until it is given up or the process ends.
+
+        Not one of `filelock`: before its version 4, a forked child that forgets such a lock frees its parent's.
+        """
+
+        _file = -1
+
+        def __init__(self, path: Path) -> None:
+            self._path = path
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        def give_up(self) -> None:
+            if (
+                self._file != -1
+            ):  # first freed, then closed: a child forked just now has the file open too, and would hold it
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.leave()
+            self._path.unlink(missing_ok=True)
+
+        def leave(self) -> None:
+            """Close the file, which frees nothing in a forked child: its parent has it open until it ends."""
+            file, self._file = self._file, -1
+            if file != -1:
+                os.close(file)
+
+        __del__ = leave
 
     def _is_held(path: Path) -> bool:
         """Return whether somebody holds the lock. The look is a shared one: two that look do not see each other."""

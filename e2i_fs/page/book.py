@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from e2i_fs.clock import Clock
+from e2i_fs.forks import renew_after_fork
 
 __all__ = ["Book"]
 
@@ -24,9 +25,14 @@ class Book:
         self._seconds = seconds
         self._clock = clock
         self._most = most
+        self._pages: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Have nobody make a document."""
         self._lock = threading.Lock()
         self._turns: dict[str, threading.Lock] = {}
-        self._pages: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def page(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the document of this name, made anew unless it is younger than ``seconds``. What ``make`` raises is not kept."""

@@ -6,13 +6,13 @@ import importlib.util
 import json
 import logging
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from e2i_fs.forks import RenewedLock
 from e2i_fs.json_values import as_json
 from e2i_fs.plugins import hookimpl
 from e2i_fs.telemetry.events import (
@@ -168,7 +168,7 @@ class _Lines(logging.StreamHandler[Any]):
         self.before = (logging.NOTSET, True)
 
 
-_attaching = threading.Lock()
+_attaching = RenewedLock()
 
 
 def attach() -> Callable[[], None]:

@@ -102,7 +102,7 @@ def test_processes_that_look_whether_a_dead_one_lives_do_not_see_each_other(tmp_
     dead = Records(str(tmp_path), "")
     name = dead.writer
     assert records.busy(name)
-    dead._alive.release()  # as the system does for a process that has died
+    dead._alive.leave()  # as the system does for a process that has died
     lock_file = tmp_path / "writers" / name
     lock_file.touch()
     seen: Counter[bool] = Counter()
@@ -465,7 +465,7 @@ def test_a_batch_greater_than_the_journal_that_nobody_has_yet_is_kept(several) -
     store._router.journal.end = crash  # the process dies: nothing of it comes to an end
     with pytest.raises(Crash):
         store.write("v", {**batch("b", 2), "t": [large * 3]})
-    store._ledger.records._alive.release()
+    store._ledger.records._alive.leave()
     again, _ = world.open()
     assert {name: c.done for name, c in again.catch_up().items()} == {"primary": True, "standby": True}
     assert get(again, "b") == (2, "primary", False)

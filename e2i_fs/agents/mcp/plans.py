@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from e2i_fs.agents.mcp.refusals import UnknownPlanError
 from e2i_fs.catalog import Definition
+from e2i_fs.forks import RenewedLock
 
 __all__ = ["Planned", "Plans"]
 
@@ -31,7 +31,7 @@ class Plans:
     def __init__(self) -> None:
         self._waiting: dict[str, Planned] = {}
         self._taken: dict[str, None] = {}
-        self._lock = threading.Lock()
+        self._lock = RenewedLock()
 
     def add(self, plan: Planned) -> str:
         """Keep a plan and return its id, which cannot be guessed."""
