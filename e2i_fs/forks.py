@@ -1,6 +1,6 @@
 """What holds locks begins anew in a forked child: the threads that held them are not in it.
 
-Locks of a library of C cannot begin anew. While a thread is within one, a fork waits.
+Locks of a library of C, and those of modules, cannot begin anew. While a thread is within one, or imports, a fork waits.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import weakref
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ __all__ = ["AtWork", "Renewable", "RenewedLock", "leave_open", "renew_after_fork
 
 _LOOKS, _PAUSE = 250, 0.001
 """How often, and after how many seconds each, a fork looks whether threads have come out of a library."""
+
+_bootstrap: Any = import_module("importlib._bootstrap")
+"""Nothing else of Python says which modules are being imported."""
 
 _left: list[Any] = []
 
@@ -46,8 +50,18 @@ def _forked() -> None:
         thing.renew()
 
 
+def _imported() -> None:
+    """Wait until no other thread imports a module of ours: much is imported when it is first used.
+
+    Python has a lock for each module; one that a thread held at the fork is held in the child for good.
+    """
+    for name in list(_bootstrap._module_locks):
+        if name.startswith("e2i_fs"):
+            _bootstrap._lock_unlock_module(name)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_imported, after_in_child=_forked)
 
 
 class RenewedLock:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import _bootstrap
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,41 @@ def test_a_child_makes_a_document_that_its_parent_is_making() -> None:
 
     book.page("p", make)
     assert made == [True]
+
+
+# ---- imports ----------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_waits_for_what_a_first_read_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, forking = threading.Event(), threading.Event()
+    waits = _bootstrap._lock_unlock_module
+
+    class Slow:
+        """Finds the module only once a fork waits for it, for a thread that is not the one that forks."""
+
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+            if name == "e2i_fs.answering" and threading.current_thread() is not threading.main_thread():
+                inside.set()
+                assert forking.wait(20)
+
+    def waited(name: str) -> None:
+        forking.set()
+        waits(name)
+
+    with fs.connect({"backend": "memory"}) as store:
+        store.apply([view(tmp_path, [])])
+        monkeypatch.delitem(sys.modules, "e2i_fs.answering", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
+        monkeypatch.setattr(_bootstrap, "_lock_unlock_module", waited)
+
+        def ask() -> Any:
+            return store.get_online_features(["hcp_stats:trx_count"], [{"hcp_id": "b"}])
+
+        first = threading.Thread(target=ask)
+        first.start()
+        assert inside.wait(20)
+        assert in_a_child(lambda: ask().to_dict()["trx_count"] == [None])
+        first.join()
 
 
 # ---- SQLite -----------------------------------------------------------------------------------------------------
