@@ -49,7 +49,7 @@ def check_one_kind(values: Collection[Any], what: str, name: str) -> None:
     >>> check_one_kind([True, 2], "entity_df", "visits")
     Traceback (most recent call last):
     ...
-    e2i_fs.errors.InvalidEntityFrameError: entity_df: column 'visits' holds a truth value, True, and a number, 2, ...
+    e2i_fs.errors.InvalidEntityFrameError: entity_df: column 'visits' holds a truth value, True, and a number, 2, which cannot be read as values of one type without changing some. Give the column one type.
     """
     types: set[type] = set(map(type, values))
     kinds = {kind for one in types if (kind := _kind_of(one)) is not None}

@@ -89,6 +89,10 @@ class Shadow:
             return
         before = self._stand(served, other, views)
         try:
+            own = other.backend.definitions()
+            if before is None or any(not own.has(v) or own.fingerprint(v) != catalog.fingerprint(v) for v in views):
+                self._count(other, "incomparable")
+                return
             # Both for one moment: a row whose time comes between two moments is no difference.
             same = question.same(value, question.again(other.backend, catalog, query, value))
             if not same:
@@ -98,7 +102,7 @@ class Shadow:
         except E2IError:
             self._count(other, "incomparable")
             return
-        if before is None or before != self._stand(served, other, views):
+        if before != self._stand(served, other, views):
             self._count(other, "incomparable")
         elif same:
             self._count(other, "matched")
@@ -110,13 +114,18 @@ class Shadow:
             self._count(other, "mismatched")
 
     def _stand(self, served: Member, other: Member, views: list[str]) -> tuple[Any, ...] | None:
-        """Return where both backends stand on the views; None when a write is missed or under way."""
+        """Return where both backends stand on the views; None when a write is missed or under way, or rows are known to be wrong.
+
+        A backend whose rows are known to be wrong says nothing of the other's.
+        """
+        facts = self._journal.facts()
         stand: list[int] = []
         for member in (served, other):
             for view in views:
-                if self._journal.facts().pending(member.name, view):
+                standing = facts.standing(member.name, view)
+                if facts.pending(member.name, view) or standing.diverged is not None:
                     return None
-                stand.append(self._journal.standing(member.name, view).position)
+                stand += standing.position, standing.quarantines
         return tuple(stand)
 
     def _count(self, member: Member, what: str) -> None:

@@ -280,9 +280,8 @@ else:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
         def give_up(self) -> None:
-            if (
-                self._file != -1
-            ):  # first freed, then closed: a child forked just now has the file open too, and would hold it
+            # First freed, then closed: a child that was forked just now has the file open too, and would hold it.
+            if self._file != -1:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
             self.leave()
             self._path.unlink(missing_ok=True)

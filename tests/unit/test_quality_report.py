@@ -345,8 +345,8 @@ def test_columns_named_with_quotes_spaces_and_case_twins_are_judged_each_by_itse
         ({"a": [1 + 2j]}, "frame: column 'a' holds complex numbers"),
         ({"x": [1], "a": np.array([1 + 2j])}, "frame: column 'a' holds complex numbers"),
         (pd.DataFrame({"a": [1 + 2j]}), "frame: column 'a' holds complex numbers"),
-        ([{"a": 1}, {"a": "b"}], "frame: column 'a' cannot be read as values of one type: .* Give the column one type"),
-        (pd.DataFrame({"a": [1, "b"]}), "frame: column 'a' cannot be read as values of one type: "),
+        ([{"a": 1}, {"a": "b"}], "frame: column 'a' holds a number, 1, and text, 'b', .* Give the column one type"),
+        (pd.DataFrame({"a": [1, "b"]}), "frame: column 'a' holds a number, 1, and text, 'b', "),
     ],
 )  # fmt: skip
 def test_what_is_no_frame_is_an_error_that_names_the_argument_and_the_column(frame: Any, says: str) -> None:

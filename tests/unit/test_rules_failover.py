@@ -558,6 +558,39 @@ def test_a_share_of_reads_is_compared_with_the_standby(tmp_path, clock, case) ->
             assert "differ" in answer.provenance.reason
 
 
+@pytest.mark.rule("X-3", "X-10")
+def test_a_standby_is_not_blamed_for_what_a_primary_lost(tmp_path, clock) -> None:
+    """While a primary is known to be wrong, its answers say nothing of those of the standby that answers in its place."""
+    pair = connect(tmp_path, clock, "memory", shadow_rate=1.0)
+    with pair.store as store:
+        store.apply([view(tmp_path, [("a", at(1), 1)])])
+        store.materialize(None, NOW)
+        store._router.journal.quarantine(
+            "primary", "hcp_stats", "lost", "it had taken 4 writes and has 2: its rows were lost"
+        )
+        pair.primary.inner._views["hcp_stats"].online.clear()
+        answer = pair.online()
+        assert (answer.to_dict()["trx_count"], answer.provenance.served_by) == ([1], "standby")
+        assert _counted(store, "primary") == {"matched": 0, "mismatched": 0, "incomparable": 1}
+        assert {h.name: h.parity["hcp_stats"] for h in store.health()} == {"primary": "diverged", "standby": "verified"}
+        assert pair.online().provenance.degraded is False
+
+
+@pytest.mark.rule("X-4", "X-10")
+def test_a_standby_with_other_definitions_is_not_compared(tmp_path, clock) -> None:
+    pair = connect(tmp_path, clock, "memory", shadow_rate=1.0)
+    with pair.store as store:
+        given = view(tmp_path, [("a", at(1), 1)])
+        store.apply([given])
+        store.materialize(None, NOW)
+        inner = pair.standby.inner
+        older, _ = inner.definitions().planned([replace(given, ttl=timedelta(days=1))], "", allow_breaking=True)
+        assert inner.apply(older, expected=inner.definitions().revision)
+        inner._views["hcp_stats"].online.clear()
+        assert pair.online().to_dict()["trx_count"] == [1]
+        assert _counted(store, "standby") == {"matched": 0, "mismatched": 0, "incomparable": 1}
+
+
 # ---- X-6 ------------------------------------------------------------------------------------------------------
 
 

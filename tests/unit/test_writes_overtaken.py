@@ -35,7 +35,7 @@ def test_a_breaking_change_between_check_and_write_refuses_the_batch(tmp_path: P
 
         monkeypatch.setattr(e2i_fs.store, "checked", checked_then_changed)
         at = pa.array([kit.NOW - timedelta(days=1)], pa.timestamp("us", "UTC"))
-        with pytest.raises(fs.InvalidBatchError, match="changed meanwhile"):
+        with pytest.raises(fs.InvalidBatchError, match="was changed after the batch was checked"):
             store.write("v", pa.table({"k": ["a"], "event_timestamp": at, "x": [1]}))
         asked = pa.table({"k": ["a"], "event_timestamp": pa.array([kit.NOW], pa.timestamp("us", "UTC"))})
         assert other.get_historical_features(asked, ["v:x"]).to_arrow()["x"].to_pylist() == [None]
