@@ -84,13 +84,13 @@ class Shadow:
         value: Any,
         views: list[str],
     ) -> None:
-        if other.breaker.state is not Liveness.CLOSED or question.same is None or question.again is None:
+        before = self._stand(served, other, views)
+        if before is None or other.breaker.state is not Liveness.CLOSED or question.same is None or question.again is None:
             self._count(other, "incomparable")
             return
-        before = self._stand(served, other, views)
         try:
             own = other.backend.definitions()
-            if before is None or any(not own.has(v) or own.fingerprint(v) != catalog.fingerprint(v) for v in views):
+            if any(not own.has(v) or own.fingerprint(v) != catalog.fingerprint(v) for v in views):
                 self._count(other, "incomparable")
                 return
             # Both for one moment: a row whose time comes between two moments is no difference.
