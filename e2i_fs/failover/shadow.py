@@ -85,7 +85,12 @@ class Shadow:
         views: list[str],
     ) -> None:
         before = self._stand(served, other, views)
-        if before is None or other.breaker.state is not Liveness.CLOSED or question.same is None or question.again is None:
+        if (
+            before is None
+            or other.breaker.state is not Liveness.CLOSED
+            or question.same is None
+            or question.again is None
+        ):
             self._count(other, "incomparable")
             return
         try:
