@@ -24,7 +24,13 @@ if importlib.util.find_spec("celery") is None:
 from e2i_fs.ops.celery import make_app  # noqa: E402
 
 WORKER = ("worker", "-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle")
-IMPATIENT = '\napp.conf.broker_transport_options = {"visibility_timeout": 1}\n'
+# Looks every second for tasks that nobody has acknowledged within three. Unless told otherwise, a worker looks as it starts and
+# then every 100 s, and one killed while it looks keeps others from it for 300 s.
+IMPATIENT = """
+app.conf.broker_transport_options = {
+    "visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1, "unacked_mutex_expire": 1
+}
+"""
 
 
 @pytest.fixture(scope="module")
