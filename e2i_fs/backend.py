@@ -27,6 +27,7 @@ __all__ = [
     "HasTimeout",
     "Key",
     "Knowledge",
+    "KnowsLosses",
     "NativePointInTime",
     "OnlineColumns",
     "OnlineRow",
@@ -324,6 +325,26 @@ class Columnar(Protocol):
 
         ``asked`` has the keys by view, perhaps none. ``definitions`` is a recent result of `Backend.definitions`: read
         the rows that are kept under it, so that nothing need be looked up twice.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsLosses(Protocol):
+    """A backend that notices when online rows of a view are gone from it, such as one whose server was restarted empty.
+
+    From then on its `online_read` raises `BackendUnavailableError`, whatever is written, until it is told that the rows
+    are back. It is not declared: having the methods is enough.
+    """
+
+    def lost(self, view: str) -> int:
+        """Return the number of the loss from which ``view`` has not recovered, 0 if there is none. Later losses have greater numbers."""
+        ...
+
+    def recovered(self, view: str, loss: int, *, until_us: int | None = None) -> bool:
+        """Be told that the rows up to event time ``until_us`` (microseconds, UTC; None means all) were written again since ``loss``.
+
+        Ends the refusal and returns True, unless rows were lost again since, or rows after ``until_us`` were lost too.
         """
         ...
 

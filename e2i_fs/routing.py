@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from e2i_fs.backend import Backend, Capabilities
+from e2i_fs.backend import Backend, Capabilities, KnowsLosses
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
@@ -268,7 +268,9 @@ class Single:
         """Ping the backend."""
         try:
             latency = self._backend.ping(deadline)
-            views = dict.fromkeys(self._backend.definitions().views, "verified")
+            backend, views = self._backend, dict.fromkeys(self._backend.definitions().views, "verified")
+            if isinstance(backend, KnowsLosses) and backend.capabilities.online:
+                views |= {view: "diverged" for view in views if backend.lost(view)}
         except BackendError as error:
             return [BackendHealth(self._name, "primary", False, None, str(error), "closed")]
         return [BackendHealth(self._name, "primary", True, latency, None, "closed", views)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from e2i_fs.backend import Backend, Position
+from e2i_fs.backend import Backend, KnowsLosses, Position
 from e2i_fs.cached import cached
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
@@ -213,8 +213,9 @@ class Running(ABC):
     ) -> FreshnessReport:
         from e2i_fs.ops.freshness import report_of
 
-        def position(backend: Backend, _: Catalog, views: list[str]) -> Position:
-            return backend.position(views[0])
+        def position(backend: Backend, _: Catalog, views: list[str]) -> tuple[Position, bool]:
+            lost = isinstance(backend, KnowsLosses) and bool(backend.lost(views[0]))
+            return backend.position(views[0]), lost
 
         question = PlainQuestion(
             "online", lambda catalog: [catalog.view(view).name], lambda views: views, position, told=tell
@@ -224,4 +225,5 @@ class Running(ABC):
         warning = None
         if settings is not None:
             limit, warning = settings.max_staleness(view, limit), settings.warning(view, limit)
-        return report_of(view, answered.value, limit, self._clock.now(), answered.provenance, warning=warning)
+        known, lost = answered.value
+        return report_of(view, known, limit, self._clock.now(), answered.provenance, warning=warning, lost=lost)

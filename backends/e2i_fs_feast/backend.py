@@ -59,7 +59,7 @@ class FeastBackend:
         with driver_errors(f"feast backend {name!r}: opening {options.folder}"):
             self.repository = Repository.open(options)
             self.store = open_online_store(self.repository, options)
-            self.state = State(self.repository.own / "feast.db")
+            self.state = State(self.repository.own / "feast.db", partial(self.repository.lock, "state"))
             self.segments = open_segments(self.repository, options)
             self._adopt = partial(adopt, project=self.repository.config.project, folder=self.repository.folder)
             self._seen: tuple[Signature | None, Snapshot] | None = None
@@ -179,6 +179,18 @@ class FeastBackend:
         found = self._registered(view)
         with driver_errors(f"feast backend {self._name!r}: asking how far {view!r} is"):
             return self._required().position(found)
+
+    def lost(self, view: str) -> int:
+        """Return the number of the loss of online rows that ``view`` has not recovered from; see `e2i_fs.backend.KnowsLosses`."""
+        found = self._registered(view)
+        with driver_errors(f"feast backend {self._name!r}: asking whether {view!r} has lost rows"):
+            return self._required().lost(found)
+
+    def recovered(self, view: str, loss: int, *, until_us: int | None = None) -> bool:
+        """Answer for ``view`` again if its rows are back since ``loss``; see `e2i_fs.backend.KnowsLosses`."""
+        found = self._registered(view)
+        with driver_errors(f"feast backend {self._name!r}: ending the loss of rows of {view!r}"):
+            return self._required().recovered(found, loss, until_us=until_us)
 
     def set_timeout(self, read: float, write: float) -> None:
         """Pass a deadline shorter than the default of half a second on to Redis; one that the configuration gives stays."""

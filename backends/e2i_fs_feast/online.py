@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from e2i_fs.backend import Key, OnlineRow, Position
 from e2i_fs.cached import cached
 from e2i_fs.dtypes import DType
-from e2i_fs.errors import BackendDataError, BackendUnavailableError, InvalidBatchError, ThrottledError
+from e2i_fs.errors import BackendUnavailableError, InvalidBatchError, ThrottledError
 from e2i_fs.online import pick
 from e2i_fs_feast.keys import entity_key
 from e2i_fs_feast.merging import by_times, merged
-from e2i_fs_feast.online_store import OnlineStore, OnRecord, Write, feast_time
+from e2i_fs_feast.online_store import Decide, OnlineStore, OnRecord, Write, feast_time
 from e2i_fs_feast.registry import Registered, Snapshot
 from e2i_fs_feast.rows import Hidden, Kept, Layout, Stored
 from e2i_fs_feast.state import State, gone_back
@@ -31,6 +32,15 @@ class _AppliedMeanwhileError(Exception):
 def _form(registered: Registered) -> tuple[dict[str, DType], dict[str, DType]]:
     """Return what rows of a view must be made of: those of another form are none of it."""
     return dict(registered.join_keys), {f.name: f.dtype for f in registered.view.schema}
+
+
+def _are_gone(view: str, how: str) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"View {view!r}: its online store lost rows: {how}. Was it emptied, restored from an older copy, or restarted without its "
+        "data, or does another repository write to it under the same project? The view is answered again once it is materialised from "
+        f"the beginning: store.materialize(None, views=[{view!r}]). Before that, write again what was only written online. Give each "
+        "repository a project of its own."
+    )
 
 
 def _counter(registered: Registered) -> str:
@@ -84,19 +94,20 @@ class Online:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
         distinct = list(dict.fromkeys(keys))
         messages = [entity_key(registered.join_keys, key) for key in distinct]
-        steps = self._steps(registered)  # before the store's own count, which only grows
+        steps, loss = self._counts(registered)  # before the store's own count, which only grows
         found = self._store.read(registered.table, messages, list(registered.view.features), _counter(registered))
         if found is None:
-            self._check_not_lost(registered)
-            return [None] * len(keys)
-        if found.steps is not None and found.steps < steps:
+            self._lost(registered, 0)
+        elif found.steps is not None and found.steps < steps:
             self._looked.pop((registered.view.name, registered.generation), None)
-            raise BackendUnavailableError(
-                f"View {registered.view.name!r}: its online store lost rows: it has {found.steps} of the {steps} steps that they "
-                "were written in. Was it restarted empty, or with an older snapshot, or does another repository write to it under the "
-                "same project? Materialise the view and write again what was only pushed; where that changes nothing, delete the view and "
-                "apply it again first. Give each repository a project of its own."
+            raise _are_gone(
+                registered.view.name, f"it has {found.steps} of the {steps} steps that they were written in"
             )
+        now = self._counts(registered)[1]  # again: a writer may have filled what was empty in between
+        if now > 0 or now != loss:
+            raise _are_gone(registered.view.name, "not all of them have been written again since")
+        if found is None:
+            return [None] * len(keys)
         clean = _Clean(self._state, registered.view.name)
         picked = [_answer(stored, registered.layout, clean, at_us) for stored in found.rows]
         if len(distinct) == len(keys):
@@ -164,12 +175,7 @@ class Online:
             return writes
 
         messages = [entity_key(registered.join_keys, key) for key in keys]
-        known = OnRecord(
-            partial(self._steps, registered), partial(self._lost, registered), partial(self._check_current, registered)
-        )
-        steps = self._store.change(registered.table, messages, list(view.features), decide, _counter(registered), known)
-        if steps is not None:
-            self._state.stepped(view.name, generation, steps)
+        self._change(registered, messages, list(view.features), decide)
         if changed:
             newest = max(event for _, event in changed)
             self._state.wrote(
@@ -177,11 +183,49 @@ class Online:
             )
         return len(changed)
 
+    def _change(
+        self, registered: Registered, messages: Sequence[Any], names: Sequence[str], decide: Decide | None
+    ) -> None:
+        known = OnRecord(
+            lambda: self._counts(registered)[0],
+            partial(self._lost, registered),
+            partial(self._check_current, registered),
+        )
+        steps = self._store.change(registered.table, messages, names, decide, _counter(registered), known)
+        if steps is not None:
+            self._state.stepped(registered.view.name, registered.generation, steps)
+
+    def lost(self, registered: Registered) -> int:
+        """Return the number of the loss that is not over, of one that is not on record yet the number that it will have."""
+        if not self._store.has_place(registered.table):
+            self._lost(registered, 0)
+        steps, loss = self._counts(registered)
+        return abs(loss) + 1 if self._has_too_few(registered, steps) else max(loss, 0)
+
+    def recovered(self, registered: Registered, loss: int, *, until_us: int | None) -> bool:
+        """End a loss of which all rows up to ``until_us`` are back, whether or not any had to be written."""
+        if self._has_too_few(registered, self._counts(registered)[0]):
+            self._change(registered, [], [], None)
+        ended = self._state.recovered(registered.view.name, registered.generation, loss=loss, until_us=until_us)
+        if ended:
+            _log.warning(
+                "View %r: the rows that its online store lost were written again, and it is answered again.",
+                registered.view.name,
+            )
+        return ended
+
+    def _has_too_few(self, registered: Registered, steps: int) -> bool:
+        """Return whether the store says that it has lost rows: by its count of steps, where it counts them."""
+        count = self._store.count(_counter(registered)) if steps else None
+        return count is not None and count < steps
+
     def position(self, registered: Registered) -> Position:
         """Return what is on record; without a record, what Feast itself has put there, if that is cheap to say."""
         known = self._state.position(registered.view.name, registered.generation)
         if known is not None:
-            return Position(gone_back(known.sequence), None, 0) if self._lost_rows(registered) else known
+            if self._lost_rows(registered):
+                return Position(gone_back(abs(self._counts(registered)[1]) + 1), None, 0)
+            return known
         rows, newest = self._store.extent(registered.table)
         return Position(0, newest, rows)
 
@@ -191,17 +235,18 @@ class Online:
             self._state.begin(*version, *self._store.extent(registered.table))
             self._begun.add(version)
 
-    def _steps(self, registered: Registered) -> int:
-        """Return in how many steps the rows on record were written, where the store counts them too."""
-        return 0 if self._store.local else self._state.steps(registered.view.name, registered.generation)
+    def _counts(self, registered: Registered) -> tuple[int, int]:
+        """Return in how many steps the rows on record were written, if the store counts them too, and the number of the last loss."""
+        steps, loss = self._state.counts(registered.view.name, registered.generation)
+        return 0 if self._store.local else steps, loss
 
     def _lost(self, registered: Registered, steps: int) -> bool:
-        """Record that the store has lost rows, if ``steps`` still are on record; return whether they were."""
-        if not self._state.lost(registered.view.name, registered.generation, steps=steps):
+        """Record that the store has lost rows, if ``steps`` still are on record, or rows where none are counted; return whether."""
+        version = (registered.view.name, registered.generation)
+        if not self._state.lost(*version, steps=None if self._store.local else steps):
             return False
         _log.warning(
-            "View %r: its online store lost rows, and is written to again. Whatever is not written again is answered as not found: "
-            "materialise the view, and write again what was only pushed.",
+            "View %r: its online store lost rows. It is not answered until it is materialised from the beginning.",
             registered.view.name,
         )
         return True
@@ -211,20 +256,10 @@ class Online:
         version = (registered.view.name, registered.generation)
         if self._looked.get(version) == self._store.connections:
             return False
-        steps = self._steps(registered)
-        count = self._store.count(_counter(registered)) if steps else None
-        if count is not None and count < steps:
+        if self._has_too_few(registered, self._counts(registered)[0]):
             return True
         self._looked[version] = self._store.connections
         return False
-
-    def _check_not_lost(self, registered: Registered) -> None:
-        known = self._state.position(registered.view.name, registered.generation)
-        if known is not None and known.rows:
-            raise BackendDataError(
-                f"View {registered.view.name!r}: its online table is gone, with {known.rows} rows on record; "
-                "materialise it again."
-            )
 
     def _check_current(self, registered: Registered) -> None:
         """Raise when rows of another generation are there because ours is the old one."""

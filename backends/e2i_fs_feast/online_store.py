@@ -44,8 +44,8 @@ class OnRecord(NamedTuple):
     """What the writer of a view knows of it, to be asked while it writes.
 
     ``steps`` gives how many steps are on record; a store that has counted less has lost rows. ``lost`` records that before the store
-    counts on from there, of so many steps one more, and returns False if other steps are on record by now. ``still`` raises when
-    the view is no more what the writer takes it for.
+    counts on from there, of so many steps one more, and returns False if other steps are on record by now; a store that counts none
+    calls it when it has no place for the view's rows. ``still`` raises when the view is no more what the writer takes it for.
     """
 
     steps: Callable[[], int]
@@ -76,19 +76,24 @@ class OnlineStore(Protocol):
         table: Any,
         keys: Sequence[Any],
         names: Sequence[str],
-        decide: Decide,
+        decide: Decide | None,
         counter: str,
         known: OnRecord,
     ) -> int | None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
 
         Returns the count of the view's steps afterwards; None where nothing is counted, or nothing was written. A store that has
-        lost rows counts on from what is on record: whatever older state it comes back with later has less.
+        lost rows counts on from what is on record: whatever older state it comes back with later has less. Without ``decide`` (and
+        keys) it does that alone.
         """
         ...
 
     def count(self, counter: str) -> int | None:
         """Return the count alone."""
+        ...
+
+    def has_place(self, table: Any) -> bool:
+        """Return whether there is a place for the view's rows, which is made for them before they come."""
         ...
 
     def stamp(self, when: datetime) -> int:

@@ -17,7 +17,6 @@ from typing import Any
 from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key_prefix
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore
-from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError, WatchError
@@ -27,7 +26,7 @@ from e2i_fs.clock import to_us
 from e2i_fs.errors import BackendUnavailableError, ThrottledError
 from e2i_fs.forks import RenewedLock
 from e2i_fs_feast.online_store import Decide, Found, OnRecord
-from e2i_fs_feast.rows import HIDDEN, Stored
+from e2i_fs_feast.rows import HIDDEN, Stored, is_of
 
 __all__ = ["RedisStore", "hash_field"]
 
@@ -58,7 +57,7 @@ class RedisStore:
         self._client: Any = self._store._get_client(config.online_store)
         self.connections = 0
         self._client.connection_pool.connection_kwargs["redis_connect_func"] = self._connected
-        self._counts = f"e2i_fs:{config.project}"
+        self._counts = f"e2i_fs:{config.project}".encode()
         self._turn = RenewedLock()
 
     def set_timeout(self, seconds: float) -> None:
@@ -112,7 +111,7 @@ class RedisStore:
         table: Any,
         keys: Sequence[Any],
         names: Sequence[str],
-        decide: Decide,
+        decide: Decide | None,
         counter: str,
         known: OnRecord,
     ) -> int | None:
@@ -135,17 +134,17 @@ class RedisStore:
         table: Any,
         keys: Sequence[bytes],
         names: Sequence[str],
-        decide: Decide,
+        decide: Decide | None,
         counter: str,
         known: OnRecord,
     ) -> int | None:
         pipe = self._client.pipeline(transaction=True)
         try:
-            pipe.watch(*keys)
+            pipe.watch(*(keys or [self._counts]))
             recorded = known.steps()  # before the count, which only grows
             found = self._read(table, keys, names, counter)
-            writes = decide(found.rows)
-            if not writes:
+            writes = [] if decide is None else decide(found.rows)
+            if not writes and decide is not None:
                 return None
             assert found.steps is not None
             # At the first write of a view the counts of whoever wrote it before go, in the same transaction: another repository of
@@ -165,7 +164,7 @@ class RedisStore:
             if others:
                 pipe.hdel(self._counts, *others)
             view = self._name(table)
-            fields = {name: hash_field(view, name) for name in writes[0].contents}
+            fields = {name: hash_field(view, name) for name in (writes[0].contents if writes else ())}
             for write in writes:
                 contents = [piece for name, content in write.contents.items() for piece in (fields[name], content)]
                 pipe.execute_command("HSET", keys[write.place], time_field(view), _time(write.event_time), *contents)
@@ -182,6 +181,10 @@ class RedisStore:
             raise
         finally:
             pipe.reset()
+
+    def has_place(self, table: Any) -> bool:
+        """Return True: Redis needs no room made."""
+        return True
 
     def stamp(self, when: datetime) -> int:
         """Return ``when`` as Feast reads it back: by way of a float."""
@@ -232,7 +235,7 @@ class RedisStore:
                     contents = reading.execute()
                 pipe.multi()
                 for key, content in zip(keys, contents, strict=True):
-                    if keep is None or not _is_of(content, keep):
+                    if keep is None or not is_of(content, keep):
                         pipe.hdel(key, *fields)
                 pipe.execute()
             except WatchError as error:
@@ -316,14 +319,6 @@ def _give_up(pipe: Any) -> None:
     if pipe.connection is not None:
         pipe.connection.disconnect()
     pipe.watching = False
-
-
-def _is_of(content: bytes | None, generation: int) -> bool:
-    import msgpack
-
-    if not content:
-        return False
-    return bool(msgpack.unpackb(Value.FromString(content).bytes_val, strict_map_key=False)[1] == generation)
 
 
 def _is_entity_key(content: bytes, join_keys: list[str]) -> bool:

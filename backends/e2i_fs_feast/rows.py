@@ -19,7 +19,7 @@ from e2i_fs.definitions import FeatureView
 from e2i_fs.errors import BackendDataError
 from e2i_fs_feast.contents import canonical, packer, unpacker
 
-__all__ = ["HIDDEN", "Hidden", "Kept", "Layout", "Stored"]
+__all__ = ["HIDDEN", "Hidden", "Kept", "Layout", "Stored", "is_of"]
 
 HIDDEN = "*e2i_fs"
 """The hidden value's name; ``*`` may not stand in the name of a feature."""
@@ -56,6 +56,13 @@ class Kept(NamedTuple):
 
     rows: tuple[OnlineRow, ...]
     by_feast: bool = False
+
+
+def is_of(content: bytes | None, generation: int) -> bool:
+    """Return whether a hidden value, as stored, is of this generation of its view."""
+    if not content:
+        return False
+    return bool(msgpack.unpackb(Value.FromString(content).bytes_val, strict_map_key=False)[1] == generation)
 
 
 class Layout:

@@ -21,7 +21,7 @@ from e2i_fs.clock import to_us
 from e2i_fs.forks import leave_open, within_sqlite
 from e2i_fs_feast.online_store import Decide, Found, OnRecord, Write
 from e2i_fs_feast.repository import Repository
-from e2i_fs_feast.rows import HIDDEN, Stored
+from e2i_fs_feast.rows import HIDDEN, Stored, is_of
 
 __all__ = ["SqliteStore"]
 
@@ -30,6 +30,8 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
     """Feast's own, closed when its thread is gone."""
 
     _conn: Any = None
+    file: tuple[int, int] | None = None
+    """Which file the connection is to, None while there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +48,7 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
             else:
                 leave_open(self._conn)
             self._conn = None
+            self.file = None
 
 
 class SqliteStore:
@@ -83,7 +86,14 @@ class SqliteStore:
         return store
 
     def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = self._store()._get_conn(self._config)
+        """Return this thread's connection; opened anew if the file is another by now, for what was taken away answers on."""
+        store = self._store()
+        path = store._get_db_path(self._config)
+        if store.file is not None and store.file != _file(path):
+            store.disconnect()
+        connection: sqlite3.Connection = store._get_conn(self._config)
+        if store.file is None:
+            store.file = _file(path)
         return connection
 
     def _name(self, table: Any) -> str:
@@ -143,7 +153,7 @@ class SqliteStore:
         table: Any,
         keys: Sequence[Any],
         names: Sequence[str],
-        decide: Decide,
+        decide: Decide | None,
         counter: str,
         known: OnRecord,
     ) -> None:
@@ -152,8 +162,9 @@ class SqliteStore:
             serialised = self._keys(keys)
             found = self._read(table, serialised, names)
             if found is None:
+                known.lost(0)
                 self._make([table])
-            writes = decide([None] * len(keys) if found is None else found.rows)
+            writes = [] if decide is None else decide([None] * len(keys) if found is None else found.rows)
             if writes and self._plain:
                 self._write(table, serialised, writes)
             elif writes:
@@ -179,6 +190,10 @@ class SqliteStore:
     def count(self, counter: str) -> None:
         """Return None: a table that is gone shows by itself."""
 
+    def has_place(self, table: Any) -> bool:
+        """Return whether the table is there."""
+        return self._read(table, [b""], []) is not None
+
     def stamp(self, when: datetime) -> int:
         """Return the seconds that Feast's adapter makes of ``when`` in this process."""
         return int(to_naive_utc(when).timestamp())
@@ -197,9 +212,27 @@ class SqliteStore:
             self._store().update(self._config, [], list(tables), [], [], True)
 
     def remove(self, table: Any, keep: int | None) -> None:
-        """Drop the table; it is made anew when rows of the view as it is now (``keep``) may come."""
+        """Drop the table, and make it anew where rows of the view as it is now (``keep``) may come; leave those that have come."""
         with self._repository.lock("online"), within_sqlite:
-            self._store().update(self._config, [table], [] if keep is None else [table], [], [], True)
+            if keep is None or not self._leave(table, keep):
+                self._store().update(self._config, [table], [] if keep is None else [table], [], [], True)
+
+    def _leave(self, table: Any, keep: int) -> bool:
+        """Delete the keys whose rows are not of the generation ``keep``, if there are any that are; return whether there are."""
+        name, connection = self._name(table), self._connection()
+        try:
+            found = connection.execute(f"SELECT entity_key, value FROM {name} WHERE feature_name = ?", (HIDDEN,))
+            kept = {key for key, content in found if is_of(content, keep)}
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return False
+        if kept:
+            every = connection.execute(f"SELECT DISTINCT entity_key FROM {name}").fetchall()
+            with connection:
+                others = [key for key in every if key[0] not in kept]
+                connection.executemany(f"DELETE FROM {name} WHERE entity_key = ?", others)
+        return bool(kept)
 
     def extent(self, table: Any) -> tuple[int, int | None]:
         """Count the keys of the table, and find the newest time in it."""
@@ -226,6 +259,14 @@ class SqliteStore:
         self._closed = True
         for store in list(self._stores):
             store.disconnect()
+
+
+def _file(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return state.st_dev, state.st_ino
 
 
 def _text(content: bytes) -> str | None:

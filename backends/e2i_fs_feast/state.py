@@ -10,7 +10,8 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ _TABLES = (
            rows INTEGER NOT NULL, steps INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (view, generation)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS leftover (
            view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL,
+           PRIMARY KEY (view, generation)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS loss (
+           view TEXT NOT NULL, generation INTEGER NOT NULL, number INTEGER NOT NULL, newest_us INTEGER,
            PRIMARY KEY (view, generation)) WITHOUT ROWID""",
 )
 
@@ -45,9 +49,18 @@ class _Connection(sqlite3.Connection):
             leave_open(self)
 
 
-def gone_back(sequence: int) -> int:
-    """Return the count of writes of a store that had taken ``sequence`` and lost rows: less than anybody has ever known."""
-    return -abs(sequence) - 2
+def _is_made(connection: sqlite3.Connection) -> bool:
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+    return bool(mode == "wal" and tables >= len(_TABLES))
+
+
+_FAR = 2**40
+
+
+def gone_back(loss: int) -> int:
+    """Return the count of writes of a view after its loss of this number: less than anybody has ever known."""
+    return -loss * _FAR
 
 
 class Leftover(NamedTuple):
@@ -59,10 +72,14 @@ class Leftover(NamedTuple):
 
 
 class State:
-    """The file ``path``, with a connection for each thread; threads and processes share nothing else."""
+    """The file ``path``, with a connection for each thread; threads and processes share nothing else.
 
-    def __init__(self, path: Path) -> None:
+    It is made under ``lock``: SQLite waits for nobody while it turns to WAL.
+    """
+
+    def __init__(self, path: Path, lock: Callable[[], AbstractContextManager[None]]) -> None:
         self._path = path
+        self._lock = lock
         self._threads = threading.local()
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
@@ -75,10 +92,12 @@ class State:
                 self._path, timeout=10, isolation_level=None, check_same_thread=False, factory=_Connection
             )
             connection.process = os.getpid()
-            connection.execute("PRAGMA journal_mode=WAL")
+            if not _is_made(connection):
+                with self._lock():
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    for statement in _TABLES:
+                        connection.execute(statement)
             connection.execute("PRAGMA synchronous=NORMAL")
-            for statement in _TABLES:
-                connection.execute(statement)
             self._threads.opened = (os.getpid(), connection)
             self._connections.add(connection)
         return connection
@@ -101,28 +120,61 @@ class State:
         found = self._run(sql, (view, generation))
         return Position(*found[0]) if found else None
 
-    def steps(self, view: str, generation: int) -> int:
-        """Return how far the online store's own count had come when rows were last written; 0 without a record."""
+    def counts(self, view: str, generation: int) -> tuple[int, int]:
+        """Return how far the online store's own count had come when rows were last written, and the number of the last loss.
+
+        0 without a record; a loss that is over has its number with a minus.
+        """
         if not self._path.exists():
-            return 0
-        sql = "SELECT steps FROM position WHERE view = ? AND generation = ?"
-        found = self._run(sql, (view, generation))
-        return int(found[0][0]) if found else 0
+            return 0, 0
+        sql = (
+            "SELECT (SELECT steps FROM position WHERE view = ?1 AND generation = ?2), "
+            "(SELECT number FROM loss WHERE view = ?1 AND generation = ?2)"
+        )
+        ((steps, loss),) = self._run(sql, (view, generation))
+        return steps or 0, loss or 0
 
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
         self._run("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows))
 
-    def lost(self, view: str, generation: int, *, steps: int) -> bool:
+    def lost(self, view: str, generation: int, *, steps: int | None) -> bool:
         """Record that rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4).
 
         So is one step more than the online store ever counted, which it takes next; until then it still has too few. Returns False,
-        having changed nothing, unless ``steps`` are on record: another writer has recorded the loss, or more steps.
+        having changed nothing, unless ``steps`` are on record: another writer has recorded the loss, or more steps. Where no
+        steps are counted (None), there must be rows on record.
         """
+        where = "view = ?1 AND generation = ?2 AND " + ("rows > 0" if steps is None else "steps = ?3")
+        values = (view, generation) if steps is None else (view, generation, steps)
+        with within_sqlite:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                # What is gone is as new as the newest row of any loss that is not over.
+                connection.execute(
+                    f"INSERT INTO loss SELECT view, generation, 1, newest_us FROM position WHERE {where} "
+                    "ON CONFLICT DO UPDATE SET number = abs(number) + 1, newest_us = CASE WHEN number < 0 THEN excluded.newest_us "
+                    "ELSE coalesce(max(newest_us, excluded.newest_us), newest_us, excluded.newest_us) END",
+                    values,
+                )
+                changed = connection.execute(
+                    "UPDATE position SET rows = 0, newest_us = NULL, steps = steps + 1, sequence = "
+                    f"(SELECT -number * {_FAR} FROM loss WHERE view = ?1 AND generation = ?2) WHERE {where} RETURNING steps",
+                    values,
+                ).fetchall()
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+        return bool(changed)
+
+    def recovered(self, view: str, generation: int, *, loss: int, until_us: int | None) -> bool:
+        """Record that the rows up to ``until_us`` (None: all) are back since ``loss``; return whether that ends it."""
         changed = self._run(
-            "UPDATE position SET sequence = -abs(sequence) - 2, rows = 0, newest_us = NULL, steps = steps + 1 "
-            "WHERE view = ? AND generation = ? AND steps = ? RETURNING steps",
-            (view, generation, steps),
+            "UPDATE loss SET number = -number WHERE view = ? AND generation = ? AND number = ? "
+            "AND (? IS NULL OR newest_us IS NULL OR newest_us <= ?) RETURNING number",
+            (view, generation, loss, until_us, until_us),
         )
         return bool(changed)
 
@@ -157,7 +209,7 @@ class State:
 
     def removed(self, leftover: Leftover) -> None:
         """Record that the rows are gone, and forget how far they were."""
-        for table in ("position", "leftover"):
+        for table in ("position", "loss", "leftover"):
             self._run(f"DELETE FROM {table} WHERE view = ? AND generation = ?", leftover[:2])
 
     def forget(self, leftover: Leftover) -> None:

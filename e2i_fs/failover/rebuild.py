@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from e2i_fs.backend import Backend, Copyable
+from e2i_fs.backend import Backend, Copyable, KnowsLosses
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.entries import Entry, Perform, widened
 from e2i_fs.errors import BackendDataError, E2IError, UnsupportedError
@@ -54,6 +54,7 @@ class Rebuilder:
         if not own.has(view):  # an earlier rebuild was cut short after it dropped the view
             self._define(member, backend, authority)
         problem: str | None = None
+        loss = _loss(backend, view)
         peer = self._peer(member, view)
         if peer is not None:
             upto = self._journal.standing(peer.name, view).position
@@ -77,6 +78,7 @@ class Rebuilder:
                 problem = str(error)
             if problem is not None:
                 return problem
+        _end(backend, view, loss)
         self._journal.rebuilt(member.name, view, upto, backend.position(view).sequence)
         return None
 
@@ -138,7 +140,7 @@ class Rebuilder:
             return "no backend that is up says how it is defined"
         if not backend.definitions().has(view):
             return "it does not know the view; apply it"
-        upto = self._journal.head(view)
+        upto, loss = self._journal.head(view), _loss(backend, view)
         kept = [entry for seq in self._journal.history(view) if (entry := self._journal.entry(seq)) is not None]
         everything = {"mode": "full", "start_us": None, "end_us": self._now_us()}
         if authority.views[view].online and not any(
@@ -147,6 +149,7 @@ class Rebuilder:
             self._perform(Entry(view, "materialize:None", "rebuild", "", everything), member.name, backend)
         for entry in kept:
             self._perform(entry, member.name, backend)
+        _end(backend, view, loss)
         self._journal.rebuilt(member.name, view, upto, backend.position(view).sequence)
         return None
 
@@ -172,6 +175,16 @@ class Rebuilder:
         source = peer.backend
         assert isinstance(source, Copyable)
         copy_rows(source, view, backend, lambda pieces: _given(peer, pieces))
+
+
+def _loss(backend: Backend, view: str) -> int:
+    return backend.lost(view) if isinstance(backend, KnowsLosses) and backend.capabilities.online else 0
+
+
+def _end(backend: Backend, view: str, loss: int) -> None:
+    """Let a backend that refuses to answer since ``loss`` answer again: what there is has been written again."""
+    if loss and isinstance(backend, KnowsLosses):
+        backend.recovered(view, loss)
 
 
 def copy_rows(

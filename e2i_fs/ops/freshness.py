@@ -49,7 +49,7 @@ class FreshnessReport:
     ``max_staleness`` is the limit M, None when there is none, and ``warning_after`` the age from which the status is
     WARNING. ``rows`` is how many rows are online. ``served_by`` is the backend that was asked, and ``degraded`` says
     that it may have missed a write. ``error`` says why the status is UNKNOWN although something may be online: the
-    check failed, or the newest row is dated in the future.
+    check failed, rows were lost, or the newest row is dated in the future.
 
     >>> from e2i_fs.testing import example_store
     >>> with example_store() as store:
@@ -81,11 +81,13 @@ def report_of(
     *,
     warning: timedelta | None = None,
     skew: timedelta = _SKEW,
+    lost: bool = False,
 ) -> FreshnessReport:
     """Return the freshness of a view at ``now`` by the position that a backend told of it (F-1).
 
     ``warning`` stands in for M/2 (F-2). A newest row that is dated up to ``skew`` after ``now`` has an age of zero: clocks
-    differ a little. One that is dated later makes the age unknown: this clock went back, or the row's time is wrong.
+    differ a little. One that is dated later makes the age unknown: this clock went back, or the row's time is wrong. So does a
+    backend that has ``lost`` rows, whatever is there of the others.
     """
     newest = None if position.newest_event_us is None else from_us(position.newest_event_us)
     age, error = (None if newest is None else max(now - newest, timedelta(0))), None
@@ -94,6 +96,14 @@ def report_of(
         error = (
             f"The newest row is dated {newest.isoformat()}, after now ({now.isoformat()}), so its age cannot be told. Set this "
             "machine's clock, or mend the row."
+        )
+    if lost:
+        age, error = (
+            None,
+            (
+                f"Rows of the view are gone from backend {provenance.served_by!r}, so the age of what there was cannot be told. Materialise it "
+                f"from the beginning: store.materialize(None, views=[{view!r}])."
+            ),
         )
     by, degraded = provenance.served_by, provenance.degraded
     limit = max_staleness / 2 if warning is None and max_staleness is not None else warning

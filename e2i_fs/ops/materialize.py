@@ -6,6 +6,7 @@ reads what arrived since the last one, whatever its event time (W-3): see `e2i_f
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from e2i_fs.backend import Backend, Key, OnlineRow
+from e2i_fs.backend import Backend, Key, KnowsLosses, OnlineRow
 from e2i_fs.batch import online_rows
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock, from_us, to_us
@@ -32,6 +33,8 @@ from e2i_fs.pit.latest import LatestRows, latest_rows
 __all__ = ["MaterializationReport", "MaterializationRun", "materialize_view", "preview_view", "run_of"]
 
 CHUNK = 10_000
+
+_log = logging.getLogger("e2i_fs.materialize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ class _Run:
         self._covered: Seen | None = None
         self._standing = Standing(self._fingerprint)
         self._pace = Pace(view, live.progress)
+        self._loss = backend.lost(view) if isinstance(backend, KnowsLosses) else 0
         self.record: dict[str, Any] = {
             "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
             "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
@@ -202,6 +206,8 @@ class _Run:
 
     def _left(self, at_us: int) -> Work | None:
         """Return what the last run of this mode did not finish; None when that is worth nothing any more."""
+        if self._loss:
+            return None
         found = self._ledger.work(self.record["backend"], self._view.name, self.record["mode"])
         left = None if found is None else Work.unpacked(*found)
         if left is None or not left.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
@@ -210,6 +216,8 @@ class _Run:
 
     def _seen(self, at_us: int) -> Seen | None:
         """Return what earlier runs covered; None when the online rows, or the view, are others by now."""
+        if self._loss:
+            return None
         found = self._ledger.seen(self.record["backend"], self._view.name)
         seen = None if found is None else Seen.unpacked(found)
         if seen is None or not seen.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
@@ -230,6 +238,25 @@ class _Run:
             sequence, _, rows = self._backend.position(self._view.name)
             self._standing = self._standing.joined(Standing(self._fingerprint, sequence, rows, tuple(self._witnesses)))
             self._witnesses.clear()
+        if self._loss and self._covered is not None:
+            self._end_loss(self._covered.end_us)
+
+    def _end_loss(self, until_us: int) -> None:
+        """Let the backend answer again, now that all of history is online: unless rows were lost that history never had.
+
+        Those come back only by whoever wrote them, and that they have is for a person to say, by a full run.
+        """
+        if self.record["mode"] == "incremental" and self._ledger.is_beyond_history(
+            self.record["backend"], self._view.name
+        ):
+            _log.warning(
+                "View %r lost online rows. History is online again, but rows were written to %r online only, which history lacks: write "
+                "those again, then call store.materialize(None, views=[%r]). Until then the view is not answered.",
+                self._view.name, self.record["backend"], self._view.name,
+            )  # fmt: skip
+            return
+        assert isinstance(self._backend, KnowsLosses)
+        self._backend.recovered(self._view.name, self._loss, until_us=until_us)
 
     def winners(self, step: Step) -> LatestRows:
         """Find the rows of one step."""

@@ -62,7 +62,7 @@ class Standing:
     """What the online rows of a view were like when something was noted: the backend's counts of writes and rows, and some rows."""
 
     fingerprint: str
-    sequence: int = 0
+    sequence: int = -(2**63)  # that of a backend that has lost rows is below zero
     rows: int = 0
     witnesses: tuple[Witness, ...] = ()
 

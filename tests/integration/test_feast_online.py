@@ -14,7 +14,7 @@ import pytest
 
 import e2i_fs as fs
 from e2i_fs.backend import OnlineRow
-from e2i_fs.errors import BackendDataError
+from e2i_fs.errors import BackendUnavailableError
 from tests.integration.feast_words import NOW, SECOND, apply, read, remove, row, view, write, write_many
 
 EVERY_DTYPE: dict[str, tuple[fs.DType, list[Any]]] = {
@@ -377,5 +377,32 @@ def test_a_lost_online_table_is_an_error_and_not_an_empty_answer(tmp_path: Any, 
     backend.close()
     for file in (tmp_path / "repository").glob("online.db*"):
         file.unlink()
-    with pytest.raises(BackendDataError, match="materialise it again"):
-        read(open_feast({"path": str(tmp_path / "repository")}))
+    backend = open_feast({"path": str(tmp_path / "repository")})
+    for _ in range(2):
+        with pytest.raises(BackendUnavailableError, match="lost rows"):
+            read(backend)
+    assert backend.position("stats").sequence < 0
+
+
+@pytest.mark.rule("R-4")
+def test_rows_that_came_after_a_view_was_made_anew_outlive_the_removal_of_the_older_ones(
+    feast: Any, open_feast: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_feast(options)
+    apply(feast, view())
+    write(feast, row(NOW - 2, 1))
+    write(feast, row(NOW - 2, 1), key=(2,))
+    remove(feast, "stats")
+    apply(feast, view())
+    write(feast, row(NOW - 2, 1))
+    write(feast, row(NOW - 2, 1), key=(2,))
+    removing = feast.store.remove
+
+    def overtaken(*given: Any) -> None:
+        assert write(other, row(NOW - 1, 2.5)) == 1
+        removing(*given)
+
+    monkeypatch.setattr(feast.store, "remove", overtaken)
+    apply(feast, view("stats", fs.Field("trips", fs.Float64)), allow_breaking=True)
+    assert read(feast) == row(NOW - 1, 2.5)
+    assert read(feast, key=(2,)) is None

@@ -181,8 +181,12 @@ def test_a_redis_restarted_empty_does_not_say_that_nothing_was_there(feast: Any,
         with pytest.raises(BackendUnavailableError):
             read(feast)
     assert feast.position("stats").sequence < before
-    # A write makes it usable again, and its count of writes still tells that something was lost.
+    # It takes writes again, and answers when it is told that all is back; its count of writes still tells that something was lost.
     assert write(feast, row(NOW, 2)) == 1
+    for key in ((1,), (2,)):
+        with pytest.raises(BackendUnavailableError, match="not all of them have been written again"):
+            read(feast, key=key)
+    assert feast.recovered("stats", feast.lost("stats"))
     assert read(feast) == row(NOW, 2)
     assert feast.position("stats").sequence < before
 
@@ -203,6 +207,7 @@ def test_a_redis_back_with_an_older_snapshot_does_not_answer_from_it(feast: Any,
     assert write(feast, row(NOW - 9 * SECOND, 7), key=(2,)) == 1
     assert feast.position("stats").sequence < before
     assert write(feast, row(NOW - 4 * SECOND, 3)) == 1
+    assert feast.recovered("stats", feast.lost("stats"))
     assert read(feast) == row(NOW - 4 * SECOND, 3)
 
 
@@ -220,6 +225,24 @@ def test_rows_lost_under_an_open_connection_are_noticed_by_the_next_read_and_the
     assert feast.position("stats").sequence < now
 
 
+@pytest.mark.rule("X-3", "O-7")
+def test_a_read_during_which_an_emptied_store_is_written_to_says_nothing(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    reading = feast.store._read
+
+    def emptied_meanwhile(*given: Any) -> Any:
+        monkeypatch.undo()
+        feast.store._client.flushall()
+        assert write(other, row(NOW, 2), key=(2,)) == 1
+        return reading(*given)
+
+    monkeypatch.setattr(feast.store, "_read", emptied_meanwhile)
+    with pytest.raises(BackendUnavailableError, match="not all of them"):
+        read(feast)
+
+
 @pytest.mark.rule("X-3", "X-4")
 def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older_copy_that_comes_back(
     feast: Any, redis: servers.RedisServer
@@ -233,6 +256,7 @@ def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older
             read(feast)
     feast.store._client.flushall()
     assert write(feast, row(NOW, 7)) == 1
+    assert feast.recovered("stats", feast.lost("stats"))
     assert read(feast) == row(NOW, 7)
     redis.kill()
     redis.go_back()
@@ -265,7 +289,8 @@ def test_a_loss_stays_known_if_the_writer_who_saw_it_dies(
         with pytest.raises(BackendUnavailableError, match="0 of the 3 steps"):
             read(feast, key=(2,))
     assert write(feast, row(NOW, 8)) == 1
-    assert read(feast) == row(NOW, 8)
+    with pytest.raises(BackendUnavailableError, match="not all of them"):
+        read(feast, key=(2,))
     assert feast.position("stats").sequence < before
 
 
@@ -300,6 +325,8 @@ def test_of_two_writers_who_see_a_loss_neither_forgets_the_other_s_step(
     monkeypatch.setattr(feast.state, "lost", meanwhile)
     assert write(feast, row(NOW, 2), key=(2,)) == 1
     assert overtaken == []
+    assert feast.lost("stats") == 1
+    assert feast.recovered("stats", 1)
     assert (read(feast, key=(2,)), read(feast, key=(3,))) == (row(NOW, 2), row(NOW, 3))
     redis.keep()
     assert write(other, row(NOW, 4), key=(4,)) == 1
@@ -373,6 +400,7 @@ def test_another_repository_of_the_same_project_in_one_redis_is_noticed_by_the_o
     assert read(other, key=(2,)) == row(NOW, 2)
     # Whoever writes then, the other one is told.
     assert write(feast, row(NOW, 3)) == 1
+    assert feast.recovered("stats", feast.lost("stats"))
     assert read(feast) == row(NOW, 3)
     with pytest.raises(BackendUnavailableError, match="0 of the 1 steps"):
         read(other, key=(2,))
