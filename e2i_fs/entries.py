@@ -105,11 +105,11 @@ def _write(entry: Entry, backend: Backend, clock: Clock) -> bool:
         if to == "online" or now is own or not now.has(entry.view):
             return fresh
         _check_kept(entry.view, own, now)
-        if entry.view in breaking_views(now, own):
-            return fresh  # a field was added, which takes no rows away
         # Something was applied meanwhile. If the view was deleted and made anew, it has the online rows without their history,
         # or neither. History tells (W-2), and both are written again until it has had the batch all along.
         own = now
+        rows = widened(rows, own.view(entry.view), own.join_keys(entry.view))
+        given = online_rows(rows, own.view(entry.view), own.join_keys(entry.view))
         if not backend.append(entry.view, rows, batch_id=batch_id):
             return fresh
         fresh = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,10 @@ from e2i_fs.catalog import Catalog, Definition, Plan
 from e2i_fs.config import Config
 from e2i_fs.definitions import Entity, FeatureService, FeatureView
 from e2i_fs.dtypes import DType
+from e2i_fs.errors import BackendError
 from e2i_fs.on_demand import OnDemandFeatureView
 from e2i_fs.ops.ledger import Ledger
-from e2i_fs.routing import Router
+from e2i_fs.routing import Router, check_capabilities
 from e2i_fs.telemetry.events import Applied, Event
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from e2i_fs.sorted_copies import SortedCopies
 
 __all__ = ["Registering"]
+
+_log = logging.getLogger("e2i_fs.definitions")
 
 
 class Registering(ABC):
@@ -65,8 +69,8 @@ class Registering(ABC):
 
         Raises `DefinitionError`; `SchemaMismatchError` when a source does not match its view; `BreakingChangeError` for
         a breaking change without ``allow_breaking=True`` (R-4); `StalePlanError` when the catalogue's revision is no
-        longer ``expected``. Unless ``dry_run``, it also raises `UnsupportedError` for a view that a backend cannot
-        keep, and `BackendError` when a backend is down: behind failover all of them must be up.
+        longer ``expected``; `UnsupportedError` for a view that a backend cannot keep. Unless ``dry_run``, it also raises
+        `BackendError` when a backend is down: behind failover all of them must be up.
 
         >>> import e2i_fs as fs
         >>> from e2i_fs.testing import example_store
@@ -90,6 +94,7 @@ class Registering(ABC):
                 check_source(after.view(name), after.join_keys(name), after.bases[name])
         plan = replace(plan, dry_run=dry_run)
         if dry_run:
+            self._check_kept(before, after)
             return plan
 
         def change(current: Catalog) -> Catalog:
@@ -102,6 +107,16 @@ class Registering(ABC):
         self._router.change(change)
         self.emit(lambda at: Applied(at, plan))
         return plan
+
+    def _check_kept(self, before: Catalog, after: Catalog) -> None:
+        """Raise `UnsupportedError` for what a backend says that it cannot keep (G-3); one that cannot be opened now is not asked."""
+        for name in self._router.names:
+            try:
+                can = self._router.backend(name).capabilities
+            except BackendError as error:
+                _log.warning("backend %r was not asked whether it can keep what is planned: %s", name, error)
+                continue
+            check_capabilities(can, before, after)
 
     def delete(self, name: str, *, kind: str | None = None) -> Plan:
         """Delete the entity, view, on-demand view or service called ``name``, and return the `Plan` (R-4).

@@ -147,6 +147,15 @@ def test_an_undeclared_capability_raises_exactly_unsupported(tmp_path, clock) ->
             assert to != "offline" or type(caught.value) is fs.UnsupportedError
 
 
+@pytest.mark.rule("G-3", "R-1")
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_plan_says_what_a_backend_cannot_keep(tmp_path, clock, dry_run) -> None:
+    with fs.connect({"backend": "limited"}, clock=clock, plugins=[_Limited()]) as store:
+        with pytest.raises(fs.UnsupportedError, match="'hcp_stats': this backend keeps nothing online"):
+            store.apply([view(tmp_path, [("a", at(1), 1)])], dry_run=dry_run)
+        assert store.list_feature_views() == []
+
+
 @pytest.mark.rule("G-3")
 def test_what_is_declared_works(store, tmp_path) -> None:
     store.apply([view(tmp_path, [("a", at(1), 1)])])

@@ -15,8 +15,9 @@ from e2i_fs import segments
 from tests import kit
 
 
-def view(dtype: fs.DType) -> fs.FeatureView:
-    return fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", dtype)])
+def view(dtype: fs.DType, *more: str) -> fs.FeatureView:
+    schema = [fs.Field("x", dtype), *(fs.Field(name, fs.Int64) for name in more)]
+    return fs.FeatureView("v", entities=[fs.Entity("k")], schema=schema)
 
 
 @pytest.mark.rule("W-1", "R-1")
@@ -86,20 +87,24 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "before"), [("append", False), ("online_write", True)], ids=["before online", "as online begins"]
 )
+@pytest.mark.parametrize("more", [(), ("y",)], ids=["the same", "with a field more"])
 def test_a_view_made_anew_between_history_and_online_has_the_batch_in_both(
-    stores: Any, monkeypatch: pytest.MonkeyPatch, name: str, before: bool
+    stores: Any, monkeypatch: pytest.MonkeyPatch, name: str, before: bool, more: tuple[str, ...]
 ) -> None:
     store, other, backend = stores
 
     def made_anew() -> None:
         other.delete("v")
-        other.apply([view(fs.Int64)])
+        other.apply([view(fs.Int64, *more)])
 
     do_once(monkeypatch, backend, name, made_anew, before=before)
     receipt = store.write("v", rows(1), to="both")
     assert not receipt.repeated
     assert online(other) == historical(other) == [1]
-    assert store.write("v", rows(1), to="both").repeated
+    again = rows(1)
+    for field in more:
+        again = again.append_column(field, pa.nulls(1, pa.int64()))
+    assert store.write("v", again, to="both", idempotency_key=receipt.idempotency_key).repeated
 
 
 @pytest.mark.rule("O-6", "W-1")
@@ -124,8 +129,7 @@ def test_a_change_that_keeps_the_rows_does_not_disturb_a_batch(stores: Any, monk
     """Another view is applied, then a field is added to this one, each between history and online."""
     store, other, backend = stores
     another = fs.FeatureView("w", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64)])
-    wider = fs.FeatureView("v", entities=[fs.Entity("k")], schema=[fs.Field("x", fs.Int64), fs.Field("y", fs.Int64)])
-    for value, applied in ((1, another), (2, wider)):
+    for value, applied in ((1, another), (2, view(fs.Int64, "y"))):
         with monkeypatch.context() as patched:
             do_once(patched, backend, "append", lambda applied=applied: other.apply([applied]), before=False)
             assert store.write("v", rows(value), to="both").applied
