@@ -89,31 +89,44 @@ class Online:
         self._snapshot = snapshot
         self._begun: set[tuple[str, int]] = set()
         self._looked: dict[tuple[str, int], int] = {}
+        self._losses: dict[tuple[str, int], int] = {}
+        """The number of each version's last loss when it was last looked at."""
 
     def read(self, registered: Registered, keys: Sequence[Key], *, at_us: int) -> list[OnlineRow | None]:
         """Return for each key the row that answers at ``at_us``, or None (O-2, O-5)."""
         distinct = list(dict.fromkeys(keys))
         messages = [entity_key(registered.join_keys, key) for key in distinct]
-        steps, loss = self._counts(registered)  # before the store's own count, which only grows
-        found = self._store.read(registered.table, messages, list(registered.view.features), _counter(registered))
-        if found is None:
-            self._lost(registered, 0)
-        elif found.steps is not None and found.steps < steps:
-            self._looked.pop((registered.view.name, registered.generation), None)
-            raise _are_gone(
-                registered.view.name, f"it has {found.steps} of the {steps} steps that they were written in"
-            )
-        now = self._counts(registered)[1]  # again: a writer may have filled what was empty in between
-        if now > 0 or now != loss:
-            raise _are_gone(registered.view.name, "not all of them have been written again since")
+        found = self._found(registered, messages)
         if found is None:
             return [None] * len(keys)
         clean = _Clean(self._state, registered.view.name)
-        picked = [_answer(stored, registered.layout, clean, at_us) for stored in found.rows]
+        picked = [_answer(stored, registered.layout, clean, at_us) for stored in found]
         if len(distinct) == len(keys):
             return picked
         rows = dict(zip(distinct, picked, strict=True))
         return [rows[key] for key in keys]
+
+    def _found(self, registered: Registered, messages: Sequence[Any]) -> list[Stored | None] | None:
+        """Return what is stored of each key, None where no row of the view ever was; raise when rows of it are gone."""
+        version, names = (registered.view.name, registered.generation), list(registered.view.features)
+        loss = self._losses.get(version)
+        while True:
+            steps = (
+                0 if self._store.local else self._state.steps(*version)
+            )  # before the store's count, which only grows
+            found = self._store.read(registered.table, messages, names, _counter(registered))
+            if found is None:
+                self._lost(registered, 0)
+            elif found.steps is not None and found.steps < steps:
+                self._looked.pop(version, None)
+                raise _are_gone(version[0], f"it has {found.steps} of the {steps} steps that they were written in")
+            # Afterwards, for a writer may have begun to fill what was empty; and as before, for one may have ended a loss.
+            now = self._state.loss(*version)
+            if now > 0:
+                raise _are_gone(version[0], "not all of them have been written again since")
+            if now == loss:
+                return None if found is None else found.rows
+            self._losses[version] = loss = now
 
     def write(self, view: str, keys: Sequence[Key], rows: Sequence[OnlineRow], *, at_us: int) -> int:
         """Merge rows into what is stored (O-1) and return how many keys changed."""
@@ -187,9 +200,7 @@ class Online:
         self, registered: Registered, messages: Sequence[Any], names: Sequence[str], decide: Decide | None
     ) -> None:
         known = OnRecord(
-            lambda: self._counts(registered)[0],
-            partial(self._lost, registered),
-            partial(self._check_current, registered),
+            partial(self._steps, registered), partial(self._lost, registered), partial(self._check_current, registered)
         )
         steps = self._store.change(registered.table, messages, names, decide, _counter(registered), known)
         if steps is not None:
@@ -199,12 +210,12 @@ class Online:
         """Return the number of the loss that is not over, of one that is not on record yet the number that it will have."""
         if not self._store.has_place(registered.table):
             self._lost(registered, 0)
-        steps, loss = self._counts(registered)
-        return abs(loss) + 1 if self._has_too_few(registered, steps) else max(loss, 0)
+        loss = self._state.loss(registered.view.name, registered.generation)
+        return abs(loss) + 1 if self._has_too_few(registered) else max(loss, 0)
 
     def recovered(self, registered: Registered, loss: int, *, until_us: int | None) -> bool:
         """End a loss of which all rows up to ``until_us`` are back, whether or not any had to be written."""
-        if self._has_too_few(registered, self._counts(registered)[0]):
+        if self._has_too_few(registered):
             self._change(registered, [], [], None)
         ended = self._state.recovered(registered.view.name, registered.generation, loss=loss, until_us=until_us)
         if ended:
@@ -214,8 +225,9 @@ class Online:
             )
         return ended
 
-    def _has_too_few(self, registered: Registered, steps: int) -> bool:
+    def _has_too_few(self, registered: Registered) -> bool:
         """Return whether the store says that it has lost rows: by its count of steps, where it counts them."""
+        steps = self._steps(registered)
         count = self._store.count(_counter(registered)) if steps else None
         return count is not None and count < steps
 
@@ -224,7 +236,8 @@ class Online:
         known = self._state.position(registered.view.name, registered.generation)
         if known is not None:
             if self._lost_rows(registered):
-                return Position(gone_back(abs(self._counts(registered)[1]) + 1), None, 0)
+                loss = self._state.loss(registered.view.name, registered.generation)
+                return Position(gone_back(abs(loss) + 1), None, 0)
             return known
         rows, newest = self._store.extent(registered.table)
         return Position(0, newest, rows)
@@ -235,10 +248,9 @@ class Online:
             self._state.begin(*version, *self._store.extent(registered.table))
             self._begun.add(version)
 
-    def _counts(self, registered: Registered) -> tuple[int, int]:
-        """Return in how many steps the rows on record were written, if the store counts them too, and the number of the last loss."""
-        steps, loss = self._state.counts(registered.view.name, registered.generation)
-        return 0 if self._store.local else steps, loss
+    def _steps(self, registered: Registered) -> int:
+        """Return in how many steps the rows on record were written, where the store counts them too."""
+        return 0 if self._store.local else self._state.steps(registered.view.name, registered.generation)
 
     def _lost(self, registered: Registered, steps: int) -> bool:
         """Record that the store has lost rows, if ``steps`` still are on record, or rows where none are counted; return whether."""
@@ -256,7 +268,7 @@ class Online:
         version = (registered.view.name, registered.generation)
         if self._looked.get(version) == self._store.connections:
             return False
-        if self._has_too_few(registered, self._counts(registered)[0]):
+        if self._has_too_few(registered):
             return True
         self._looked[version] = self._store.connections
         return False

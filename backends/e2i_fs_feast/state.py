@@ -120,19 +120,19 @@ class State:
         found = self._run(sql, (view, generation))
         return Position(*found[0]) if found else None
 
-    def counts(self, view: str, generation: int) -> tuple[int, int]:
-        """Return how far the online store's own count had come when rows were last written, and the number of the last loss.
+    def steps(self, view: str, generation: int) -> int:
+        """Return how far the online store's own count had come when rows were last written; 0 without a record."""
+        return self._number("SELECT steps FROM position WHERE view = ? AND generation = ?", view, generation)
 
-        0 without a record; a loss that is over has its number with a minus.
-        """
+    def loss(self, view: str, generation: int) -> int:
+        """Return the number of the last loss of rows, with a minus when it is over; 0 without one."""
+        return self._number("SELECT number FROM loss WHERE view = ? AND generation = ?", view, generation)
+
+    def _number(self, sql: str, *values: Any) -> int:
         if not self._path.exists():
-            return 0, 0
-        sql = (
-            "SELECT (SELECT steps FROM position WHERE view = ?1 AND generation = ?2), "
-            "(SELECT number FROM loss WHERE view = ?1 AND generation = ?2)"
-        )
-        ((steps, loss),) = self._run(sql, (view, generation))
-        return steps or 0, loss or 0
+            return 0
+        found = self._run(sql, values)
+        return int(found[0][0]) if found else 0
 
     def begin(self, view: str, generation: int, rows: int, newest_us: int | None) -> None:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
