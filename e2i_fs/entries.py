@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from e2i_fs.backend import KnowsLosses
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.clock import Clock, to_us
 from e2i_fs.dtypes import DType, Timestamp
@@ -75,8 +74,6 @@ def performer(ledger: Ledger, clock: Clock) -> Perform:
     def perform(entry: Entry, name: str, backend: Backend) -> Any:
         if entry.is_run:
             return _run(entry, name, backend, ledger, clock)
-        if entry.details["to"] == "online" and isinstance(backend, KnowsLosses):
-            ledger.go_beyond_history(name, entry.view)
         return _write(entry, backend, clock)
 
     return perform

@@ -91,7 +91,8 @@ class Operating(ABC):
         """Declare a backend repaired by hand, so that it may answer again without being marked degraded (X-4).
 
         This is for a backend that cannot be rebuilt automatically. Repair it first (apply, materialise, write again
-        what was only pushed): the store takes your word for it. ``views`` are names; all by default. Raises
+        what was only pushed): the store takes your word for it. So it does for an only backend that refuses to answer
+        because it lost rows. ``views`` are names; all by default. Raises
         `RequestError` for an unknown backend.
 
         >>> from e2i_fs.testing import example_store

@@ -12,7 +12,7 @@ from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
 from e2i_fs.definitions import FeatureView
 from e2i_fs.entries import Entry, Perform
-from e2i_fs.errors import BackendDataError, BackendError, UnsupportedError
+from e2i_fs.errors import BackendDataError, BackendError, UnknownFeatureError, UnsupportedError
 from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt, Provenance
 from e2i_fs.sources import PushSource
@@ -173,6 +173,23 @@ def check_capabilities(can: Capabilities, current: Catalog, wanted: Catalog) -> 
             )
 
 
+def loss_of(backend: Backend, view: str) -> int:
+    """Return the number of the loss of rows since which a backend refuses to answer for ``view``; 0 if it does not, or has no such view."""
+    if not isinstance(backend, KnowsLosses) or not backend.capabilities.online:
+        return 0
+    try:
+        return backend.lost(view)
+    except UnknownFeatureError:
+        return 0
+
+
+def end_loss(backend: Backend, view: str, loss: int) -> bool:
+    """Let a backend that refuses to answer since ``loss`` answer again, and return whether it does: not if rows were lost since."""
+    if loss and isinstance(backend, KnowsLosses):
+        backend.recovered(view, loss)
+    return not loss_of(backend, view)
+
+
 def stored_kind(view: FeatureView) -> str | None:
     """Return the kind of source that holds history of its own, None when there is none."""
     source = view.source.batch_source if isinstance(view.source, PushSource) else view.source
@@ -262,15 +279,16 @@ class Single:
         return JournalState(0, 0, 0, 0, {}, {}, {})
 
     def readmit(self, name: str, views: Iterable[str] | None = None) -> None:
-        """Nothing is ever held against an only backend."""
+        """Nothing is held against an only backend but what it says itself."""
+        for view in self.catalog().views if views is None else views:
+            end_loss(self._backend, view, loss_of(self._backend, view))
 
     def health(self, deadline: float) -> list[BackendHealth]:
         """Ping the backend."""
         try:
             latency = self._backend.ping(deadline)
             backend, views = self._backend, dict.fromkeys(self._backend.definitions().views, "verified")
-            if isinstance(backend, KnowsLosses) and backend.capabilities.online:
-                views |= {view: "diverged" for view in views if backend.lost(view)}
+            views |= {view: "diverged" for view in views if loss_of(backend, view)}
         except BackendError as error:
             return [BackendHealth(self._name, "primary", False, None, str(error), "closed")]
         return [BackendHealth(self._name, "primary", True, latency, None, "closed", views)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from e2i_fs.backend import Backend, KnowsLosses, Position
+from e2i_fs.backend import Backend, Position
 from e2i_fs.cached import cached
 from e2i_fs.catalog import Catalog
 from e2i_fs.clock import Clock
@@ -17,7 +17,7 @@ from e2i_fs.entries import Perform
 from e2i_fs.errors import UnknownFeatureError
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.question import PlainQuestion
-from e2i_fs.routing import Router
+from e2i_fs.routing import Router, loss_of
 from e2i_fs.telemetry.events import Event
 
 if TYPE_CHECKING:
@@ -214,8 +214,7 @@ class Running(ABC):
         from e2i_fs.ops.freshness import report_of
 
         def position(backend: Backend, _: Catalog, views: list[str]) -> tuple[Position, bool]:
-            lost = isinstance(backend, KnowsLosses) and bool(backend.lost(views[0]))
-            return backend.position(views[0]), lost
+            return backend.position(views[0]), bool(loss_of(backend, views[0]))
 
         question = PlainQuestion(
             "online", lambda catalog: [catalog.view(view).name], lambda views: views, position, told=tell

@@ -11,7 +11,7 @@ import pyarrow as pa
 from e2i_fs.backend import Capabilities, Key, OnlineRow, ParquetRows, Position, ScanPart
 from e2i_fs.batch import check_form
 from e2i_fs.catalog import Catalog
-from e2i_fs.clock import Clock
+from e2i_fs.clock import Clock, to_us
 from e2i_fs.errors import BackendUnavailableError, UnsupportedError
 from e2i_fs.forks import RenewedLock
 from e2i_fs.frozen import FrozenMap
@@ -66,7 +66,9 @@ class FeastBackend:
             self._reading = RenewedLock()
             self._closed = False
             prepare(self, options)
-        self._online = None if self.store is None else Online(self.store, self.state, self.snapshot)
+        self._online = (
+            None if self.store is None else Online(self.store, self.state, self.snapshot, lambda: to_us(clock.now()))
+        )
 
     @property
     def capabilities(self) -> Capabilities:

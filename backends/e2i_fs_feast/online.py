@@ -83,8 +83,11 @@ def _kept(stored: Stored | None, hidden: Hidden | None, layout: Layout, clean: _
 class Online:
     """The online rows of all views of a repository."""
 
-    def __init__(self, store: OnlineStore, state: State, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self, store: OnlineStore, state: State, snapshot: Callable[[], Snapshot], now_us: Callable[[], int]
+    ) -> None:
         self._store = store
+        self._now_us = now_us
         self._state = state
         self._snapshot = snapshot
         self._begun: set[tuple[str, int]] = set()
@@ -107,17 +110,18 @@ class Online:
         return [rows[key] for key in keys]
 
     def _found(self, registered: Registered, messages: Sequence[Any]) -> list[Stored | None] | None:
-        """Return what is stored of each key, None where no row of the view ever was; raise when rows of it are gone."""
+        """Return what is stored of each key, None where there are no rows of the view; raise when rows of it are gone."""
         version, names = (registered.view.name, registered.generation), list(registered.view.features)
         loss = self._losses.get(version)
         while True:
-            steps = (
-                0 if self._store.local else self._state.steps(*version)
-            )  # before the store's count, which only grows
+            steps = self._steps(registered)  # before the store's own count, which only grows
             found = self._store.read(registered.table, messages, names, _counter(registered))
+            missing = found is None or (found.steps is not None and found.steps < steps)
+            if missing and not self._is_current(registered):
+                return None  # the view was deleted, or made anew, meanwhile
             if found is None:
                 self._lost(registered, 0)
-            elif found.steps is not None and found.steps < steps:
+            elif missing:
                 self._looked.pop(version, None)
                 raise _are_gone(version[0], f"it has {found.steps} of the {steps} steps that they were written in")
             # Afterwards, for a writer may have begun to fill what was empty; and as before, for one may have ended a loss.
@@ -208,7 +212,7 @@ class Online:
 
     def lost(self, registered: Registered) -> int:
         """Return the number of the loss that is not over, of one that is not on record yet the number that it will have."""
-        if not self._store.has_place(registered.table):
+        if not self._store.has_place(registered.table) and self._is_current(registered):
             self._lost(registered, 0)
         loss = self._state.loss(registered.view.name, registered.generation)
         return abs(loss) + 1 if self._has_too_few(registered) else max(loss, 0)
@@ -255,7 +259,7 @@ class Online:
     def _lost(self, registered: Registered, steps: int) -> bool:
         """Record that the store has lost rows, if ``steps`` still are on record, or rows where none are counted; return whether."""
         version = (registered.view.name, registered.generation)
-        if not self._state.lost(*version, steps=None if self._store.local else steps):
+        if not self._state.lost(*version, steps=None if self._store.local else steps, now_us=self._now_us()):
             return False
         _log.warning(
             "View %r: its online store lost rows. It is not answered until it is materialised from the beginning.",
@@ -275,6 +279,9 @@ class Online:
 
     def _check_current(self, registered: Registered) -> None:
         """Raise when rows of another generation are there because ours is the old one."""
-        now = self._snapshot().views.get(registered.view.name)
-        if now is None or now.generation != registered.generation:
+        if not self._is_current(registered):
             raise _AppliedMeanwhileError
+
+    def _is_current(self, registered: Registered) -> bool:
+        now = self._snapshot().views.get(registered.view.name)
+        return now is not None and now.generation == registered.generation

@@ -43,8 +43,8 @@ Decide = Callable[[Sequence[Stored | None]], Sequence[Write]]
 class OnRecord(NamedTuple):
     """What the writer of a view knows of it, to be asked while it writes.
 
-    ``steps`` gives how many steps are on record; a store that has counted less has lost rows. ``lost`` records that before the store
-    counts on from there, of so many steps one more, and returns False if other steps are on record by now; a store that counts none
+    ``steps`` gives how many steps are on record; a store that has counted less has lost rows. ``lost`` records that of so many steps,
+    before the store counts beyond those that are on record then, and returns False if other steps are on record by now; a store that counts none
     calls it when it has no place for the view's rows. ``still`` raises when the view is no more what the writer takes it for.
     """
 
@@ -82,7 +82,7 @@ class OnlineStore(Protocol):
     ) -> int | None:
         """Read the keys, ask ``decide``, and write what it says, with no other write of these keys in between.
 
-        Returns the count of the view's steps afterwards; None where nothing is counted, or nothing was written. A store that has
+        Returns the count of the view's steps afterwards; None where nothing is counted, or no step is new. A store that has
         lost rows counts on from what is on record: whatever older state it comes back with later has less. Without ``decide`` (and
         keys) it does that alone.
         """

@@ -145,7 +145,8 @@ class RedisStore:
             found = self._read(table, keys, names, counter)
             writes = [] if decide is None else decide(found.rows)
             if not writes and decide is not None:
-                return None
+                # All is there: written by somebody, perhaps, who did not come to record his step.
+                return found.steps if found.steps and found.steps > recorded else None
             assert found.steps is not None
             # At the first write of a view the counts of whoever wrote it before go, in the same transaction: another repository of
             # this project, whose rows ours are written over, then sees that it has lost them.
@@ -157,8 +158,10 @@ class RedisStore:
                 known.still()  # else they may be those of the very definition that has come after ours
             missing = max(0, recorded - found.steps)
             # A loss is on record before the count says no more that there was one, whatever becomes of this writer.
-            if missing and not known.lost(recorded):
-                raise WatchError("another writer has seen the loss")
+            if missing:
+                if not known.lost(recorded):
+                    raise WatchError("another writer has seen the loss")
+                missing = known.steps() - found.steps
             pipe.multi()
             pipe.hincrby(self._counts, counter, 1 + missing)
             if others:

@@ -212,7 +212,7 @@ class SqliteStore:
             self._store().update(self._config, [], list(tables), [], [], True)
 
     def remove(self, table: Any, keep: int | None) -> None:
-        """Drop the table, and make it anew where rows of the view as it is now (``keep``) may come; leave those that have come."""
+        """Drop the table, which the next write makes anew; where rows of the view as it is now (``keep``) have come, leave those."""
         with self._repository.lock("online"), within_sqlite:
             if keep is None or not self._leave(table, keep):
                 self._store().update(self._config, [table], [] if keep is None else [table], [], [], True)

@@ -28,7 +28,7 @@ _TABLES = (
            view TEXT NOT NULL, generation INTEGER NOT NULL, form TEXT NOT NULL,
            PRIMARY KEY (view, generation)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS loss (
-           view TEXT NOT NULL, generation INTEGER NOT NULL, number INTEGER NOT NULL, newest_us INTEGER,
+           view TEXT NOT NULL, generation INTEGER NOT NULL, number INTEGER NOT NULL, newest_us INTEGER, steps INTEGER NOT NULL,
            PRIMARY KEY (view, generation)) WITHOUT ROWID""",
 )
 
@@ -80,8 +80,16 @@ class State:
     def __init__(self, path: Path, lock: Callable[[], AbstractContextManager[None]]) -> None:
         self._path = path
         self._lock = lock
+        self._made = False
         self._threads = threading.local()
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+
+    def _is_there(self) -> bool:
+        """Return whether the file was ever made; raise when it was there and is gone."""
+        there = os.path.exists(self._path)
+        if not there and self._made:
+            raise sqlite3.OperationalError(f"unable to open {self._path}: it was deleted while in use")
+        return there
 
     def _open(self) -> _Connection:
         connection: _Connection | None
@@ -100,6 +108,7 @@ class State:
             connection.execute("PRAGMA synchronous=NORMAL")
             self._threads.opened = (os.getpid(), connection)
             self._connections.add(connection)
+            self._made = True
         return connection
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -114,7 +123,7 @@ class State:
 
     def position(self, view: str, generation: int) -> Position | None:
         """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
-        if not self._path.exists():
+        if not self._is_there():
             return None
         sql = "SELECT sequence, newest_us, rows FROM position WHERE view = ? AND generation = ?"
         found = self._run(sql, (view, generation))
@@ -129,7 +138,7 @@ class State:
         return self._number("SELECT number FROM loss WHERE view = ? AND generation = ?", view, generation)
 
     def _number(self, sql: str, *values: Any) -> int:
-        if not self._path.exists():
+        if not self._is_there():
             return 0
         found = self._run(sql, values)
         return int(found[0][0]) if found else 0
@@ -138,36 +147,53 @@ class State:
         """Record what Feast itself has put online, if nothing is on record of this generation."""
         self._run("INSERT OR IGNORE INTO position VALUES (?, ?, 0, ?, ?, 0)", (view, generation, newest_us, rows))
 
-    def lost(self, view: str, generation: int, *, steps: int | None) -> bool:
+    def lost(self, view: str, generation: int, *, steps: int | None, now_us: int) -> bool:
         """Record that rows are gone: the count of writes goes far back, so that whoever knew it notices (X-4).
 
-        So is one step more than the online store ever counted, which it takes next; until then it still has too few. Returns False,
-        having changed nothing, unless ``steps`` are on record: another writer has recorded the loss, or more steps. Where no
-        steps are counted (None), there must be rows on record.
+        So is one step more than the online store ever counted, which it goes beyond next; until then it still has too few, and it is
+        the same loss. Returns False, having changed nothing, unless ``steps`` are on record: another writer has recorded the loss,
+        or more steps. Where no steps are counted (None), something must have been written since the last loss.
         """
-        where = "view = ?1 AND generation = ?2 AND " + ("rows > 0" if steps is None else "steps = ?3")
-        values = (view, generation) if steps is None else (view, generation, steps)
+        found = "FROM position p LEFT JOIN loss l USING (view, generation) WHERE p.view = ?1 AND p.generation = ?2"
         with within_sqlite:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                # What is gone is as new as the newest row of any loss that is not over.
-                connection.execute(
-                    f"INSERT INTO loss SELECT view, generation, 1, newest_us FROM position WHERE {where} "
-                    "ON CONFLICT DO UPDATE SET number = abs(number) + 1, newest_us = CASE WHEN number < 0 THEN excluded.newest_us "
-                    "ELSE coalesce(max(newest_us, excluded.newest_us), newest_us, excluded.newest_us) END",
-                    values,
-                )
-                changed = connection.execute(
-                    "UPDATE position SET rows = 0, newest_us = NULL, steps = steps + 1, sequence = "
-                    f"(SELECT -number * {_FAR} FROM loss WHERE view = ?1 AND generation = ?2) WHERE {where} RETURNING steps",
-                    values,
-                ).fetchall()
+                known = connection.execute(
+                    f"SELECT p.steps, p.rows, p.sequence, p.newest_us, l.number, l.newest_us, l.steps {found}",
+                    (view, generation),
+                ).fetchone()
+                is_so = known is not None and self._note_loss(connection, view, generation, known, steps, now_us)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
-        return bool(changed)
+        return is_so
+
+    def _note_loss(
+        self, connection: _Connection, view: str, generation: int, known: Sequence[Any], steps: int | None, now_us: int
+    ) -> bool:
+        recorded, rows, sequence, newest_us, number, lost_us, lost_steps = known
+        number = number or 0
+        if steps is None:
+            if not rows and sequence <= gone_back(abs(number)):
+                return False
+        elif recorded != steps:
+            return False
+        elif number > 0 and recorded == lost_steps:
+            return True  # the writer who recorded it did not come to write
+        # Rows ahead of the clock are not waited for: the run that reaches this moment has all that answered.
+        gone = [min(us, now_us) for us in (newest_us, lost_us if number > 0 else None) if us is not None]
+        number = abs(number) + 1
+        connection.execute(
+            "INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?, ?)",
+            (view, generation, number, max(gone, default=None), recorded + 1),
+        )
+        connection.execute(
+            "UPDATE position SET rows = 0, newest_us = NULL, steps = steps + 1, sequence = ? WHERE view = ? AND generation = ?",
+            (gone_back(number), view, generation),
+        )
+        return True
 
     def recovered(self, view: str, generation: int, *, loss: int, until_us: int | None) -> bool:
         """Record that the rows up to ``until_us`` (None: all) are back since ``loss``; return whether that ends it."""
@@ -202,7 +228,7 @@ class State:
 
     def leftovers(self) -> list[Leftover]:
         """Return what is still to be removed."""
-        if not self._path.exists():
+        if not self._is_there():
             return []
         found = self._run("SELECT view, generation, form FROM leftover ORDER BY view")
         return [Leftover(view, generation, json.loads(form)) for view, generation, form in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from e2i_fs.backend import Backend, Copyable, KnowsLosses
+from e2i_fs.backend import Backend, Copyable
 from e2i_fs.catalog import Catalog, breaking_views
 from e2i_fs.entries import Entry, Perform, widened
 from e2i_fs.errors import BackendDataError, E2IError, UnsupportedError
@@ -14,11 +14,13 @@ from e2i_fs.failover.facts import Fault
 from e2i_fs.failover.journal import Journal
 from e2i_fs.failover.member import Member
 from e2i_fs.failover.parity import Parity
-from e2i_fs.routing import change_catalog, stored_kind
+from e2i_fs.routing import change_catalog, end_loss, loss_of, stored_kind
 
 __all__ = ["Rebuilder", "copy_rows"]
 
 T = TypeVar("T")
+
+_AGAIN = "its rows were lost again while they were made anew"
 
 
 class _NotGivenError(Exception):
@@ -54,16 +56,19 @@ class Rebuilder:
         if not own.has(view):  # an earlier rebuild was cut short after it dropped the view
             self._define(member, backend, authority)
         problem: str | None = None
-        loss = _loss(backend, view)
         peer = self._peer(member, view)
         if peer is not None:
             upto = self._journal.standing(peer.name, view).position
             if fault == "differs":
                 self._drop(member, view, backend, authority)
+            loss = loss_of(backend, view)
             try:
                 self._copy(peer, view, backend)
             except _NotGivenError as error:
                 problem = str(error)
+            else:
+                if not end_loss(backend, view, loss):
+                    return _AGAIN
         if peer is None or problem is not None:
             gap = self._journal.gap(view)
             if gap is not None:
@@ -78,7 +83,6 @@ class Rebuilder:
                 problem = str(error)
             if problem is not None:
                 return problem
-        _end(backend, view, loss)
         self._journal.rebuilt(member.name, view, upto, backend.position(view).sequence)
         return None
 
@@ -107,7 +111,7 @@ class Rebuilder:
                 gap = f"write {seq} went from the journal meanwhile"
                 break
             self._perform(entry, member.name, backend)
-        return gap
+        return gap if gap is not None or end_loss(backend, view, 0) else _AGAIN
 
     def _drop(self, member: Member, view: str, backend: Backend, authority: Catalog) -> None:
         change_catalog(backend, lambda kept: kept.dropping("view", view))
@@ -140,7 +144,7 @@ class Rebuilder:
             return "no backend that is up says how it is defined"
         if not backend.definitions().has(view):
             return "it does not know the view; apply it"
-        upto, loss = self._journal.head(view), _loss(backend, view)
+        upto, loss = self._journal.head(view), loss_of(backend, view)
         kept = [entry for seq in self._journal.history(view) if (entry := self._journal.entry(seq)) is not None]
         everything = {"mode": "full", "start_us": None, "end_us": self._now_us()}
         if authority.views[view].online and not any(
@@ -149,7 +153,8 @@ class Rebuilder:
             self._perform(Entry(view, "materialize:None", "rebuild", "", everything), member.name, backend)
         for entry in kept:
             self._perform(entry, member.name, backend)
-        _end(backend, view, loss)
+        if not end_loss(backend, view, loss):
+            return _AGAIN
         self._journal.rebuilt(member.name, view, upto, backend.position(view).sequence)
         return None
 
@@ -175,16 +180,6 @@ class Rebuilder:
         source = peer.backend
         assert isinstance(source, Copyable)
         copy_rows(source, view, backend, lambda pieces: _given(peer, pieces))
-
-
-def _loss(backend: Backend, view: str) -> int:
-    return backend.lost(view) if isinstance(backend, KnowsLosses) and backend.capabilities.online else 0
-
-
-def _end(backend: Backend, view: str, loss: int) -> None:
-    """Let a backend that refuses to answer since ``loss`` answer again: what there is has been written again."""
-    if loss and isinstance(backend, KnowsLosses):
-        backend.recovered(view, loss)
 
 
 def copy_rows(

@@ -36,7 +36,7 @@ from e2i_fs.failover.writing import Writer
 from e2i_fs.ops.ledger import Ledger
 from e2i_fs.question import Answered, Question
 from e2i_fs.results import Attempt
-from e2i_fs.routing import BackendHealth, Outcome
+from e2i_fs.routing import BackendHealth, Outcome, end_loss, loss_of
 from e2i_fs.telemetry.events import BreakerMoved, Event
 from e2i_fs.telemetry.spans import Spans
 
@@ -181,6 +181,8 @@ class Failover:
         """Let a backend that was made whole by hand answer unmarked again."""
         member = self._member(name)
         chosen = list(self.catalog().views if views is None else views)
+        for view in chosen:
+            end_loss(member.backend, view, loss_of(member.backend, view))
         self.journal.readmit(name, chosen)
         member.looked_at.difference_update(chosen)
 

@@ -32,8 +32,6 @@ CREATE TABLE IF NOT EXISTS seen (
     backend TEXT NOT NULL, view TEXT NOT NULL, seen BLOB NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reach (
     backend TEXT NOT NULL, view TEXT NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS beyond_history (
-    backend TEXT NOT NULL, view TEXT NOT NULL, PRIMARY KEY (backend, view)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -54,7 +52,6 @@ class Ledger:
     def renew(self) -> None:
         """Have no run under way here."""
         self._locks: dict[str, threading.Lock] = {}
-        self._beyond_history: set[tuple[str, str]] = set()
 
     # ---- notes: small named texts -------------------------------------------------------------------------
 
@@ -173,18 +170,6 @@ class Ledger:
         """Return what the last run over everything had covered."""
         found = self.records.query("SELECT seen FROM seen WHERE backend = ? AND view = ?", (backend, view))
         return found[0][0] if found else None
-
-    def go_beyond_history(self, backend: str, view: str) -> None:
-        """Note, once and for good, that rows which history lacks are written to a view online on a backend."""
-        if (backend, view) not in self._beyond_history:
-            with self.records.transaction() as db:
-                db.execute("INSERT OR IGNORE INTO beyond_history VALUES (?, ?)", (backend, view))
-            self._beyond_history.add((backend, view))
-
-    def is_beyond_history(self, backend: str, view: str) -> bool:
-        """Return whether rows that history lacks were ever written to a view online on a backend."""
-        sql = "SELECT 1 FROM beyond_history WHERE backend = ? AND view = ?"
-        return bool(self.records.query(sql, (backend, view)))
 
     def runs(self, view: str | None = None, limit: int = 100, *, job: str | None = None) -> list[dict[str, Any]]:
         """Return the newest runs first, of one view or of all, of one job or whatever they belong to."""

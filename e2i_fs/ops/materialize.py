@@ -159,9 +159,9 @@ class _Run:
         self._begun = clock.monotonic()
         self._witnesses: list[Witness] = []
         self._covered: Seen | None = None
-        self._standing = Standing(self._fingerprint)
-        self._pace = Pace(view, live.progress)
         self._loss = backend.lost(view) if isinstance(backend, KnowsLosses) else 0
+        self._standing = Standing(self._fingerprint, loss=self._loss)
+        self._pace = Pace(view, live.progress)
         self.record: dict[str, Any] = {
             "id": uuid.uuid4().hex, "backend": name, "view": view, "outcome": "running", "rows_read": 0, "rows_written": 0,
             "newest_event_us": None, "started_us": to_us(clock.now()), "duration": 0.0, "error": None, "chunks": 0,
@@ -206,23 +206,22 @@ class _Run:
 
     def _left(self, at_us: int) -> Work | None:
         """Return what the last run of this mode did not finish; None when that is worth nothing any more."""
-        if self._loss:
-            return None
         found = self._ledger.work(self.record["backend"], self._view.name, self.record["mode"])
         left = None if found is None else Work.unpacked(*found)
-        if left is None or not left.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
+        if left is None or not self._holds(left.standing, at_us):
             return None
         return left
 
     def _seen(self, at_us: int) -> Seen | None:
         """Return what earlier runs covered; None when the online rows, or the view, are others by now."""
-        if self._loss:
-            return None
         found = self._ledger.seen(self.record["backend"], self._view.name)
         seen = None if found is None else Seen.unpacked(found)
-        if seen is None or not seen.standing.holds(self._backend, self._view.name, self._fingerprint, at_us):
+        if seen is None or not self._holds(seen.standing, at_us):
             return None
         return seen
+
+    def _holds(self, standing: Standing, at_us: int) -> bool:
+        return standing.holds(self._backend, self._view.name, self._fingerprint, at_us, self._loss)
 
     # ---- doing it -----------------------------------------------------------------------------------------
 
@@ -236,27 +235,29 @@ class _Run:
                 self._put_online(found, done)
                 self.count(found)
             sequence, _, rows = self._backend.position(self._view.name)
-            self._standing = self._standing.joined(Standing(self._fingerprint, sequence, rows, tuple(self._witnesses)))
+            reached = Standing(self._fingerprint, sequence, rows, tuple(self._witnesses), self._loss)
+            self._standing = self._standing.joined(reached)
             self._witnesses.clear()
-        if self._loss and self._covered is not None:
-            self._end_loss(self._covered.end_us)
+        if self._loss:
+            self._end_loss()
 
-    def _end_loss(self, until_us: int) -> None:
-        """Let the backend answer again, now that all of history is online: unless rows were lost that history never had.
+    def _end_loss(self) -> None:
+        """Let the backend answer again, if this is a full run that has brought all of history online.
 
-        Those come back only by whoever wrote them, and that they have is for a person to say, by a full run.
+        What was written online only comes back by whoever wrote it, and that it has is for a person to say, by that run.
         """
-        if self.record["mode"] == "incremental" and self._ledger.is_beyond_history(
-            self.record["backend"], self._view.name
-        ):
-            _log.warning(
-                "View %r lost online rows. History is online again, but rows were written to %r online only, which history lacks: write "
-                "those again, then call store.materialize(None, views=[%r]). Until then the view is not answered.",
-                self._view.name, self.record["backend"], self._view.name,
-            )  # fmt: skip
-            return
-        assert isinstance(self._backend, KnowsLosses)
-        self._backend.recovered(self._view.name, self._loss, until_us=until_us)
+        name, backend = self._view.name, self._backend
+        assert isinstance(backend, KnowsLosses)
+        why = ""
+        if self.record["mode"] == "full" and self._covered is not None:
+            if backend.recovered(name, self._loss, until_us=self._covered.end_us):
+                return
+            why = " This run did not end it: its end is before the newest of them, or rows were lost while it ran."
+        _log.warning(
+            "View %r of backend %r lost online rows and is not answered: write again what was written online only, then call "
+            "store.materialize(None, views=[%r]).%s",
+            name, self.record["backend"], name, why,
+        )  # fmt: skip
 
     def winners(self, step: Step) -> LatestRows:
         """Find the rows of one step."""
@@ -276,6 +277,8 @@ class _Run:
         for number in range(-(-found.rows // CHUNK)):
             batch = _as_batch(found.piece(number * CHUNK, CHUNK), self._view, list(self._join_keys))
             keys, rows = online_rows(batch, self._view, self._join_keys)
+            if number < done and self._loss:
+                continue  # what was written since the loss is there, else there was another one
             if number < done:
                 keys, rows = _not_there(self._backend, self._view, keys, rows, to_us(self._clock.now()))
             if keys:

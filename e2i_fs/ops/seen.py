@@ -65,31 +65,37 @@ class Standing:
     sequence: int = -(2**63)  # that of a backend that has lost rows is below zero
     rows: int = 0
     witnesses: tuple[Witness, ...] = ()
+    loss: int = 0
 
-    def holds(self, backend: Backend, view: str, fingerprint: str, at_us: int) -> bool:
-        """Return whether the view is still the same, and its online rows are still there, or greater ones."""
+    def holds(self, backend: Backend, view: str, fingerprint: str, at_us: int, loss: int) -> bool:
+        """Return whether the view is still the same, and its online rows are still there, or greater ones.
+
+        Since a ``loss`` that is not over the backend answers nobody: then it tells itself when rows are lost again.
+        """
         position = backend.position(view)
         if fingerprint != self.fingerprint or position.sequence < self.sequence or position.rows < self.rows:
             return False
-        if not self.witnesses:
-            return True
+        if loss or not self.witnesses:
+            return loss in (0, self.loss)
         kept = backend.online_read(view, [w.key for w in self.witnesses], at_us=at_us)
         return all(_is_borne_out(row, told) for row, told in zip(kept, self.witnesses, strict=True))
 
     def listed(self) -> list[Any]:
         """Return this as a list of plain values."""
-        return [self.fingerprint, self.sequence, self.rows, self.witnesses]
+        return [self.fingerprint, self.sequence, self.rows, self.witnesses, self.loss]
 
     @classmethod
     def of(cls, listed: Sequence[Any]) -> Standing:
         """Return what `listed` was made of."""
-        fingerprint, sequence, rows, witnesses = listed
-        return cls(fingerprint, sequence, rows, tuple(Witness(*w) for w in witnesses))
+        fingerprint, sequence, rows, witnesses, *loss = listed  # which former versions did not note
+        return cls(fingerprint, sequence, rows, tuple(Witness(*w) for w in witnesses), *loss)
 
     def joined(self, later: Standing) -> Standing:
         """Return this and a later one together: the latest of their witnesses, and the greater counts."""
         told = (*self.witnesses, *later.witnesses)[-_WITNESSES:]
-        return Standing(self.fingerprint, max(self.sequence, later.sequence), max(self.rows, later.rows), told)
+        return Standing(
+            self.fingerprint, max(self.sequence, later.sequence), max(self.rows, later.rows), told, later.loss
+        )
 
 
 def witnesses_of(keys: Sequence[Key], rows: Sequence[OnlineRow]) -> list[Witness]:

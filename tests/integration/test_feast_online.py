@@ -223,7 +223,7 @@ def test_a_writer_that_knew_the_view_before_a_breaking_change_does_not_overwrite
     apply(feast, view("stats", fs.Field("trips", fs.Int64)), allow_breaking=True)
     write(feast, row(NOW - 5 * SECOND, 5))
     told = iter([before])
-    late = Online(feast.store, feast.state, lambda: next(told, None) or feast.snapshot())
+    late = Online(feast.store, feast.state, lambda: next(told, None) or feast.snapshot(), lambda: NOW)
     older = row(NOW - 6 * SECOND, 4)
     assert late.write("stats", [(1,), (2,)], [older, older], at_us=NOW) == 1
     assert read(feast) == row(NOW - 5 * SECOND, 5)

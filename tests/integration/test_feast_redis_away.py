@@ -243,6 +243,27 @@ def test_a_read_during_which_an_emptied_store_is_written_to_says_nothing(
         read(feast)
 
 
+@pytest.mark.rule("X-3", "O-7")
+def test_a_read_during_which_a_loss_begins_and_ends_is_of_what_is_there_then(
+    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+    assert read(feast) is not None
+    reading = feast.store.read
+
+    def emptied_and_filled(*given: Any) -> Any:
+        monkeypatch.undo()
+        feast.store._client.flushall()
+        assert write(other, row(NOW, 2), key=(2,)) == 1
+        found = reading(*given)
+        assert write(other, row(NOW - 10 * SECOND, 1)) == 1
+        assert other.recovered("stats", other.lost("stats"))
+        return found
+
+    monkeypatch.setattr(feast.store, "read", emptied_and_filled)
+    assert read(feast) == row(NOW - 10 * SECOND, 1)
+
+
 @pytest.mark.rule("X-3", "X-4")
 def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older_copy_that_comes_back(
     feast: Any, redis: servers.RedisServer
@@ -261,7 +282,7 @@ def test_a_loss_is_not_forgotten_by_a_write_that_changes_nothing_nor_by_an_older
     redis.kill()
     redis.go_back()
     redis.start()
-    with pytest.raises(BackendUnavailableError, match="2 of the 3 steps"):
+    with pytest.raises(BackendUnavailableError, match="2 of the 4 steps"):
         read(feast)
 
 
