@@ -10,7 +10,12 @@ import pytest
 
 from e2i_fs.testing.servers import PostgresServer, RedisServer, find_postgres, find_redis
 
-__all__ = ["PostgresServer", "RedisServer", "redis_server", "running_postgres", "running_redis"]
+__all__ = ["PostgresServer", "RedisServer", "patient", "redis_server", "running_postgres", "running_redis"]
+
+
+def patient(address: str) -> str:
+    """Return Feast's connection string to a Redis for tests that are not about time: a busy machine may stop it for over half a second."""
+    return f"{address},socket_timeout=20,socket_connect_timeout=20"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from e2i_fs_feast.conformance import FeastHarness
 
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RedisServer, patient
 
 __all__ = ["SPARK", "FeastOnPostgres", "FeastOnRedis", "FeastOnSpark"]
 
@@ -32,7 +32,7 @@ class FeastOnRedis(FeastHarness):
     """Feast with its online rows in ``server``. Its outage is both: the server killed, and the repository taken away."""
 
     def __init__(self, path: Path | str, server: RedisServer, options: Mapping[str, Any] | None = None) -> None:
-        online = {"type": "redis", "connection_string": server.address}
+        online = {"type": "redis", "connection_string": patient(server.address)}
         super().__init__(path, {"online_store": online, **(options or {})})
         self._server = server
         self._down = False

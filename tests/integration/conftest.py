@@ -47,7 +47,7 @@ def postgres(postgres_server: servers.PostgresServer) -> str:
 def online_store(request: pytest.FixtureRequest) -> Mapping[str, Any]:
     if request.param == "sqlite":
         return {"type": "sqlite"}
-    return {"type": "redis", "connection_string": request.getfixturevalue("redis_address")}
+    return {"type": "redis", "connection_string": servers.patient(request.getfixturevalue("redis_address"))}
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path, feast_library: An
             server.empty()
             server.start()
 
-        online = {"type": "redis", "connection_string": server.address}
+        online = {"type": "redis", "connection_string": servers.patient(server.address)}
         yield Repository({**config, "online_store": online}, source, restart)
 
 
@@ -436,7 +436,7 @@ def test_rows_that_are_there_while_their_count_is_gone_are_answered_after_a_run_
     save(tmp_path / "v.parquet", {"a": 1, "b": 2, "c": 3})
     with servers.running_redis() as server:
         host, port = server.address.split(":")
-        online_store = {"type": "redis", "connection_string": server.address}
+        online_store = {"type": "redis", "connection_string": servers.patient(server.address)}
         config = {"backend": "feast", "path": str(tmp_path / "feast"), "online_store": online_store}
         with opened(Repository(config, tmp_path / "v.parquet", server.empty), clock) as store:
             with redis.Redis(host, int(port)) as client:

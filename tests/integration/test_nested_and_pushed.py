@@ -14,6 +14,7 @@ import pytest
 import e2i_fs as fs
 from e2i_fs.testing.clock import FakeClock
 from e2i_fs.values import arrow_type
+from tests import servers
 from tests.breakable import OPENED, BreakablePlugin
 from tests.kit import NOW, STAMP, at
 
@@ -48,7 +49,7 @@ def configuration(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     request.getfixturevalue("feast_library")
     online: dict[str, Any] = {"type": "sqlite"}
     if request.param == "feast-redis":
-        online = {"type": "redis", "connection_string": request.getfixturevalue("redis_address")}
+        online = {"type": "redis", "connection_string": servers.patient(request.getfixturevalue("redis_address"))}
     return {"backend": "feast", "path": str(path), "online_store": online, "project": "nested_and_pushed"}
 
 

@@ -101,7 +101,7 @@ def _feast_redis(offline: str) -> Callable[[Path, FakeClock], Any]:
         from tests import servers
 
         with servers.redis_server() as address:
-            config = feast_config(path, offline, {"type": "redis", "connection_string": address})
+            config = feast_config(path, offline, {"type": "redis", "connection_string": servers.patient(address)})
             with _single(config, clock) as opened:
                 yield opened
 
