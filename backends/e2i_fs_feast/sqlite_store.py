@@ -7,7 +7,8 @@ import sqlite3
 import threading
 import weakref
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 
 from e2i_fs.clock import to_us
-from e2i_fs.forks import leave_open, within_sqlite
+from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.forks import RenewedLock, leave_open, within_sqlite
 from e2i_fs_feast.online_store import Decide, Found, OnRecord, Write
 from e2i_fs_feast.repository import Repository
 from e2i_fs_feast.rows import HIDDEN, Stored, is_of
@@ -36,6 +38,8 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
     def __init__(self) -> None:
         super().__init__()
         self._process = os.getpid()
+        self.turn = threading.RLock()
+        """Held by whoever uses the connection: SQLite's memory is freed under a call while another thread closes."""
 
     def __del__(self) -> None:
         self.disconnect()
@@ -43,7 +47,7 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
     def disconnect(self) -> None:
         if self._conn is not None:
             if self._process == os.getpid():
-                with within_sqlite:
+                with self.turn, within_sqlite:
                     self._conn.close()
             else:
                 leave_open(self._conn)
@@ -69,6 +73,7 @@ class SqliteStore:
         self._threads = threading.local()
         self._stores: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
+        self._turn = RenewedLock()
         self._version = self._config.entity_key_serialization_version
         online = self._config.online_store
         self._plain = not (
@@ -77,13 +82,20 @@ class SqliteStore:
 
     def _store(self) -> Any:
         if self._closed:
-            raise sqlite3.ProgrammingError("the store is closed")
+            raise BackendUnavailableError("The store is closed; open it again with connect.")
         process, store = getattr(self._threads, "opened", (0, None))
         if store is None or process != os.getpid():  # SQLite forbids a connection on both sides of a fork
             store = _Store()
+            with self._turn:
+                self._stores.add(store)
             self._threads.opened = (os.getpid(), store)
-            self._stores.add(store)
         return store
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let the block use this thread's connection, and nobody close it meanwhile."""
+        with self._store().turn, within_sqlite:
+            yield
 
     def _connection(self) -> sqlite3.Connection:
         """Return this thread's connection; opened anew if the file is another by now, for what was taken away answers on."""
@@ -141,7 +153,7 @@ class SqliteStore:
                 f"SELECT entity_key, feature_name, value, CAST(event_ts AS INTEGER) FROM {self._name(table)} "
                 f"WHERE entity_key IN ({','.join('?' * len(part))})"
             )
-            with within_sqlite:
+            with self._alone():
                 rows += self._connection().execute(query, part).fetchall()
         return rows
 
@@ -169,7 +181,7 @@ class SqliteStore:
                 self._write(table, serialised, writes)
             elif writes:
                 rows = [(keys[w.place], _messages(w.contents), w.event_time, None) for w in writes]
-                with within_sqlite:
+                with self._alone():
                     self._store().online_write_batch(self._config, table, rows, None)
 
     def _write(self, table: Any, keys: Sequence[bytes], writes: Sequence[Write]) -> None:
@@ -179,7 +191,7 @@ class SqliteStore:
             for w in writes
             for name, content in w.contents.items()
         )
-        with within_sqlite, self._connection() as connection:
+        with self._alone(), self._connection() as connection:
             connection.executemany(
                 f"INSERT INTO {self._name(table)} (entity_key, feature_name, value, value_text, event_ts) "
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value, "
@@ -205,7 +217,7 @@ class SqliteStore:
                 self._make(tables)
 
     def _make(self, tables: Sequence[Any]) -> None:
-        with within_sqlite:
+        with self._alone():
             if not self._repository.adopted:
                 # Readers go on while somebody writes. An adopted database is left in its owner's mode.
                 self._connection().execute("PRAGMA journal_mode=WAL")
@@ -213,7 +225,7 @@ class SqliteStore:
 
     def remove(self, table: Any, keep: int | None) -> None:
         """Drop the table, which the next write makes anew; where rows of the view as it is now (``keep``) have come, leave those."""
-        with self._repository.lock("online"), within_sqlite:
+        with self._repository.lock("online"), self._alone():
             if keep is None or not self._leave(table, keep):
                 self._store().update(self._config, [table], [] if keep is None else [table], [], [], True)
 
@@ -238,7 +250,7 @@ class SqliteStore:
         """Count the keys of the table, and find the newest time in it."""
         try:
             query = f"SELECT COUNT(DISTINCT entity_key), MAX(CAST(event_ts AS INTEGER)) FROM {self._name(table)}"
-            with within_sqlite:
+            with self._alone():
                 rows, newest = self._connection().execute(query).fetchone()
             return int(rows), None if newest is None else self._event_us(newest)
         except sqlite3.OperationalError as error:
@@ -251,13 +263,15 @@ class SqliteStore:
 
     def ping(self, deadline: float) -> None:
         """Ask the database for its schema version."""
-        with within_sqlite:
+        with self._alone():
             self._connection().execute("PRAGMA schema_version").fetchone()
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        self._closed = True
-        for store in list(self._stores):
+        with self._turn:
+            self._closed = True
+            stores = list(self._stores)
+        for store in stores:
             store.disconnect()
 
 

@@ -10,13 +10,14 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from e2i_fs.backend import Position
-from e2i_fs.forks import leave_open, within_sqlite
+from e2i_fs.errors import BackendUnavailableError
+from e2i_fs.forks import RenewedLock, leave_open, within_sqlite
 
 __all__ = ["Leftover", "State", "gone_back"]
 
@@ -34,16 +35,23 @@ _TABLES = (
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly, and that is closed when its thread is gone, in the process that opened it."""
+    """A connection that can be referred to weakly, and that is closed when its thread is gone, in the process that opened it.
+
+    Whoever uses it holds its ``turn``: SQLite's memory is freed under a call that goes on while another thread closes.
+    """
 
     process = 0
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.turn = threading.Lock()
 
     def __del__(self) -> None:
         self.end()
 
     def end(self) -> None:
         if self.process == os.getpid():
-            with within_sqlite:
+            with self.turn, within_sqlite:
                 self.close()
         else:
             leave_open(self)
@@ -81,6 +89,8 @@ class State:
         self._path = path
         self._lock = lock
         self._made = False
+        self._closed = False
+        self._turn = RenewedLock()
         self._threads = threading.local()
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
@@ -91,7 +101,17 @@ class State:
             raise sqlite3.OperationalError(f"unable to open {self._path}: it was deleted while in use")
         return there
 
+    @contextmanager
+    def _alone(self) -> Iterator[_Connection]:
+        """Let the block use this thread's connection, and nobody close it meanwhile."""
+        with within_sqlite:
+            connection = self._open()
+        with connection.turn, within_sqlite:
+            self._check_open()
+            yield connection
+
     def _open(self) -> _Connection:
+        self._check_open()
         connection: _Connection | None
         process, connection = getattr(self._threads, "opened", (0, None))
         if connection is None or process != os.getpid():  # SQLite forbids a connection on both sides of a fork
@@ -106,20 +126,28 @@ class State:
                     for statement in _TABLES:
                         connection.execute(statement)
             connection.execute("PRAGMA synchronous=NORMAL")
+            with self._turn:
+                self._check_open()
+                self._connections.add(connection)
             self._threads.opened = (os.getpid(), connection)
-            self._connections.add(connection)
             self._made = True
         return connection
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("The store is closed; open it again with connect.")
+
     def _run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        with within_sqlite:
-            return self._open().execute(sql, values).fetchall()
+        with self._alone() as connection:
+            return connection.execute(sql, values).fetchall()
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        for connection in list(self._connections):
+        """Close the connections of all threads, each when the call that it is in has ended."""
+        with self._turn:
+            self._closed = True
+            connections = list(self._connections)
+        for connection in connections:
             connection.end()
-        self._threads = threading.local()
 
     def position(self, view: str, generation: int) -> Position | None:
         """Return how far the view is; None when nothing of this generation was written through e2i_fs."""
@@ -155,8 +183,7 @@ class State:
         or more steps. Where no steps are counted (None), something must have been written since the last loss.
         """
         found = "FROM position p LEFT JOIN loss l USING (view, generation) WHERE p.view = ?1 AND p.generation = ?2"
-        with within_sqlite:
-            connection = self._open()
+        with self._alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 known = connection.execute(
@@ -220,8 +247,8 @@ class State:
 
     def leave(self, leftovers: list[Leftover]) -> None:
         """Record what is to be removed, before the registry says that it is gone."""
-        with within_sqlite:
-            self._open().executemany(
+        with self._alone() as connection:
+            connection.executemany(
                 "INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)",
                 [(v, g, json.dumps(form)) for v, g, form in leftovers],
             )
