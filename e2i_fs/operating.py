@@ -92,8 +92,8 @@ class Operating(ABC):
 
         This is for a backend that cannot be rebuilt automatically. Repair it first (apply, materialise, write again
         what was only pushed): the store takes your word for it. So it does for an only backend that refuses to answer
-        because it lost rows. ``views`` are names; all by default. Raises
-        `RequestError` for an unknown backend.
+        because it lost rows. ``views`` are names; all by default. Raises `RequestError` for an unknown backend, and
+        `BackendError` when one that would say whether it lost rows (`KnowsLosses`) cannot be reached.
 
         >>> from e2i_fs.testing import example_store
         >>> two = {"backends": [{"name": "primary", "backend": "memory"}, {"name": "standby", "backend": "memory"}]}

@@ -182,18 +182,19 @@ class State:
         the same loss. Returns False, having changed nothing, unless ``steps`` are on record: another writer has recorded the loss,
         or more steps. Where no steps are counted (None), something must have been written since the last loss.
         """
-        found = "FROM position p LEFT JOIN loss l USING (view, generation) WHERE p.view = ?1 AND p.generation = ?2"
+        sql = (
+            "SELECT p.steps, p.rows, p.sequence, p.newest_us, l.number, l.newest_us, l.steps "
+            "FROM position p LEFT JOIN loss l USING (view, generation) WHERE p.view = ? AND p.generation = ?"
+        )
         with self._alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                known = connection.execute(
-                    f"SELECT p.steps, p.rows, p.sequence, p.newest_us, l.number, l.newest_us, l.steps {found}",
-                    (view, generation),
-                ).fetchone()
+                known = connection.execute(sql, (view, generation)).fetchone()
                 is_so = known is not None and self._note_loss(connection, view, generation, known, steps, now_us)
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk may have ended it already
+                    connection.execute("ROLLBACK")
                 raise
         return is_so
 

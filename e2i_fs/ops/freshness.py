@@ -98,12 +98,10 @@ def report_of(
             "machine's clock, or mend the row."
         )
     if lost:
-        age, error = (
-            None,
-            (
-                f"Rows of the view are gone from backend {provenance.served_by!r}, so the age of what there was cannot be told. Materialise it "
-                f"from the beginning: store.materialize(None, views=[{view!r}])."
-            ),
+        age = None
+        error = (
+            f"Rows of the view are gone from backend {provenance.served_by!r}, so the age of what there was cannot be told. Materialise it "
+            f"from the beginning: store.materialize(None, views=[{view!r}])."
         )
     by, degraded = provenance.served_by, provenance.degraded
     limit = max_staleness / 2 if warning is None and max_staleness is not None else warning

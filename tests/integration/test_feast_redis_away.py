@@ -33,6 +33,12 @@ def feast(redis: servers.RedisServer, open_feast: Any, tmp_path: Path) -> Any:
     return backend
 
 
+@pytest.fixture
+def other(feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path) -> Any:
+    """The same repository once more, as another process has it."""
+    return open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
+
+
 def seconds(call: Any) -> float:
     started = time.perf_counter()
     call()
@@ -227,9 +233,8 @@ def test_rows_lost_under_an_open_connection_are_noticed_by_the_next_read_and_the
 
 @pytest.mark.rule("X-3", "O-7")
 def test_a_read_during_which_an_emptied_store_is_written_to_says_nothing(
-    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    feast: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
     reading = feast.store._read
 
     def emptied_meanwhile(*given: Any) -> Any:
@@ -245,9 +250,8 @@ def test_a_read_during_which_an_emptied_store_is_written_to_says_nothing(
 
 @pytest.mark.rule("X-3", "O-7")
 def test_a_read_during_which_a_loss_begins_and_ends_is_of_what_is_there_then(
-    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    feast: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
     assert read(feast) is not None
     reading = feast.store.read
 
@@ -332,9 +336,8 @@ def test_a_loss_that_cannot_be_recorded_is_not_written_over(feast: Any, monkeypa
 
 @pytest.mark.rule("X-4", "X-5")
 def test_of_two_writers_who_see_a_loss_neither_forgets_the_other_s_step(
-    feast: Any, open_feast: Any, redis: servers.RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    feast: Any, other: Any, redis: servers.RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = open_feast({"path": str(tmp_path), "online_store": {"type": "redis", "connection_string": redis.address}})
     feast.store._client.flushall()
     lost, overtaken = feast.state.lost, [True]
 
