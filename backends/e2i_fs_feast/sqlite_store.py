@@ -45,14 +45,15 @@ class _Store(SqliteOnlineStore):  # type: ignore[misc]  # Feast's types are not 
         self.disconnect()
 
     def disconnect(self) -> None:
-        if self._conn is not None:
-            if self._process == os.getpid():
-                with self.turn, within_sqlite:
-                    self._conn.close()
-            else:
+        if self._process != os.getpid():
+            if self._conn is not None:
                 leave_open(self._conn)
-            self._conn = None
-            self.file = None
+            self._conn = self.file = None
+            return
+        with self.turn, within_sqlite:  # its thread may end, and let go of it, while somebody closes it
+            if self._conn is not None:
+                self._conn.close()
+            self._conn = self.file = None
 
 
 class SqliteStore:

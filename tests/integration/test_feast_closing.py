@@ -64,6 +64,31 @@ def test_closing_waits_for_the_call_that_another_thread_is_in(feast: Any, which:
         read(feast)
 
 
+@pytest.mark.rule("X-8")
+def test_a_connection_whose_thread_ends_while_it_is_closed_is_closed_once(feast: Any) -> None:
+    errors: list[BaseException] = []
+
+    def disconnect() -> None:
+        begun.release()
+        try:
+            store.disconnect()
+        except Exception as error:
+            errors.append(error)
+
+    begun, threads = threading.Semaphore(0), [threading.Thread(target=disconnect) for _ in range(2)]
+    with feast.store._alone():
+        feast.store._connection()
+        store = feast.store._store()
+        for thread in threads:
+            thread.start()
+            assert begun.acquire(timeout=20)
+        threads[0].join(0.3)  # until both wait for their turn
+    for thread in threads:
+        thread.join(20)
+    assert errors == []
+    assert read(feast) == row(NOW, 1)
+
+
 @pytest.mark.rule("X-8", "G-4")
 def test_threads_that_are_reading_when_a_repository_is_closed_are_told(feast: Any) -> None:
     started, errors = threading.Barrier(5), []
